@@ -1,0 +1,29 @@
+"""Errors that a user of the package can act on."""
+
+
+class AutoInstructError(Exception):
+    """Base of all errors raised on purpose here: the message says what was wrong, where, and what to do."""
+
+
+class SeedError(AutoInstructError):
+    """A seed set cannot be read or breaks the contract."""
+
+
+class RecipeError(AutoInstructError):
+    """A recipe has an unknown key, a value of the wrong type or one out of range."""
+
+
+class SchemaError(AutoInstructError):
+    """A dataset lacks a column that a phase needs, or holds it in another type."""
+
+
+class PromptError(AutoInstructError):
+    """A set of prompts is incomplete or one of its files cannot be read."""
+
+
+class TeacherError(AutoInstructError):
+    """The teacher cannot be reached or refuses every request; what was answered so far is in the journal."""
+
+
+class BuildError(AutoInstructError):
+    """A build cannot go on: another one holds its folder, or nothing is left to publish."""

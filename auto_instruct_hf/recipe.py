@@ -1,0 +1,231 @@
+"""The recipe: every setting of a build, with the published values as defaults.
+
+Sources: Auto-Instruct (Mansutti) for the attributes, the clustering and the sample; Self-Instruct (Wang et al. 2022,
+arXiv:2212.10560) for the bootstrap and its filters. What neither states is marked as ours.
+"""
+
+import types
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, is_dataclass, replace
+from pathlib import Path
+from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+
+import yaml
+
+from .errors import RecipeError
+
+_Section = TypeVar("_Section")
+
+
+def _check(condition: bool, name: str, value: object, wanted: str) -> None:
+    if not condition:
+        raise RecipeError(f"{name} is {value!r}; it must be {wanted}")
+
+
+@dataclass(frozen=True)
+class TeacherSettings:
+    """How requests are sent. None of it changes a reply, except `model`. All of it is ours."""
+
+    model: str | None = None
+    base_url: str | None = None
+    concurrency: int = 32
+    attempts: int = 6
+    retries: int = 8
+    timeout: float = 300.0
+
+    def __post_init__(self) -> None:
+        _check(self.concurrency >= 1, "teacher.concurrency", self.concurrency, "at least 1")
+        _check(self.attempts >= 1, "teacher.attempts", self.attempts, "at least 1")
+        _check(self.retries >= 0, "teacher.retries", self.retries, "0 or more")
+        _check(self.timeout > 0, "teacher.timeout", self.timeout, "above 0 (seconds)")
+
+
+@dataclass(frozen=True)
+class BootstrapSettings:
+    """Phase 1. 6 + 2 examples, the word limits and the banned words are Self-Instruct's; the rest is ours."""
+
+    seed_examples: int = 6
+    machine_examples: int = 2
+    max_similarity: float = 0.7
+    min_words: int = 4
+    max_words: int = 150
+    banned: tuple[str, ...] = (
+        "image", "images", "graph", "graphs", "picture", "pictures", "file", "files", "map", "maps", "draw", "plot",
+        "go to",
+    )  # fmt: skip
+    instructions_per_request: int = 10
+    requests_per_round: int = 32
+    same_examples: bool = False
+    """Show one set of examples in all requests of a round: their common start is then cached by the server."""
+    min_acceptance: float = 0.02
+    patience: int = 64
+    """Stop when fewer than `min_acceptance` of the candidates were kept in the last `patience` requests."""
+
+    def __post_init__(self) -> None:
+        _check(self.seed_examples >= 1, "bootstrap.seed_examples", self.seed_examples, "at least 1")
+        _check(self.machine_examples >= 0, "bootstrap.machine_examples", self.machine_examples, "0 or more")
+        _check(0 < self.max_similarity <= 1, "bootstrap.max_similarity", self.max_similarity, "in (0, 1]")
+        _check(0 <= self.min_acceptance <= 1, "bootstrap.min_acceptance", self.min_acceptance, "in [0, 1]")
+        _check(self.min_words <= self.max_words, "bootstrap.min_words", self.min_words, "at most bootstrap.max_words")
+        for name in ("instructions_per_request", "requests_per_round", "patience"):
+            _check(getattr(self, name) >= 1, f"bootstrap.{name}", getattr(self, name), "at least 1")
+
+
+@dataclass(frozen=True)
+class AttributionSettings:
+    """Phase 2. At most three strategies, as published."""
+
+    max_strategies: int = 3
+
+    def __post_init__(self) -> None:
+        _check(self.max_strategies >= 0, "attribution.max_strategies", self.max_strategies, "0 or more")
+
+
+@dataclass(frozen=True)
+class CurationSettings:
+    """Phase 4, first step. The rules are the published ones; the list of connectives is ours."""
+
+    leaks: tuple[str, ...] = ("Strategy:", "Input:")
+    connectives: tuple[str, ...] = (
+        "and", "or", "but", "nor", "so", "because", "although", "though", "while", "whereas", "if", "unless", "until",
+        "when", "that", "which", "with", "without", "of", "to", "for", "from", "by", "as", "than", "the", "a", "an",
+    )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class EmbeddingSettings:
+    """Phase 4: any sentence-transformers model. The default is found on the machine when its package is installed."""
+
+    model: str = "sentence-transformers/all-MiniLM-L6-v2"
+    batch_size: int = 8
+
+    def __post_init__(self) -> None:
+        _check(self.batch_size >= 1, "embedding.batch_size", self.batch_size, "at least 1")
+
+
+@dataclass(frozen=True)
+class ClusteringSettings:
+    """Phase 4: UMAP to 6 dimensions, then a Gaussian mixture of 2 to 50 components, as published; the rest is ours."""
+
+    dimensions: int = 6
+    neighbours: int = 15
+    max_clusters: int = 50
+    num_clusters: int | None = None
+    restarts: int = 2
+    silhouette_rows: int = 2000
+    topic_instructions: int = 8
+
+    def __post_init__(self) -> None:
+        _check(self.dimensions >= 1, "clustering.dimensions", self.dimensions, "at least 1")
+        _check(self.neighbours >= 2, "clustering.neighbours", self.neighbours, "at least 2")
+        _check(self.max_clusters >= 1, "clustering.max_clusters", self.max_clusters, "at least 1")
+        _check(self.restarts >= 1, "clustering.restarts", self.restarts, "at least 1")
+        _check(self.silhouette_rows >= 100, "clustering.silhouette_rows", self.silhouette_rows, "at least 100")
+        _check(self.topic_instructions >= 1, "clustering.topic_instructions", self.topic_instructions, "at least 1")
+        if self.num_clusters is not None:
+            _check(self.num_clusters >= 1, "clustering.num_clusters", self.num_clusters, "at least 1")
+
+
+@dataclass(frozen=True)
+class SplittingSettings:
+    """Phase 4: the shares of the instructions held out. Ours: the original does not state its own."""
+
+    validation: float = 0.1
+    test: float = 0.1
+    max_similarity: float = 0.7
+
+    def __post_init__(self) -> None:
+        _check(0 <= self.validation < 1, "splitting.validation", self.validation, "in [0, 1)")
+        _check(0 <= self.test < 1, "splitting.test", self.test, "in [0, 1)")
+        _check(self.validation + self.test < 1, "splitting.test", self.test, "below 1 less splitting.validation")
+        _check(0 < self.max_similarity <= 1, "splitting.max_similarity", self.max_similarity, "in (0, 1]")
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """All settings of a build. Frozen: use `dataclasses.replace` or `Recipe.from_yaml` to change one."""
+
+    seed: int = 42
+    num_instructions: int = 10_000
+    num_samples: int | None = None
+    """Rows of the published sample; None: five times the instructions, the published ratio (50k of 10k)."""
+    clf_share: float = 0.1
+    """Share of classification among the bootstrap's requests and among the sampled rows; published: 10 %."""
+    prompts: str = "default"
+    teacher: TeacherSettings = field(default_factory=TeacherSettings)
+    bootstrap: BootstrapSettings = field(default_factory=BootstrapSettings)
+    attribution: AttributionSettings = field(default_factory=AttributionSettings)
+    curation: CurationSettings = field(default_factory=CurationSettings)
+    embedding: EmbeddingSettings = field(default_factory=EmbeddingSettings)
+    clustering: ClusteringSettings = field(default_factory=ClusteringSettings)
+    splitting: SplittingSettings = field(default_factory=SplittingSettings)
+
+    def __post_init__(self) -> None:
+        _check(self.num_instructions >= 1, "num_instructions", self.num_instructions, "at least 1")
+        _check(0 <= self.clf_share <= 1, "clf_share", self.clf_share, "in [0, 1]")
+        if self.num_samples is not None:
+            _check(self.num_samples >= 1, "num_samples", self.num_samples, "at least 1")
+
+    @classmethod
+    def from_yaml(cls, path: str | Path) -> "Recipe":
+        """Read a recipe: any of the settings, nested as here; what is not given keeps its default.
+
+        Args:
+            path: A YAML file.
+
+        Returns:
+            The recipe.
+
+        Raises:
+            RecipeError: If the file cannot be read, has an unknown key, or a value is of the wrong type or range.
+        """
+        try:
+            content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+        except (OSError, UnicodeDecodeError) as error:
+            raise RecipeError(f"cannot read the recipe {path}: {error}") from None
+        except yaml.YAMLError as error:
+            raise RecipeError(f"the recipe {path} is not YAML: {error}") from None
+        return _merge(cls(), content or {}, f"{path}: ")
+
+    def to_yaml(self) -> str:
+        """Return every setting as YAML that `from_yaml` reads back."""
+        return yaml.safe_dump(_plain(self), sort_keys=False, allow_unicode=True)
+
+
+def _plain(value: Any) -> Any:
+    if is_dataclass(value):
+        return {item.name: _plain(getattr(value, item.name)) for item in fields(value)}
+    return list(value) if isinstance(value, tuple) else value
+
+
+def _merge(section: _Section, values: object, where: str) -> _Section:
+    if not isinstance(values, Mapping):
+        raise RecipeError(f"{where}expected settings by name, found {values!r}")
+    types_by_name = get_type_hints(type(section))
+    unknown = [str(key) for key in values if key not in types_by_name]
+    if unknown:
+        raise RecipeError(f"{where}unknown {', '.join(unknown)}; known here: {', '.join(types_by_name)}")
+    changes = {}
+    for key, value in values.items():
+        current = getattr(section, key)
+        if is_dataclass(current) and not isinstance(current, type):
+            changes[key] = _merge(current, value or {}, f"{where}{key}.")
+        else:
+            changes[key] = _typed(value, types_by_name[key], f"{where}{key}")
+    return replace(section, **changes)  # type: ignore[type-var]  # mypy cannot bind a TypeVar to "any dataclass"
+
+
+def _typed(value: Any, wanted: Any, where: str) -> Any:
+    """Return `value` as the annotated type, without guessing: only int -> float and list -> tuple are converted."""
+    options = get_args(wanted) if get_origin(wanted) in (Union, types.UnionType) else (wanted,)
+    for option in options:
+        if get_origin(option) is tuple and isinstance(value, list) and all(isinstance(item, str) for item in value):
+            return tuple(value)
+        if get_origin(option) is Literal and value in get_args(option):
+            return value
+        if option is float and isinstance(value, int | float) and not isinstance(value, bool):
+            return float(value)
+        if isinstance(option, type) and type(value) is option:
+            return value
+    names = " or ".join(getattr(option, "__name__", str(option)).replace("NoneType", "null") for option in options)
+    raise RecipeError(f"{where} is {value!r}; it must be of type {names}")

@@ -1,0 +1,181 @@
+"""The one door to `Dataset.map`: what is computed once is read from disk ever after, and only while it is still true.
+
+`datasets` fingerprints a function by reference, so an edited function body would be served from an old cache, and one
+that holds a client would never be cached at all. Here the fingerprint is made of what decides the result: the rows that
+go in, the code of the phase, its settings by value, the columns that come out.
+"""
+
+import ast
+import hashlib
+import json
+import sys
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, is_dataclass
+from functools import cache, partial
+from importlib.util import resolve_name
+from pathlib import Path
+from typing import Any
+
+import datasets
+from datasets import Dataset, Features
+
+Batch = Mapping[str, list[Any]]
+
+_PACKAGE = __name__.rpartition(".")[0]
+# Their code does not decide rows: settings count by value, replies by the journal's keys, columns by the features.
+_NOT_CODE = {f"{_PACKAGE}.{name}" for name in ("errors", "recipe", "schema", "transform", "prompts", "teacher")}
+
+
+@dataclass
+class Trace:
+    """What a phase found besides its rows. Phases fill in one that is passed to them; the report is made of it."""
+
+    rejected: Dataset | None = None
+    """The rows that were dropped, each with its reason in the column `rejected`."""
+    facts: dict[str, Any] = field(default_factory=dict)
+    """Figures by name, ready for JSON."""
+
+
+def apply(
+    dataset: Dataset,
+    function: Callable[..., Mapping[str, Any]],
+    *,
+    phase: str,
+    features: Features,
+    settings: Mapping[str, Any] | None = None,
+    resources: Mapping[str, Any] | None = None,
+    batch_size: int | None = 1000,
+    cache_dir: Path | None = None,
+) -> Dataset:
+    """Map a batch function over a dataset, cached on disk.
+
+    Args:
+        dataset: The rows that go in.
+        function: Takes a batch of columns and keyword arguments, returns a batch of columns; N rows may become M.
+        phase: Names the cache file and the progress bar.
+        features: The columns that come out, all of them.
+        settings: Keyword arguments that decide the result; they count by value.
+        resources: Keyword arguments that do not decide it (a connection, a loaded model).
+        batch_size: Rows a batch; None: all rows at once, for a table function.
+        cache_dir: Folder of the cache; None: a folder of our own in the cache of `datasets`.
+
+    Returns:
+        The mapped dataset. Its fingerprint is the same in every process for the same inputs, code and settings.
+    """
+    digest = fingerprint(dataset._fingerprint, phase, code_version(function), settings or {}, repr(features))
+    if len(dataset) == 0:
+        return from_rows([], features, digest)
+    folder = cache_dir or Path(datasets.config.HF_DATASETS_CACHE) / _PACKAGE
+    folder.mkdir(parents=True, exist_ok=True)
+    return dataset.map(
+        partial(function, **(settings or {}), **(resources or {})),
+        batched=True,
+        batch_size=batch_size,
+        remove_columns=dataset.column_names,
+        features=features,
+        new_fingerprint=digest,
+        cache_file_name=str(folder / f"{phase}-{digest}.arrow"),
+        desc=phase,
+    )
+
+
+def keep(judged: Dataset, *, phase: str, cache_dir: Path | None = None, trace: Trace | None = None) -> Dataset:
+    """Drop the rows that carry a reason in the column `rejected`, and the column with them.
+
+    Args:
+        judged: Rows with the column `rejected`.
+        phase: Names the cache file.
+        cache_dir: Folder of the cache, as in `apply`.
+        trace: Where given, it receives the dropped rows.
+
+    Returns:
+        The rows whose reason is "".
+    """
+    if trace is not None:
+        reasons = judged["rejected"][:]
+        trace.rejected = judged.select([row for row, reason in enumerate(reasons) if reason])
+    features = Features({name: feature for name, feature in judged.features.items() if name != "rejected"})
+    return apply(judged, kept_batch, phase=f"{phase}-kept", features=features, cache_dir=cache_dir)
+
+
+def kept_batch(batch: Batch) -> dict[str, list[Any]]:
+    """Return the rows of a batch whose `rejected` is "", without that column."""
+    good = [reason == "" for reason in batch["rejected"]]
+    return {
+        name: [value for value, is_good in zip(column, good, strict=True) if is_good]
+        for name, column in batch.items()
+        if name != "rejected"
+    }
+
+
+def from_rows(rows: Iterable[Mapping[str, Any]], features: Features, digest: str | None = None) -> Dataset:
+    """Make a dataset from rows in memory, with a fingerprint of its content.
+
+    Args:
+        rows: The rows; keys that are not in `features` raise.
+        features: Their columns.
+        digest: A fingerprint known already; None: computed from the rows.
+
+    Returns:
+        The dataset.
+    """
+    rows = list(rows)
+    columns = {name: [row[name] for row in rows] for name in features}
+    dataset = Dataset.from_dict(columns, features=features)
+    dataset._fingerprint = digest or fingerprint(columns, repr(features))
+    return dataset
+
+
+def fingerprint(*parts: Any) -> str:
+    """Return 16 hexadecimal digits that depend on the parts by value: JSON types, dataclasses, and nests of them."""
+    return hashlib.sha256(json.dumps(parts, sort_keys=True, default=_by_value).encode()).hexdigest()[:16]
+
+
+def _by_value(part: Any) -> Any:
+    if is_dataclass(part) and not isinstance(part, type):
+        return asdict(part)
+    raise TypeError(f"a setting of type {type(part).__name__} has no value to fingerprint: {part!r}")
+
+
+def code_version(function: Callable[..., Any]) -> str:
+    """Return a hash of the source of a function's module and of the modules of this package that it imports.
+
+    A function from elsewhere (a notebook, a user's module) counts with its own module, or by its name where the module
+    has no source.
+    """
+    return _module_version(function.__module__)
+
+
+@cache
+def _module_version(name: str) -> str:
+    digest = hashlib.sha256()
+    for module in sorted(_reached(name, set())):
+        digest.update(module.encode() + _source(module))
+    return digest.hexdigest()[:16]
+
+
+def _reached(name: str, seen: set[str]) -> set[str]:
+    seen.add(name)
+    for node in ast.walk(ast.parse(_source(name))):
+        if isinstance(node, ast.ImportFrom) and node.level:
+            package = getattr(sys.modules[name], "__package__", "") or ""
+            target = resolve_name("." * node.level + (node.module or ""), package)
+            for imported in {target, *(f"{target}.{alias.name}" for alias in node.names)} - seen - _NOT_CODE:
+                if imported in sys.modules and imported != _PACKAGE:
+                    _reached(imported, seen)
+    return seen
+
+
+def _source(name: str) -> bytes:
+    path = getattr(sys.modules.get(name), "__file__", None)
+    return Path(path).read_bytes() if path and path.endswith(".py") else b""
+
+
+def columns(rows: Sequence[Mapping[str, Any]], names: Iterable[str]) -> dict[str, list[Any]]:
+    """Turn rows into columns: what a batch function returns."""
+    return {name: [row[name] for row in rows] for name in names}
+
+
+def rows(batch: Batch) -> list[dict[str, Any]]:
+    """Turn columns into rows: what a batch function reads."""
+    return [dict(zip(batch, values, strict=True)) for values in zip(*batch.values(), strict=True)]
