@@ -1,0 +1,30 @@
+"""Instruction-tuning datasets from a few seed tasks and a teacher model."""
+
+from .attribution import attribute
+from .bootstrap import bootstrap
+from .clustering import cluster
+from .completion import complete
+from .curation import curate
+from .errors import AutoInstructError
+from .pipeline import Build, build
+from .recipe import Recipe
+from .sampling import stratify
+from .seeds import read_seeds
+from .splitting import split
+from .teacher import Teacher
+
+__all__ = [
+    "AutoInstructError",
+    "Build",
+    "Recipe",
+    "Teacher",
+    "attribute",
+    "bootstrap",
+    "build",
+    "cluster",
+    "complete",
+    "curate",
+    "read_seeds",
+    "split",
+    "stratify",
+]

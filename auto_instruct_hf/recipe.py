@@ -54,9 +54,8 @@ class BootstrapSettings:
         "go to",
     )  # fmt: skip
     instructions_per_request: int = 10
+    """Fewer where the prompt's schema admits fewer."""
     requests_per_round: int = 32
-    same_examples: bool = False
-    """Show one set of examples in all requests of a round: their common start is then cached by the server."""
     min_acceptance: float = 0.02
     patience: int = 64
     """Stop when fewer than `min_acceptance` of the candidates were kept in the last `patience` requests."""
@@ -151,7 +150,8 @@ class Recipe:
     """Rows of the published sample; None: five times the instructions, the published ratio (50k of 10k)."""
     clf_share: float = 0.1
     """Share of classification among the bootstrap's requests and among the sampled rows; published: 10 %."""
-    prompts: str = "default"
+    prompts: str | None = None
+    """`default`, `small` or a folder; None: `small` for the embedded teacher, else `default`."""
     teacher: TeacherSettings = field(default_factory=TeacherSettings)
     bootstrap: BootstrapSettings = field(default_factory=BootstrapSettings)
     attribution: AttributionSettings = field(default_factory=AttributionSettings)

@@ -1,7 +1,5 @@
 """The contract between phases: the columns and types after each, and the check at each phase's door."""
 
-import hashlib
-import unicodedata
 from collections.abc import Iterable
 
 from datasets import Dataset, Features, List, Value
@@ -80,22 +78,3 @@ def _type_name(feature: object) -> str:
         return f"list of {_type_name(feature.feature)}"
     name = str(getattr(feature, "dtype", feature))
     return {"large_string": "string"}.get(name, name)
-
-
-def normalise(text: str) -> str:
-    """Return the form in which two instructions count as the same: NFKC, case folded, white space squeezed."""
-    return " ".join(unicodedata.normalize("NFKC", text).casefold().split())
-
-
-def make_id(*parts: str) -> str:
-    """Return 16 hexadecimal digits that depend on all parts and on where each ends."""
-    digest = hashlib.sha256()
-    for part in parts:
-        encoded = part.encode("utf-8", "surrogatepass")
-        digest.update(len(encoded).to_bytes(8, "big") + encoded)
-    return digest.hexdigest()[:16]
-
-
-def instruction_id(instruction: str) -> str:
-    """Return the id of an instruction: equal for texts that differ only in case, white space or Unicode form."""
-    return make_id(normalise(instruction))

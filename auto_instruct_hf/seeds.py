@@ -12,7 +12,8 @@ from datasets import Dataset, DatasetDict, Features, Value, load_dataset
 from datasets.exceptions import DatasetGenerationError
 
 from .errors import SeedError
-from .schema import SEEDS, normalise
+from .schema import SEEDS
+from .texts import normalise
 from .transform import from_rows
 
 BUNDLED = Path(__file__).parent / "data" / "seeds.jsonl"
@@ -59,6 +60,11 @@ def read_seeds(
     rows = [_read_row(row, names, f"{source}, row {number}") for number, row in enumerate(table, start=1)]
     _check_repeats(rows, source)
     return from_rows(rows, SEEDS)
+
+
+def bundled_domains() -> list[str]:
+    """Return the names of the domains of the bundled seeds, sorted."""
+    return sorted({json.loads(line)["domain"] for line in BUNDLED.read_text(encoding="utf-8").splitlines()})
 
 
 def _load(source: str | Path, config: str | None, split: str | None, revision: str | None) -> Dataset:

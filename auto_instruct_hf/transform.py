@@ -9,7 +9,8 @@ import ast
 import hashlib
 import json
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass, field, is_dataclass
 from functools import cache, partial
 from importlib.util import resolve_name
@@ -44,7 +45,10 @@ def apply(
     features: Features,
     settings: Mapping[str, Any] | None = None,
     resources: Mapping[str, Any] | None = None,
+    depends_on: Any = None,
     batch_size: int | None = 1000,
+    as_numpy: bool = False,
+    show_progress: bool = False,
     cache_dir: Path | None = None,
 ) -> Dataset:
     """Map a batch function over a dataset, cached on disk.
@@ -56,27 +60,48 @@ def apply(
         features: The columns that come out, all of them.
         settings: Keyword arguments that decide the result; they count by value.
         resources: Keyword arguments that do not decide it (a connection, a loaded model).
+        depends_on: What else decides the result, by value: the name of a model behind a resource.
         batch_size: Rows a batch; None: all rows at once, for a table function.
+        as_numpy: Whether the function gets its columns as numpy arrays.
+        show_progress: Whether it takes long enough for a bar of its own.
         cache_dir: Folder of the cache; None: a folder of our own in the cache of `datasets`.
 
     Returns:
         The mapped dataset. Its fingerprint is the same in every process for the same inputs, code and settings.
     """
-    digest = fingerprint(dataset._fingerprint, phase, code_version(function), settings or {}, repr(features))
+    digest = fingerprint(
+        dataset._fingerprint, phase, code_version(function), settings or {}, depends_on, repr(features)
+    )
     if len(dataset) == 0:
         return from_rows([], features, digest)
     folder = cache_dir or Path(datasets.config.HF_DATASETS_CACHE) / _PACKAGE
     folder.mkdir(parents=True, exist_ok=True)
-    return dataset.map(
-        partial(function, **(settings or {}), **(resources or {})),
-        batched=True,
-        batch_size=batch_size,
-        remove_columns=dataset.column_names,
-        features=features,
-        new_fingerprint=digest,
-        cache_file_name=str(folder / f"{phase}-{digest}.arrow"),
-        desc=phase,
-    )
+    with nullcontext() if show_progress else without_bars():
+        mapped = dataset.with_format("numpy" if as_numpy else None).map(
+            partial(function, **(settings or {}), **(resources or {})),
+            batched=True,
+            batch_size=batch_size,
+            remove_columns=dataset.column_names,
+            features=features,
+            new_fingerprint=digest,
+            cache_file_name=str(folder / f"{phase}-{digest}.arrow"),
+            desc=phase,
+        )
+    mapped.reset_format()
+    mapped._fingerprint = digest
+    return mapped
+
+
+@contextmanager
+def without_bars() -> Iterator[None]:
+    """Turn the progress bars of `datasets` off, and on again if they were on."""
+    enabled = datasets.utils.logging.is_progress_bar_enabled()
+    datasets.disable_progress_bars()
+    try:
+        yield
+    finally:
+        if enabled:
+            datasets.enable_progress_bars()
 
 
 def keep(judged: Dataset, *, phase: str, cache_dir: Path | None = None, trace: Trace | None = None) -> Dataset:

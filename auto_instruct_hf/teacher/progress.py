@@ -27,8 +27,6 @@ class Progress:
         self._bar: tqdm[Any] | None = None
         self._noted = 0.0
         self._enabled = datasets.utils.logging.is_progress_bar_enabled()
-        if self._enabled:
-            datasets.disable_progress_bars()  # the bar of `map` moves a thousand rows at a time
 
     def advance(self) -> None:
         """Count one answered request."""
@@ -50,8 +48,6 @@ class Progress:
         self._show()
         if self._bar is not None:
             self._bar.close()
-        if self._enabled:
-            datasets.enable_progress_bars()
 
     def _show(self) -> None:
         self._noted = time.monotonic()

@@ -1,0 +1,38 @@
+"""What counts as the same text, as a word, as nothing."""
+
+import hashlib
+import re
+import unicodedata
+
+_IDEOGRAPH = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff]")
+# What models write where nothing was the right answer.
+_NOTHING = re.compile(r"\W*(?:none|null|nil|n/?a|no ?input|not (?:applicable|needed|required))?\W*", re.IGNORECASE)
+
+
+def normalise(text: str) -> str:
+    """Return the form in which two instructions count as the same: NFKC, case folded, white space squeezed."""
+    return " ".join(unicodedata.normalize("NFKC", text).casefold().split())
+
+
+def make_id(*parts: str) -> str:
+    """Return 16 hexadecimal digits that depend on all parts and on where each ends."""
+    digest = hashlib.sha256()
+    for part in parts:
+        encoded = part.encode("utf-8", "surrogatepass")
+        digest.update(len(encoded).to_bytes(8, "big") + encoded)
+    return digest.hexdigest()[:16]
+
+
+def instruction_id(instruction: str) -> str:
+    """Return the id of an instruction: equal for texts that differ only in case, white space or Unicode form."""
+    return make_id(normalise(instruction))
+
+
+def count_words(text: str) -> int:
+    """Return the number of words; each Chinese or Japanese character, written without spaces, counts as one."""
+    return len(_IDEOGRAPH.sub(" ", text).split()) + len(_IDEOGRAPH.findall(text))
+
+
+def text_or_nothing(text: str | None) -> str:
+    """Return the text without its margins; "" for null and for the words that models write instead of it."""
+    return "" if text is None or _NOTHING.fullmatch(text) else text.strip()

@@ -1,0 +1,111 @@
+"""Build an instruction-tuning dataset: arguments -> recipe -> build."""
+
+import logging
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.box import SIMPLE
+from rich.console import Console
+from rich.table import Table
+
+from auto_instruct_hf import AutoInstructError, Build, Recipe, Teacher, build, read_seeds
+from auto_instruct_hf.errors import RecipeError
+from auto_instruct_hf.facts import PHASES, format_figure
+
+PUBLISHED_SIZE = Recipe().num_instructions
+DEMONSTRATION_SIZE = 40
+TABLE_WIDTH = 108
+DEMONSTRATION = " A demonstration: its words are not training data. For a real dataset set OPENAI_API_KEY or --teacher."
+
+_OUT = Console(highlight=False, soft_wrap=True)
+_ERR = Console(stderr=True, highlight=False, soft_wrap=True)
+
+
+def main(
+    seeds: Annotated[
+        str | None, typer.Option(help="Seed tasks: a JSON(L), CSV or Parquet file, or a dataset on the Hub.")
+    ] = None,
+    column: Annotated[
+        list[str] | None, typer.Option(help="Where the seeds' names differ: instruction=prompt. May be repeated.")
+    ] = None,
+    teacher: Annotated[
+        str | None, typer.Option(help="Model name, or 'embedded' for the small one that comes with the package.")
+    ] = None,
+    base_url: Annotated[str | None, typer.Option(help="An OpenAI-compatible endpoint; else OPENAI_BASE_URL.")] = None,
+    num_instructions: Annotated[int | None, typer.Option(min=1, help="Instructions to bootstrap.")] = None,
+    num_samples: Annotated[int | None, typer.Option(min=1, help="Rows of the sample; five times the former.")] = None,
+    clf_share: Annotated[float | None, typer.Option(min=0, max=1, help="Share of classification wanted.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Seed number of everything random.")] = None,
+    out: Annotated[Path, typer.Option(help="Folder of the build.")] = Path("out"),
+    recipe: Annotated[Path | None, typer.Option(help="YAML file with settings that differ from the defaults.")] = None,
+) -> None:
+    """Grow seed tasks into an instruction-tuning dataset with a teacher model.
+
+    Interrupted at any point, the same command goes on where it was. OPENAI_API_KEY, OPENAI_BASE_URL, HF_TOKEN and
+    HF_ENDPOINT mean what they mean everywhere.
+    """
+    logging.basicConfig(level=logging.WARNING, format="%(message)s")
+    try:
+        settings = _recipe(recipe, num_instructions, num_samples, clf_share, seed)
+        with Teacher(teacher, base_url=base_url, journal=out / "journal.sqlite", settings=settings.teacher) as model:
+            if model.is_embedded and num_instructions is None and settings.num_instructions == PUBLISHED_SIZE:
+                settings = replace(settings, num_instructions=DEMONSTRATION_SIZE)
+            _OUT.print(f"Teacher: {model.describe()}.{DEMONSTRATION if model.is_embedded else ''}")
+            mapping = dict(_pair(text) for text in column or ())
+            made = build(read_seeds(seeds, columns=mapping), model, out, settings)
+            _show(made, out, model)
+    except RecipeError as error:
+        _ERR.print(f"wrong usage: {error}")
+        raise typer.Exit(2) from None
+    except AutoInstructError as error:
+        _ERR.print(f"error: {error}")
+        raise typer.Exit(1) from None
+    except KeyboardInterrupt:
+        _ERR.print(f"stopped. Everything answered so far is in {out}; run the same command again to go on from there")
+        raise typer.Exit(1) from None
+
+
+def _recipe(
+    path: Path | None, num_instructions: int | None, num_samples: int | None, clf_share: float | None, seed: int | None
+) -> Recipe:
+    given: dict[str, Any] = {
+        "num_instructions": num_instructions,
+        "num_samples": num_samples,
+        "clf_share": clf_share,
+        "seed": seed,
+    }
+    recipe = Recipe.from_yaml(path) if path else Recipe()
+    return replace(recipe, **{name: value for name, value in given.items() if value is not None})
+
+
+def _pair(text: str) -> tuple[str, str]:
+    name, equals, column = text.partition("=")
+    if not equals:
+        raise RecipeError(f"--column is {text!r}; it must be like instruction=prompt")
+    return name, column
+
+
+def _show(made: Build, out: Path, teacher: Teacher) -> None:
+    table = Table(title="By phase (in brackets: as published for Auto-Instruct)", box=SIMPLE)
+    table.add_column("", no_wrap=True)
+    for number, phase in enumerate(PHASES, start=1):
+        table.add_column(f"{number} {phase}", justify="right", no_wrap=True)
+    for row in made.table:
+        cells = [map(format_figure, cell) for cell in zip(row.ours, row.published, strict=True)]
+        table.add_row(row.name, *(f"{ours} ({published})" if ours else "" for ours, published in cells))
+    _OUT.print(table, width=max(_OUT.width, TABLE_WIDTH))
+    for phase, found in made.report["phases"].items():
+        if found["rejected"]:
+            reasons = ", ".join(f"{count:,} {reason}" for reason, count in found["rejected"].items())
+            _OUT.print(f"dropped in {phase}: {reasons}")
+        if found.get("stopped"):
+            _OUT.print(f"bootstrap stopped early: {found['stopped']}")
+    sizes = ", ".join(f"{name} {len(split):,}" for name, split in made.sample.items())
+    _OUT.print(f"Spent so far: {teacher.spent()}. Rows: {sizes}.")
+    _OUT.print(f'load_dataset("{out / "dataset"}") reads them; {out / "report.json"} holds all figures.')
+
+
+if __name__ == "__main__":
+    typer.run(main)
