@@ -42,8 +42,9 @@ _Result = TypeVar("_Result")
 _NEXT_ATTEMPT = 1_000_003
 # Servers differ in how many bits a seed may have.
 _SEEDS = 2**31
-# So many requests in a row that fail for good, with none answered between: the endpoint is at fault, not the requests.
-_DYING_AFTER = 8
+_NO_ANSWER = "no answer"
+# After so many requests without an answer the endpoint itself is in doubt.
+_DOUBTFUL = 8
 _EMBEDDED = "embedded"
 _DEFAULT_MODEL = "gpt-4o"
 # At temperature 0 another draw would only repeat the reply that was not usable.
@@ -188,9 +189,9 @@ class Teacher:
         try:
             async with asyncio.TaskGroup() as group:
                 tasks = [group.create_task(self._ask_one(request)) for request in requests]
+            await self._settle()
         except ExceptionGroup as group_of_errors:
             raise group_of_errors.exceptions[0] from None
-        self._settle()
         return [task.result() for task in tasks]
 
     async def _ask_one(self, request: Request) -> Reply:
@@ -199,7 +200,8 @@ class Teacher:
             body = self._body(request, attempt)
             key = hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()
             entry = self.journal.get(key) or await self._send(key, body, request.prompt)
-            if not entry.error:
+            # The client has retried a request without an answer already; another draw is for another answer.
+            if not entry.error or entry.error.startswith(_NO_ANSWER):
                 break
         if self._progress is not None:
             self._progress.advance()
@@ -227,25 +229,33 @@ class Teacher:
             except _FATAL as error:
                 raise TeacherError(self._explain(error)) from None
             except openai.APIError as error:
-                return self._doubt(key, body, error)
+                entry = Entry("", f"{_NO_ANSWER}: {self._clean(error)}")
+                self._unanswered.append((key, entry, body))
+                if len(self._unanswered) == _DOUBTFUL:
+                    await self._settle()
+                return entry
             except ValueError:  # a body that is not JSON; the client lets it through
                 completion = None
             entry = _read(completion, prompt, time.monotonic() - start)
-            self._settle()
             self.journal.record(key, entry, phase=self._phase, model=self.model, request=body)
             return entry
 
-    def _doubt(self, key: str, body: dict[str, Any], error: openai.APIError) -> Entry:
-        """Hold a request that got no answer until the next answer shows whose fault it was."""
-        entry = Entry("", f"no answer: {self._clean(error)}")
-        self._unanswered.append((key, entry, body))
-        if len(self._unanswered) >= _DYING_AFTER:
-            self._unanswered.clear()  # the endpoint's fault: these will be asked again
-            raise TeacherError(self._explain(error))
-        return entry
+    async def _settle(self) -> None:
+        """Find out whose fault it is that requests got no answer: theirs, and they have failed; or the endpoint's.
 
-    def _settle(self) -> None:
-        """Record unanswered requests as failed: others are answered, so the fault is their own."""
+        Raises:
+            TeacherError: If the endpoint does not answer the simplest request either. Then nothing is recorded, and
+                a later run asks again.
+        """
+        if not self._unanswered:
+            return
+        client = self._client or self._connect()
+        probe: Any = {"model": self.model, "messages": [{"role": "user", "content": "Answer with the word yes."}]}
+        try:
+            await client.chat.completions.create(**probe)
+        except openai.APIError as error:
+            self._unanswered.clear()
+            raise TeacherError(self._explain(error)) from None
         while self._unanswered:
             key, entry, body = self._unanswered.pop()
             self.journal.record(key, entry, phase=self._phase, model=self.model, request=body)

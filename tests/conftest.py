@@ -1,0 +1,47 @@
+import os
+
+# Before any library reads them: a test never reaches for the network, and shows no bars.
+os.environ["HF_HUB_OFFLINE"] = "1"
+os.environ["HF_DATASETS_OFFLINE"] = "1"
+os.environ.pop("OPENAI_API_KEY", None)
+os.environ.pop("OPENAI_BASE_URL", None)
+
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import datasets
+import pytest
+
+from auto_instruct_hf import Teacher
+from auto_instruct_hf.recipe import TeacherSettings
+from stub_teacher import KEY, StubTeacher, serve_stub
+
+datasets.disable_progress_bars()
+
+
+@pytest.fixture(autouse=True)
+def no_names(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fail where a name of the network would be resolved."""
+    resolve = socket.getaddrinfo
+
+    def only_loopback(host: Any, *args: Any, **kwargs: Any) -> Any:
+        if host not in ("127.0.0.1", "localhost", "::1", None, b"127.0.0.1", b"localhost"):
+            raise AssertionError(f"a test tried to resolve {host!r}")
+        return resolve(host, *args, **kwargs)
+
+    monkeypatch.setattr(socket, "getaddrinfo", only_loopback)
+
+
+@pytest.fixture
+def stub() -> Iterator[StubTeacher]:
+    with serve_stub() as teacher:
+        yield teacher
+
+
+@pytest.fixture
+def teacher(stub: StubTeacher, tmp_path: Path) -> Iterator[Teacher]:
+    settings = TeacherSettings(retries=3)
+    with Teacher("stub", base_url=stub.url, api_key=KEY, journal=tmp_path / "journal.sqlite", settings=settings) as one:
+        yield one

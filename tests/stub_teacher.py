@@ -1,0 +1,155 @@
+"""A deterministic teacher over real HTTP: an OpenAI-compatible endpoint whose reply depends on the request alone.
+
+Faults come in two kinds. Those of a reply (broken JSON, cut off, refused) depend on the request too, so asking again with
+another draw number may cure them and a rerun meets the same. Those of the connection (500, 429, dropped) strike a request
+once and are gone, as they are in life.
+"""
+
+import hashlib
+import json
+import random
+import threading
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+KEY = "sk-stub-0123456789abcdef"
+_WORDS = [a + b for a in ("ba", "ce", "di", "fo", "gu", "ha", "ki", "lo") for b in ("mer", "tan", "sil", "pod", "rix")]
+
+
+@dataclass
+class StubTeacher:
+    """What the test sees: the address, and every request that was answered."""
+
+    url: str = ""
+    faults: dict[str, float] = field(default_factory=dict)
+    """Share of requests by fault: error500, error429, dropped, broken, cut, refused, garbage; poison: always a 500."""
+    down: int = 0
+    """Where not 0: the HTTP status of every answer."""
+    answered: list[dict[str, Any]] = field(default_factory=list)
+    struck: Counter[str] = field(default_factory=Counter)
+
+    def bodies(self) -> list[str]:
+        """Return the answered requests, each as canonical JSON."""
+        return [json.dumps(body, sort_keys=True) for body in self.answered]
+
+
+@contextmanager
+def serve_stub(**settings: Any) -> Iterator[StubTeacher]:
+    stub = StubTeacher(**settings)
+    lock = threading.Lock()
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def log_message(self, *args: object) -> None:
+            pass
+
+        def do_POST(self) -> None:
+            raw = self.rfile.read(int(self.headers["Content-Length"]))
+            body = json.loads(raw)
+            digest = hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()
+            if self.headers["Authorization"] != f"Bearer {KEY}":
+                key = self.headers["Authorization"].removeprefix("Bearer ")
+                self._send(401, {"error": {"message": f"Incorrect API key provided: {key}"}})
+            elif stub.down:
+                self._send(stub.down, {"error": {"message": "down"}})
+            elif "response_format" in body and _pick(stub.faults, ("poison",), str(body["messages"])):
+                self._send(500, {"error": {"message": "this one kills me"}})
+            elif not self._strike(digest):
+                fault = _pick(stub.faults, ("broken", "cut", "refused", "garbage"), digest)
+                with lock:
+                    stub.answered.append(body)
+                self._send(200, b"<html>" if fault == "garbage" else _completion(body, digest, fault))
+
+        def _strike(self, digest: str) -> bool:
+            """Let a fault of the connection happen, the first time a request is seen."""
+            fault = _pick(stub.faults, ("error500", "error429", "dropped"), "connection" + digest)
+            with lock:
+                if not fault or stub.struck[digest]:
+                    return False
+                stub.struck[digest] += 1
+            if fault == "error500":
+                self._send(500, {"error": {"message": "boom"}})
+            elif fault == "error429":
+                self._send(429, {"error": {"message": "slow down"}}, {"Retry-After": "1"})
+            else:
+                self.close_connection = True
+                self.connection.close()
+            return True
+
+        def _send(self, status: int, body: Any, headers: dict[str, str] | None = None) -> None:
+            content = body if isinstance(body, bytes) else json.dumps(body).encode()
+            self.send_response(status)
+            self.send_header("Content-Type", "application/json")
+            self.send_header("Content-Length", str(len(content)))
+            for name, value in (headers or {}).items():
+                self.send_header(name, value)
+            self.end_headers()
+            self.wfile.write(content)
+
+    class Server(ThreadingHTTPServer):
+        daemon_threads = True
+        request_queue_size = 128
+
+        def handle_error(self, request: Any, client_address: Any) -> None:
+            pass  # a killed client hangs up in the middle
+
+    server = Server(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
+    stub.url = f"http://127.0.0.1:{server.server_address[1]}/v1"
+    try:
+        yield stub
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+def _pick(faults: dict[str, float], names: tuple[str, ...], digest: str) -> str:
+    draw = random.Random(digest).random()
+    for name in names:
+        draw -= faults.get(name, 0)
+        if draw < 0:
+            return name
+    return ""
+
+
+def _completion(body: dict[str, Any], digest: str, fault: str) -> dict[str, Any]:
+    text = json.dumps(reply_to(body, digest))
+    if fault in ("broken", "cut"):
+        text = text[: len(text) // 2]
+    message = {"role": "assistant", "content": text}
+    if fault == "refused":
+        message = {"role": "assistant", "content": None, "refusal": "I cannot help with that."}
+    return {
+        "id": "stub",
+        "object": "chat.completion",
+        "created": 1,
+        "model": body["model"],
+        "choices": [{"index": 0, "finish_reason": "length" if fault == "cut" else "stop", "message": message}],
+        "usage": {"prompt_tokens": 100, "completion_tokens": 20, "total_tokens": 120},
+    }
+
+
+def reply_to(body: dict[str, Any], digest: str) -> dict[str, Any]:
+    """Make up a valid reply: by the names of the fields that the schema asks for."""
+    draw = random.Random(digest)
+    properties = body["response_format"]["json_schema"]["schema"]["properties"] if "response_format" in body else {}
+    instruction = body["messages"][-1]["content"]
+    is_clf = "pod" in instruction  # so the same instruction is always of the same kind
+    words = [draw.choice(_WORDS) for _ in range(12)]
+    answers: dict[str, Any] = {
+        "instructions": [" ".join(draw.choices(_WORDS, k=draw.randint(6, 12))) for _ in range(6)],
+        "is_classification": is_clf,
+        "labels": ["yes", "no", "perhaps"][: draw.randint(2, 3)],
+        "input": draw.choice([" ".join(words[:6]), "None"]),
+        "strategies": [" ".join(words[start : start + 3]) for start in range(0, 3 * draw.randint(0, 3), 3)],
+        "output": " ".join(words),
+        "topic": " ".join(words[:2]),
+    }
+    if "strategies" not in properties:
+        answers["input"] = " ".join(words)
+    return {name: answers[name] for name in properties}

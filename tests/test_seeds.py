@@ -1,0 +1,164 @@
+"""Seeds are the first thing a user brings: every shape in use is read, every flaw is told by its row."""
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+from datasets import Dataset
+
+from auto_instruct_hf.errors import SeedError
+from auto_instruct_hf.novelty import near_pairs
+from auto_instruct_hf.recipe import BootstrapSettings
+from auto_instruct_hf.schema import SEEDS
+from auto_instruct_hf.seeds import BUNDLED, read_seeds
+
+TASK = {"instruction": "Name the largest planet of the solar system.", "input": "", "output": "Jupiter"}
+
+
+def write(path: Path, *rows: Any) -> Path:
+    path.write_text("\n".join(json.dumps(row) for row in rows), encoding="utf-8")
+    return path
+
+
+def bundled() -> list[dict[str, Any]]:
+    return [json.loads(line) for line in BUNDLED.read_text(encoding="utf-8").splitlines()]
+
+
+def test_bundled_seeds_are_as_promised() -> None:
+    rows = bundled()
+    labelled = [row for row in rows if row["is_classification"]]
+    assert len(rows) == 175
+    assert len(labelled) >= 60
+    assert len({row["domain"] for row in rows}) >= 25
+    assert 0.4 <= sum(row["input"] != "" for row in rows) / len(rows) <= 0.65
+    for row in rows:
+        assert set(row) == {"domain", "instruction", "input", "output", "is_classification", "labels"}
+        assert row["instruction"].strip()
+        assert row["output"].strip()
+    for row in labelled:
+        assert 2 <= len(row["labels"]) <= 8
+        assert len(set(row["labels"])) == len(row["labels"])
+        assert row["output"] in row["labels"]
+    assert not any(row["labels"] for row in rows if not row["is_classification"])
+    # A right answer that always stood first would be learned as a rule.
+    assert sum(row["output"] == row["labels"][0] for row in labelled) < len(labelled) / 3
+
+
+def test_no_two_bundled_seeds_are_alike() -> None:
+    assert near_pairs([row["instruction"] for row in bundled()], 0.7) == []
+
+
+def test_bundled_seeds_pass_the_filter_they_set_an_example_for() -> None:
+    settings = BootstrapSettings()
+    banned = re.compile(rf"\b(?:{'|'.join(settings.banned)})\b", re.IGNORECASE)
+    for row in bundled():
+        assert not banned.search(row["instruction"])
+        assert settings.min_words <= len(row["instruction"].split()) <= settings.max_words
+
+
+def test_bundled_seeds_are_read() -> None:
+    seeds = read_seeds()
+    assert seeds.features == SEEDS
+    assert len(seeds) == 175
+    assert sum(seeds["is_classification"]) >= 60
+
+
+def test_self_instruct_shape(tmp_path: Path) -> None:
+    row = {"id": "x", "instruction": "Add them.", "instances": [{"input": "1 2", "output": "3"}, {"input": "", "output": "9"}]}
+    seeds = read_seeds(write(tmp_path / "seeds.jsonl", {**row, "is_classification": True}))
+    assert seeds[0] == {
+        "instruction": "Add them.", "input": "1 2", "output": "3", "is_classification": True, "domain": "",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("suffix", [".jsonl", ".json", ".csv", ".parquet"])
+def test_alpaca_shape_in_every_format(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"seeds{suffix}"
+    rows = [TASK, {"instruction": "Übersetze das 🎉", "input": "None", "output": "01"}]
+    data = Dataset.from_list(rows)
+    {".jsonl": data.to_json, ".csv": data.to_csv, ".parquet": data.to_parquet}.get(
+        suffix, lambda target: path.write_text(json.dumps(rows))
+    )(path)
+    seeds = read_seeds(path)
+    assert seeds["instruction"][:] == [row["instruction"] for row in rows]
+    assert seeds["input"][:] == ["", "None"]  # in a CSV too, an empty cell is "" and None is a word
+    assert seeds["output"][:] == ["Jupiter", "01"]
+    assert seeds["is_classification"][:] == [False, False]
+
+
+def test_column_mapping(tmp_path: Path) -> None:
+    path = write(tmp_path / "seeds.jsonl", {"prompt": "Say hello.", "completion": "Hello."})
+    seeds = read_seeds(path, columns={"instruction": "prompt", "output": "completion"})
+    assert seeds[0]["instruction"] == "Say hello."
+    assert seeds[0]["output"] == "Hello."
+
+
+def test_large_rows_and_other_scripts_pass_unchanged(tmp_path: Path) -> None:
+    text = "请把下面的句子翻译成英文。" * 4000
+    seeds = read_seeds(write(tmp_path / "seeds.jsonl", {"instruction": text, "output": "नमस्ते 😀\x00"}))
+    assert seeds[0]["instruction"] == text
+    assert seeds[0]["output"] == "नमस्ते 😀\x00"
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        ([{"instruction": "Do it."}], "no column 'output'"),
+        ([TASK, {**TASK, "instruction": 5}], "row 2: 'instruction' must be text, found 5"),
+        ([TASK, {**TASK, "instruction": " "}], "row 2: 'instruction' is empty"),
+        ([{**TASK, "output": None}], "row 1: 'output' must be text, found None"),
+        ([{**TASK, "output": ["x"]}], "row 1: 'output' must be text"),
+        ([TASK, {**TASK, "instruction": "name the  LARGEST planet of the solar system."}], "row 2 repeats row 1"),
+        ([{"instruction": "Do it.", "instances": []}], "row 1: `instances` must be a list"),
+        ([{**TASK, "is_classification": "perhaps"}], "row 1: 'is_classification' must be true or false"),
+        ([], "is empty"),
+    ],
+)
+def test_flaws_are_named_with_their_row(tmp_path: Path, rows: list[Any], message: str) -> None:
+    path = write(tmp_path / "seeds.jsonl", *rows)
+    with pytest.raises(SeedError, match=re.escape(message)) as caught:
+        read_seeds(path)
+    assert str(path) in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("seeds.jsonl", b'{"instruction": "a", "output": "b"}\n{"instruction', "row 2, cannot be read as json"),
+        ("seeds.jsonl", b'{"instruction": "a \xff", "output": "b"}', "line 1 is not UTF-8"),
+        ("seeds.jsonl", b'{"instruction": "a \\ud800", "output": "b"}', "row 1, cannot be read"),
+        ("seeds.json", b"[]", "is empty"),
+        ("seeds.csv", b"instruction,output\n", "is empty"),
+        ("seeds.csv", b"", "is empty"),
+        ("seeds.txt", b"x", "ends in .txt"),
+        ("seeds.parquet", b"not parquet", "cannot be read as parquet"),
+    ],
+)
+def test_unreadable_files(tmp_path: Path, name: str, content: bytes, message: str) -> None:
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(SeedError, match=re.escape(message)):
+        read_seeds(tmp_path / name)
+
+
+def test_missing_file_and_unknown_mapping(tmp_path: Path) -> None:
+    with pytest.raises(SeedError, match="no such seed file"):
+        read_seeds(tmp_path / "absent.jsonl")
+    with pytest.raises(SeedError, match="unknown column 'question'"):
+        read_seeds(write(tmp_path / "seeds.jsonl", TASK), columns={"question": "q"})
+
+
+def test_seeds_on_the_hub_out_of_reach_are_told_in_one_line() -> None:
+    with pytest.raises(SeedError, match="cannot load the seeds user/seeds from the Hub") as caught:
+        read_seeds("user/seeds")
+    assert "\n" not in str(caught.value)
+
+
+def test_the_published_seeds_are_read_as_they_are() -> None:
+    path = Path(__file__).parents[2] / "shared" / "data" / "self_instruct_seed_tasks.jsonl"
+    if not path.is_file():
+        pytest.skip("the seeds of Self-Instruct are not on this machine")
+    seeds = read_seeds(path)
+    assert len(seeds) == 175
+    assert sum(seeds["is_classification"]) == 26

@@ -1,0 +1,293 @@
+"""The teacher is where money is spent: each reply is checked, kept before it is used, and never asked for twice."""
+
+import json
+import re
+import sqlite3
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import openai
+import pytest
+from stub_teacher import KEY, StubTeacher, serve_stub
+
+from auto_instruct_hf.errors import TeacherError
+from auto_instruct_hf.prompts import load_prompts
+from auto_instruct_hf.recipe import TeacherSettings
+from auto_instruct_hf.teacher import Journal, Reply, Request, Teacher
+from auto_instruct_hf.teacher.client import _fault
+from auto_instruct_hf.teacher.journal import Entry
+from auto_instruct_hf.teacher.prices import price
+
+PROMPT = load_prompts()["output"]
+
+
+def make_requests(count: int) -> list[Request]:
+    texts = [f"Say the number {number}." for number in range(count)]
+    return [Request(PROMPT, PROMPT.messages(instruction=text, input="", strategy="")) for text in texts]
+
+
+def open_teacher(stub: StubTeacher, folder: Path, **settings: Any) -> Teacher:
+    chosen = TeacherSettings(**{"retries": 3, **settings})
+    return Teacher("stub", base_url=stub.url, api_key=KEY, journal=folder / "journal.sqlite", settings=chosen)
+
+
+def contents(replies: Sequence[Reply]) -> list[dict[str, Any] | None]:
+    return [reply.content for reply in replies]
+
+
+def test_replies_come_in_the_order_of_the_requests_and_are_kept(stub: StubTeacher, tmp_path: Path) -> None:
+    with open_teacher(stub, tmp_path) as teacher:
+        first = contents(teacher.ask(make_requests(50)))
+        assert all(first)
+        assert contents(teacher.ask(make_requests(50)[::-1])) == first[::-1]
+    with open_teacher(stub, tmp_path) as teacher:  # another process would see the same
+        assert contents(teacher.ask(make_requests(50))) == first
+    assert len(stub.answered) == 50
+
+
+def test_what_is_sent(stub: StubTeacher, tmp_path: Path) -> None:
+    with open_teacher(stub, tmp_path) as teacher:
+        teacher.ask([Request(PROMPT, [{"role": "user", "content": "x"}], draw=7)])
+    body = stub.answered[0]
+    assert body["seed"] == 7
+    assert body["response_format"]["json_schema"] == {"name": "output", "strict": True, "schema": PROMPT.schema}
+    assert (body["model"], body["temperature"], body["max_tokens"]) == ("stub", PROMPT.temperature, PROMPT.max_tokens)
+
+
+def test_draw_numbers_tell_requests_apart(stub: StubTeacher, tmp_path: Path) -> None:
+    messages = [{"role": "user", "content": "x"}]
+    with open_teacher(stub, tmp_path) as teacher:
+        replies = contents(teacher.ask([Request(PROMPT, messages, draw) for draw in (1, 2, 1)]))
+    assert replies[0] == replies[2] != replies[1]
+
+
+def test_faults_are_asked_again_with_a_new_draw_and_none_reaches_a_row(tmp_path: Path) -> None:
+    faults = {"error500": 0.05, "error429": 0.05, "dropped": 0.05, "broken": 0.1, "cut": 0.1, "refused": 0.1, "garbage": 0.1}
+    with serve_stub(faults=faults) as stub, open_teacher(stub, tmp_path, attempts=12) as teacher:
+        replies = teacher.ask(make_requests(150))
+        assert all(reply.content for reply in replies)
+        assert sum(stub.struck.values()) > 5
+        errors = {row[0] for row in sqlite3.connect(tmp_path / "journal.sqlite").execute("SELECT error FROM replies")}
+    assert errors == {"", "cut off", "refused", "not JSON", "not a chat completion"}
+    assert len(set(stub.bodies())) == len(stub.answered)  # no request was answered twice
+
+
+@pytest.mark.parametrize(
+    ("fault", "error"), [("broken", "not JSON"), ("cut", "cut off"), ("refused", "refused"), ("garbage", "not a chat")]
+)
+def test_what_stays_unusable_carries_its_error_and_is_not_asked_forever(tmp_path: Path, fault: str, error: str) -> None:
+    with serve_stub(faults={fault: 1.0}) as stub, open_teacher(stub, tmp_path, attempts=3) as teacher:
+        replies = teacher.ask(make_requests(2))
+        assert [reply.content for reply in replies] == [None, None]
+        assert all(reply.error.startswith(error) for reply in replies)
+        assert len(stub.answered) == 6
+        teacher.ask(make_requests(2))
+        assert len(stub.answered) == 6  # a failure is kept as well
+        # At temperature 0 a new draw would change nothing.
+        assert {body["temperature"] for body in stub.answered} == {0.7}
+
+
+@pytest.mark.parametrize(
+    ("text", "reason", "error"),
+    [
+        ('{"output": "x"}', "stop", ""),
+        ('{"output": "x"}', "length", "cut off"),
+        ('{"output": "x"}', "content_filter", "refused"),
+        ('{"output": 5}', "stop", "not as the schema asks"),
+        ('{"output": "x", "more": 1}', "stop", "not as the schema asks"),
+        ("{}", "stop", "not as the schema asks"),
+        ("null", "stop", "not as the schema asks"),
+        ("", "stop", "not JSON"),
+        ('{"output": "\\ud800"}', "stop", "not JSON"),
+        ("[" * 100_000, "stop", "not JSON"),
+    ],
+)
+def test_a_reply_is_checked_on_arrival(text: str, reason: str, error: str) -> None:
+    assert _fault(text, reason, False, PROMPT) == error
+
+
+@pytest.mark.parametrize("status", [401, 403, 404])
+def test_what_no_retry_can_cure_stops_at_once(tmp_path: Path, status: int) -> None:
+    with serve_stub(down=status) as stub, open_teacher(stub, tmp_path) as teacher:
+        with pytest.raises(TeacherError, match="does not answer") as caught:
+            teacher.ask(make_requests(3))
+        assert "journal.sqlite" in str(caught.value)
+        assert "\n" not in str(caught.value)
+
+
+def test_a_dead_endpoint_stops_the_run_and_is_not_held_against_the_requests(tmp_path: Path) -> None:
+    with serve_stub() as stub, open_teacher(stub, tmp_path, retries=0) as teacher:
+        before = contents(teacher.ask(make_requests(5)))
+        stub.down = 500
+        with pytest.raises(TeacherError, match="run the same command again"):
+            teacher.ask(make_requests(40))
+        stub.down = 0
+        after = contents(teacher.ask(make_requests(40)))
+        assert after[:5] == before
+        assert all(after)
+
+
+def test_an_endpoint_that_dies_on_the_last_requests_loses_none(tmp_path: Path) -> None:
+    with serve_stub(down=503) as stub, open_teacher(stub, tmp_path, retries=0) as teacher:
+        with pytest.raises(TeacherError, match="does not answer"):
+            teacher.ask(make_requests(2))  # fewer than would make it doubtful
+        stub.down = 0
+        assert all(contents(teacher.ask(make_requests(2))))
+
+
+def test_no_server_at_all(tmp_path: Path) -> None:
+    with serve_stub() as stub:
+        pass
+    with open_teacher(stub, tmp_path, retries=0) as teacher, pytest.raises(TeacherError, match="does not answer"):
+        teacher.ask(make_requests(9))
+
+
+def test_poisoned_requests_fail_alone(tmp_path: Path) -> None:
+    with serve_stub(faults={"poison": 0.2}) as stub, open_teacher(stub, tmp_path, retries=0) as teacher:
+        replies = teacher.ask(make_requests(100))
+        failed = [reply.error for reply in replies if reply.content is None]
+        assert 10 < len(failed) < 30
+        assert all(error.startswith("no answer: InternalServerError") for error in failed)
+        asked = len(stub.answered)
+        assert teacher.ask(make_requests(100)) == replies  # known failures are not asked again
+        assert len(stub.answered) == asked
+
+
+def test_at_most_so_many_at_once(tmp_path: Path) -> None:
+    with serve_stub() as stub, open_teacher(stub, tmp_path, concurrency=3) as teacher:
+        now, most, lock = 0, 0, threading.Lock()
+        client = teacher._connect()
+        create = client.chat.completions.create
+
+        async def counted(**body: Any) -> Any:
+            nonlocal now, most
+            with lock:
+                now += 1
+                most = max(most, now)
+            try:
+                return await create(**body)
+            finally:
+                with lock:
+                    now -= 1
+
+        client.chat.completions.create = counted  # type: ignore[method-assign]
+        teacher.ask(make_requests(30))
+    assert most == 3
+
+
+def test_works_inside_a_running_event_loop(stub: StubTeacher, tmp_path: Path) -> None:
+    import asyncio
+
+    async def notebook() -> list[Reply]:
+        with open_teacher(stub, tmp_path) as teacher:
+            return teacher.ask(make_requests(2))
+
+    assert all(contents(asyncio.run(notebook())))
+
+
+def test_the_key_is_never_written(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    secret = "sk-live-9f8e7d6c5b4a"  # noqa: S105
+    with serve_stub() as stub:
+        teacher = Teacher("stub", base_url=stub.url, api_key=secret, journal=tmp_path / "journal.sqlite")
+        with teacher, pytest.raises(TeacherError) as caught:
+            teacher.ask(make_requests(1))  # the stub repeats a wrong key, as some servers do
+        with open_teacher(stub, tmp_path) as good:
+            good.ask(make_requests(1))
+            shown = repr(good) + good.describe()
+    written = b"".join(path.read_bytes() for path in tmp_path.rglob("*") if path.is_file())
+    for text in (str(caught.value), shown, repr(teacher), teacher.describe(), *capfd.readouterr()):
+        assert secret not in text
+        assert KEY not in text
+    assert secret.encode() not in written
+    assert KEY.encode() not in written
+
+
+def test_password_in_the_address_is_not_shown(tmp_path: Path) -> None:
+    with Teacher("m", base_url="http://me:word@127.0.0.1:1/v1", journal=tmp_path / "j") as teacher:
+        assert teacher.describe() == "m at http://127.0.0.1:1/v1"
+
+
+def test_which_teacher_stands_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with Teacher(journal=tmp_path / "a") as teacher:
+        assert teacher.is_embedded
+        assert teacher.prompts == "small"
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-x")
+    with Teacher(journal=tmp_path / "b") as teacher:
+        assert (teacher.model, teacher.is_embedded, teacher.prompts) == ("gpt-4o", False, "default")
+    with Teacher("embedded", journal=tmp_path / "c") as teacher:
+        assert teacher.is_embedded
+
+
+def test_no_key_is_told_before_anything_is_sent(tmp_path: Path) -> None:
+    with Teacher("gpt-4o", journal=tmp_path / "j") as teacher, pytest.raises(TeacherError, match="set OPENAI_API_KEY"):
+        teacher.ask(make_requests(1))
+
+
+def test_ledger_sums_by_phase(stub: StubTeacher, tmp_path: Path) -> None:
+    with open_teacher(stub, tmp_path) as teacher:
+        with teacher.phase("first", total=3):
+            teacher.ask(make_requests(3))
+        with teacher.phase("second", total=5):
+            teacher.ask(make_requests(5))  # three of them are in the journal
+        usage = {item.phase: (item.requests, item.input_tokens, item.output_tokens) for item in teacher.journal.usage()}
+    assert usage == {"first": (3, 300, 60), "second": (2, 200, 40)}
+
+
+def test_prices_are_list_prices(tmp_path: Path) -> None:
+    with Journal(tmp_path / "journal.sqlite") as journal:
+        entry = Entry("{}", input_tokens=1_000_000, output_tokens=1_000_000)
+        for model in ("gpt-4o", "nobody-knows", "SmolLM2-135M-Instruct"):
+            journal.record(model, entry, phase="p", model=model, request={})
+        costs = {usage.model: price(usage) for usage in journal.usage()}
+    assert costs["gpt-4o"].dollars == 12.5  # $2.50 in, $10 out a million
+    assert str(costs["nobody-knows"]) == "price unknown"
+    assert costs["SmolLM2-135M-Instruct"].dollars == 0
+    assert (costs["gpt-4o"] + costs["nobody-knows"]).dollars is None
+
+
+def test_first_reply_to_a_key_stands(tmp_path: Path) -> None:
+    with Journal(tmp_path / "journal.sqlite") as journal:
+        journal.record("k", Entry("first"), phase="p", model="m", request={})
+        journal.record("k", Entry("second"), phase="p", model="m", request={})
+        entry = journal.get("k")
+        assert entry is not None
+        assert entry.text == "first"
+        assert journal.get("other") is None
+
+
+@pytest.mark.parametrize("content", [b"not a database, but long enough to be read as one" * 50, None])
+def test_a_journal_that_cannot_be_read_is_named(tmp_path: Path, content: bytes | None) -> None:
+    path = tmp_path / "journal.sqlite"
+    if content is None:
+        connection = sqlite3.connect(path)
+        connection.execute("PRAGMA user_version=99")
+        connection.close()
+    else:
+        path.write_bytes(content)
+    with pytest.raises(TeacherError, match=re.escape(str(path))):
+        Journal(path)
+
+
+def test_a_full_disk_stops_clearly(tmp_path: Path) -> None:
+    with Journal(tmp_path / "journal.sqlite") as journal:
+        journal._connection.execute("PRAGMA max_page_count=8")
+        with pytest.raises(TeacherError, match="make room"):
+            for number in range(100):
+                journal.record(str(number), Entry("x" * 4000), phase="p", model="m", request={})
+        kept = sum(journal.get(str(number)) is not None for number in range(100))
+        assert 0 < kept < 100
+        assert journal._connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+
+
+def test_journal_holds_what_was_asked(stub: StubTeacher, tmp_path: Path) -> None:
+    with open_teacher(stub, tmp_path) as teacher:
+        teacher.ask(make_requests(1))
+    row = sqlite3.connect(tmp_path / "journal.sqlite").execute("SELECT request FROM replies").fetchone()
+    assert json.loads(row[0]) == stub.answered[0]
+
+
+def test_the_client_is_the_openai_one(stub: StubTeacher, tmp_path: Path) -> None:
+    with open_teacher(stub, tmp_path) as teacher:
+        assert isinstance(teacher._connect(), openai.AsyncOpenAI)

@@ -1,0 +1,110 @@
+"""The cache must serve what is still true and nothing else, in this process and the next."""
+
+import importlib
+import sys
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+from datasets import Dataset, Features, Value
+
+from auto_instruct_hf.transform import Trace, apply, code_version, fingerprint, from_rows, keep
+
+NUMBERS = Features({"n": Value("int64")})
+CALLS: list[int] = []
+
+
+def double_batch(batch: Any, *, factor: int = 2, by: Any = None) -> dict[str, list[int]]:
+    CALLS.append(len(batch["n"]))
+    return {"n": [number * factor for number in batch["n"]]}
+
+
+def numbers(*values: int) -> Dataset:
+    return from_rows([{"n": value} for value in values], NUMBERS)
+
+
+@pytest.fixture(autouse=True)
+def no_calls() -> None:
+    CALLS.clear()
+
+
+def run(data: Dataset, cache: Path, **options: Any) -> list[int]:
+    return apply(data, double_batch, phase="double", features=NUMBERS, cache_dir=cache, **options)["n"][:]
+
+
+def test_same_inputs_are_read_from_disk(tmp_path: Path) -> None:
+    assert run(numbers(1, 2), tmp_path) == [2, 4]
+    assert run(numbers(1, 2), tmp_path) == [2, 4]
+    assert CALLS == [2]
+
+
+def test_changed_rows_settings_model_and_features_are_computed_anew(tmp_path: Path) -> None:
+    run(numbers(1, 2), tmp_path)
+    run(numbers(1, 3), tmp_path)
+    assert run(numbers(1, 2), tmp_path, settings={"factor": 3}) == [3, 6]
+    run(numbers(1, 2), tmp_path, depends_on="another model")
+    apply(
+        numbers(1, 2), double_batch, phase="double", features=Features({"n": Value("int32")}), cache_dir=tmp_path
+    )
+    assert len(CALLS) == 5
+
+
+def test_resources_do_not_count(tmp_path: Path) -> None:
+    run(numbers(1), tmp_path, resources={"by": object()})
+    run(numbers(1), tmp_path, resources={"by": open})
+    assert len(CALLS) == 1
+
+
+def load(tmp_path: Path, name: str, body: str) -> ModuleType:
+    (tmp_path / f"{name}.py").write_text(body)
+    sys.modules.pop(name, None)
+    importlib.invalidate_caches()
+    return importlib.import_module(name)
+
+
+def test_edited_code_is_computed_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from auto_instruct_hf import transform
+
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+    results = []
+    for factor in (2, 3):
+        transform._module_version.cache_clear()
+        module = load(tmp_path, "edited", f"def f(batch):\n    return {{'n': [{factor} * n for n in batch['n']]}}\n")
+        results.append(apply(numbers(1), module.f, phase="edited", features=NUMBERS, cache_dir=tmp_path)["n"][:])
+    assert results == [[2], [3]]
+
+
+def test_code_version_follows_imports_inside_the_package() -> None:
+    from auto_instruct_hf import splitting, transform
+
+    reached = transform._reached(splitting.__name__, set())
+    assert "auto_instruct_hf.novelty" in reached
+    assert "auto_instruct_hf.texts" in reached
+    assert "auto_instruct_hf.recipe" not in reached  # settings count by value
+    assert code_version(splitting.split_table) == code_version(splitting.split)
+
+
+def test_empty_dataset_gets_the_new_columns(tmp_path: Path) -> None:
+    wanted = Features({"text": Value("string")})
+    empty = apply(numbers(), double_batch, phase="double", features=wanted, cache_dir=tmp_path)
+    assert empty.features == wanted
+    assert len(empty) == 0
+
+
+def test_rejected_rows_are_dropped_and_kept_in_the_trace(tmp_path: Path) -> None:
+    features = Features({"n": Value("int64"), "rejected": Value("string")})
+    judged = from_rows([{"n": 1, "rejected": ""}, {"n": 2, "rejected": "even"}], features)
+    trace = Trace()
+    kept = keep(judged, phase="test", cache_dir=tmp_path, trace=trace)
+    assert kept.to_list() == [{"n": 1}]
+    assert trace.rejected is not None
+    assert trace.rejected.to_list() == [{"n": 2, "rejected": "even"}]
+
+
+def test_fingerprints_are_by_value() -> None:
+    assert fingerprint({"a": 1, "b": [2]}) == fingerprint({"b": [2], "a": 1})
+    assert fingerprint({"a": 1}) != fingerprint({"a": 2})
+    with pytest.raises(TypeError, match="no value to fingerprint"):
+        fingerprint(object())
