@@ -22,9 +22,15 @@ from .texts import count_words
 from .transform import Batch, Trace, apply, columns, from_rows, keep, rows
 
 _LOG = logging.getLogger(__name__)
-_EXAMPLE = {"instruction": Value("string"), "domain": Value("string")}
+_EXAMPLE = {"instruction": Value("string"), "domain": Value("string"), "classification": Value("bool")}
 _REQUESTS = Features(
-    {"draw": Value("int64"), "classification": Value("bool"), "domain": Value("string"), "examples": List(_EXAMPLE)}
+    {
+        "draw": Value("int64"),
+        "classification": Value("bool"),
+        "domain": Value("string"),
+        "pick": Value("int32"),
+        "examples": List(_EXAMPLE),
+    }
 )
 _CANDIDATES = Features({"instruction": Value("string"), "rejected": Value("string")})
 
@@ -101,8 +107,9 @@ def draw_batch(
     """Ask for new instructions: a batch of requests becomes a batch of candidates.
 
     Args:
-        batch: Columns `draw` (int, tells repeated requests apart), `classification` (bool), `domain` (str), `examples`
-            (list of {instruction, domain}).
+        batch: Columns `draw` (int, tells repeated requests apart), `classification` (bool: ask for such tasks), `domain`
+            (str) and `pick` (int, at random), which a prompt may use for variety, and `examples` (list of {instruction,
+            domain, classification}).
         ask: Answers requests.
         prompt: The prompt `bootstrap`.
         settings: Filters, and how many instructions a request asks for.
@@ -120,6 +127,7 @@ def draw_batch(
                     examples=row["examples"],
                     classification=row["classification"],
                     domain=row["domain"],
+                    pick=row["pick"],
                     count=count,
                 ),
                 draw=row["draw"],

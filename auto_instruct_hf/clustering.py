@@ -257,6 +257,9 @@ def _silhouettes(positions: Dataset, settings: ClusteringSettings, seed: int, ca
 
 
 def _mixture(positions: FloatArray, num_clusters: int, restarts: int, seed: int) -> tuple[IntArray, FloatArray]:
+    if num_clusters == 1:
+        return np.zeros(len(positions), dtype=np.int64), positions.mean(axis=0, keepdims=True)
+
     from sklearn.mixture import GaussianMixture
 
     # The floor under the variances keeps a component of equal positions from collapsing.

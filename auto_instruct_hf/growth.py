@@ -99,6 +99,7 @@ class Growth:
                     "draw": self._seed * 1_000_000 + number,
                     "classification": kind,
                     "domain": generator.choice(self._domains),
+                    "pick": generator.randrange(2**16),
                     "examples": shared[kind] if shared else self._examples(generator, kind),
                 }
             )
@@ -151,17 +152,18 @@ class Growth:
             asked, tried, kept = asked + item["requests"], tried + item["candidates"], kept + item["admitted"]
         return asked, tried, kept
 
-    def _examples(self, generator: random.Random, is_classification: bool) -> list[dict[str, str]]:
+    def _examples(self, generator: random.Random, is_classification: bool) -> list[dict[str, Any]]:
         settings = self._settings
         seeds = self._open_seeds + self._clf_seeds
         if is_classification and self._clf_seeds:
             seeds = self._clf_seeds
         chosen = generator.sample(seeds, min(settings.seed_examples, len(seeds)))
         machine = generator.sample(self.admitted, min(settings.machine_examples, len(self.admitted)))
-        examples = chosen + [{"instruction": text, "domain": ""} for text in machine]
+        examples = chosen + [{"instruction": text, "domain": "", "classification": False} for text in machine]
         generator.shuffle(examples)
         return examples
 
 
-def _example(seed_row: dict[str, Any]) -> dict[str, str]:
-    return {"instruction": seed_row["instruction"], "domain": seed_row["domain"]}
+def _example(seed_row: dict[str, Any]) -> dict[str, Any]:
+    is_classification = seed_row["is_classification"]
+    return {**{name: seed_row[name] for name in ("instruction", "domain")}, "classification": is_classification}

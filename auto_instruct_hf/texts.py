@@ -11,7 +11,9 @@ _NOTHING = re.compile(r"\W*(?:none|null|nil|n/?a|no ?input|not (?:applicable|nee
 
 def normalise(text: str) -> str:
     """Return the form in which two instructions count as the same: NFKC, case folded, white space squeezed."""
-    return " ".join(unicodedata.normalize("NFKC", text).casefold().split())
+    # Folding can undo the normal form, so it is taken twice (as Unicode's NFKC_Casefold does).
+    folded = unicodedata.normalize("NFKC", text).casefold()
+    return " ".join(unicodedata.normalize("NFKC", folded).casefold().split())
 
 
 def make_id(*parts: str) -> str:

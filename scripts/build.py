@@ -95,7 +95,7 @@ def _show(made: Build, out: Path, teacher: Teacher) -> None:
     for row in made.table:
         cells = [map(format_figure, cell) for cell in zip(row.ours, row.published, strict=True)]
         table.add_row(row.name, *(f"{ours} ({published})" if ours else "" for ours, published in cells))
-    _OUT.print(table, width=max(_OUT.width, TABLE_WIDTH))
+    Console(width=max(_OUT.width, TABLE_WIDTH), highlight=False).print(table)
     for phase, found in made.report["phases"].items():
         if found["rejected"]:
             reasons = ", ".join(f"{count:,} {reason}" for reason, count in found["rejected"].items())

@@ -13,10 +13,10 @@ from typing import Any
 
 import datasets
 import pytest
+from stub_teacher import KEY, StubTeacher, serve_stub
 
 from auto_instruct_hf import Teacher
 from auto_instruct_hf.recipe import TeacherSettings
-from stub_teacher import KEY, StubTeacher, serve_stub
 
 datasets.disable_progress_bars()
 

@@ -9,6 +9,7 @@ import hashlib
 import json
 import random
 import threading
+import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -29,6 +30,8 @@ class StubTeacher:
     """Share of requests by fault: error500, error429, dropped, broken, cut, refused, garbage; poison: always a 500."""
     down: int = 0
     """Where not 0: the HTTP status of every answer."""
+    delay: float = 0.0
+    """Seconds before each answer."""
     answered: list[dict[str, Any]] = field(default_factory=list)
     struck: Counter[str] = field(default_factory=Counter)
 
@@ -52,6 +55,7 @@ def serve_stub(**settings: Any) -> Iterator[StubTeacher]:
             raw = self.rfile.read(int(self.headers["Content-Length"]))
             body = json.loads(raw)
             digest = hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()
+            time.sleep(stub.delay)
             if self.headers["Authorization"] != f"Bearer {KEY}":
                 key = self.headers["Authorization"].removeprefix("Bearer ")
                 self._send(401, {"error": {"message": f"Incorrect API key provided: {key}"}})

@@ -11,9 +11,9 @@ from auto_instruct_hf import prompts
 from auto_instruct_hf.errors import PromptError
 from auto_instruct_hf.prompts import REQUESTS, load_prompts
 
-EXAMPLE = {"instruction": "Explain what a tide is.", "domain": "geography"}
+EXAMPLE = {"instruction": "Explain what a tide is and why it comes.", "domain": "geography", "classification": False}
 VARIABLES: dict[str, dict[str, Any]] = {
-    "bootstrap": {"examples": [EXAMPLE], "classification": True, "domain": "law", "count": 5},
+    "bootstrap": {"examples": [EXAMPLE], "classification": True, "domain": "law", "count": 5, "pick": 7},
     "classify": {"instruction": "Do {{ x }} & 'y'."},
     "labels": {"instruction": "Do it."},
     "strategies": {"instruction": "Do it."},
@@ -29,7 +29,9 @@ FOLDER = Path(prompts.__file__).parent
 def test_each_prompt_renders_to_a_chat(source: str, name: str) -> None:
     prompt = load_prompts(source)[name]
     messages = prompt.messages(**VARIABLES[name])
-    assert [message["role"] for message in messages] == ["system"] + ["user", "assistant"] * (len(messages) // 2 - 1) + ["user"]
+    assert [message["role"] for message in messages] == ["system"] + ["user", "assistant"] * (
+        len(messages) // 2 - 1
+    ) + ["user"]
     for message in messages[2:-1:2]:
         assert prompt.accepts(json.loads(message["content"])), "an exchange shows a reply the schema refuses"
     for value in VARIABLES[name].values():

@@ -66,7 +66,11 @@ def test_bundled_seeds_are_read() -> None:
 
 
 def test_self_instruct_shape(tmp_path: Path) -> None:
-    row = {"id": "x", "instruction": "Add them.", "instances": [{"input": "1 2", "output": "3"}, {"input": "", "output": "9"}]}
+    row = {
+        "id": "x",
+        "instruction": "Add them.",
+        "instances": [{"input": "1 2", "output": "3"}, {"input": "", "output": "9"}],
+    }
     seeds = read_seeds(write(tmp_path / "seeds.jsonl", {**row, "is_classification": True}))
     assert seeds[0] == {
         "instruction": "Add them.", "input": "1 2", "output": "3", "is_classification": True, "domain": "",

@@ -64,7 +64,15 @@ def test_draw_numbers_tell_requests_apart(stub: StubTeacher, tmp_path: Path) -> 
 
 
 def test_faults_are_asked_again_with_a_new_draw_and_none_reaches_a_row(tmp_path: Path) -> None:
-    faults = {"error500": 0.05, "error429": 0.05, "dropped": 0.05, "broken": 0.1, "cut": 0.1, "refused": 0.1, "garbage": 0.1}
+    faults = {
+        "error500": 0.05,
+        "error429": 0.05,
+        "dropped": 0.05,
+        "broken": 0.1,
+        "cut": 0.1,
+        "refused": 0.1,
+        "garbage": 0.1,
+    }
     with serve_stub(faults=faults) as stub, open_teacher(stub, tmp_path, attempts=12) as teacher:
         replies = teacher.ask(make_requests(150))
         assert all(reply.content for reply in replies)
@@ -188,7 +196,7 @@ def test_works_inside_a_running_event_loop(stub: StubTeacher, tmp_path: Path) ->
 
 
 def test_the_key_is_never_written(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    secret = "sk-live-9f8e7d6c5b4a"  # noqa: S105
+    secret = "sk-live-9f8e7d6c5b4a"
     with serve_stub() as stub:
         teacher = Teacher("stub", base_url=stub.url, api_key=secret, journal=tmp_path / "journal.sqlite")
         with teacher, pytest.raises(TeacherError) as caught:

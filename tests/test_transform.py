@@ -44,9 +44,7 @@ def test_changed_rows_settings_model_and_features_are_computed_anew(tmp_path: Pa
     run(numbers(1, 3), tmp_path)
     assert run(numbers(1, 2), tmp_path, settings={"factor": 3}) == [3, 6]
     run(numbers(1, 2), tmp_path, depends_on="another model")
-    apply(
-        numbers(1, 2), double_batch, phase="double", features=Features({"n": Value("int32")}), cache_dir=tmp_path
-    )
+    apply(numbers(1, 2), double_batch, phase="double", features=Features({"n": Value("int32")}), cache_dir=tmp_path)
     assert len(CALLS) == 5
 
 

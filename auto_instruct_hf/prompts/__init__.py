@@ -11,6 +11,14 @@ Each file holds:
     max_tokens   int, the longest reply
     exchanges    optional: fixed earlier exchanges, each with `user` and `assistant` (the JSON of the reply)
     each         optional: the same for every item of the variable `examples` (Jinja in both)
+
+The templates may use:
+    bootstrap    examples (list of {instruction, domain, classification}), count (int), classification (bool: ask for
+                 such tasks), domain (str, a field of life), pick (int, at random)
+    classify, labels, strategies    instruction
+    input        instruction, label
+    output       instruction, input, strategy ("" where there is none)
+    topic        instructions (list, the most central first), keywords (list)
 """
 
 import json

@@ -1,0 +1,79 @@
+"""Attributes steer everything after: kinds, labels, strategies, inputs, and what becomes of a failed request."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from stub_teacher import StubTeacher
+
+from auto_instruct_hf import Teacher, attribute
+from auto_instruct_hf.attribution import attribute_batch
+from auto_instruct_hf.errors import SchemaError
+from auto_instruct_hf.prompts import load_prompts
+from auto_instruct_hf.schema import ATTRIBUTED, INSTRUCTIONS
+from auto_instruct_hf.teacher import Reply, Request
+from auto_instruct_hf.texts import instruction_id
+from auto_instruct_hf.transform import Trace, columns, from_rows
+
+
+def instruction_rows(*texts: str) -> list[dict[str, Any]]:
+    return [
+        {"instruction_id": instruction_id(text), "instruction": text, "similarity": 0.1, "round": 0} for text in texts
+    ]
+
+
+def judge(answers: dict[str, Any], texts: Sequence[str] = ("Do this for me",)) -> list[dict[str, Any]]:
+    """Run the batch function with a teacher that answers each request by its prompt."""
+
+    def ask(requests: Sequence[Request]) -> list[Reply]:
+        replies = [answers[request.prompt.name] for request in requests]
+        return [Reply(None, reply) if isinstance(reply, str) else Reply(reply) for reply in replies]
+
+    prompts = dict(load_prompts())
+    batch = columns(instruction_rows(*texts), INSTRUCTIONS)
+    found = attribute_batch(batch, ask=ask, prompts=prompts, max_strategies=3)
+    return [dict(zip(found, values, strict=True)) for values in zip(*found.values(), strict=True)]
+
+
+def test_classification_gets_labels_and_no_input() -> None:
+    row = judge(
+        {"classify": {"is_classification": True}, "labels": {"labels": [" Spam", "spam", "", "not spam", "None"]}}
+    )[0]
+    assert row["is_classification"] is True
+    assert row["attributes"] == ["Spam", "not spam", "None"]  # None may well be a label
+    assert (row["input"], row["rejected"]) == ("", "")
+
+
+@pytest.mark.parametrize(("given", "kept"), [(None, ""), ("None", ""), (" A text. ", "A text."), ("N/A", "")])
+def test_other_tasks_get_an_input_and_at_most_three_strategies(given: str | None, kept: str) -> None:
+    reply = {"input": given, "strategies": ["Be short.", "be short.", "None", "Be kind.", "Rhyme.", "Shout."]}
+    row = judge({"classify": {"is_classification": False}, "strategies": reply})[0]
+    assert row["attributes"] == ["Be short.", "Be kind.", "Rhyme."]
+    assert row["input"] == kept
+
+
+def test_failures_are_reasons_not_exceptions() -> None:
+    labelled = {"classify": {"is_classification": True}}
+    assert judge({"classify": "cut off"})[0]["rejected"] == "teacher: cut off"
+    assert judge({**labelled, "labels": "refused"})[0]["rejected"] == "teacher: refused"
+    assert judge({**labelled, "labels": {"labels": [" "]}})[0]["rejected"] == "classification without labels"
+
+
+def test_phase_over_http(teacher: Teacher, stub: StubTeacher, tmp_path: Path) -> None:
+    stub.faults = {"refused": 0.5}
+    texts = [f"Explain the {word} of the matter {number}" for number in range(20) for word in ("pod", "rest")]
+    trace = Trace()
+    found = attribute(from_rows(instruction_rows(*texts), INSTRUCTIONS), teacher, cache_dir=tmp_path / "c", trace=trace)
+    assert found.features == ATTRIBUTED
+    assert trace.rejected is not None
+    assert len(found) + len(trace.rejected) == 40
+    assert set(trace.rejected["rejected"]) <= {"teacher: refused"}
+    for row in found:
+        assert row["is_classification"] == ("pod" in row["instruction"])
+        assert len(row["attributes"]) in ((2, 3) if row["is_classification"] else range(4))
+
+
+def test_own_dataset_needs_its_columns(teacher: Teacher) -> None:
+    with pytest.raises(SchemaError, match="attribute needs the column 'instruction_id'"):
+        attribute(from_rows(instruction_rows("a"), INSTRUCTIONS).remove_columns("instruction_id"), teacher)

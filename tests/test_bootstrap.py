@@ -1,0 +1,206 @@
+"""Bootstrapping decides what the dataset is about: its filters, its share of classification, its end."""
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import pytest
+from datasets import Dataset
+from hypothesis import given
+from hypothesis import strategies as st
+from stub_teacher import StubTeacher
+
+from auto_instruct_hf import Teacher, bootstrap, read_seeds
+from auto_instruct_hf.bootstrap import find_fault
+from auto_instruct_hf.errors import BuildError, SchemaError
+from auto_instruct_hf.growth import Growth
+from auto_instruct_hf.novelty import near_pairs
+from auto_instruct_hf.recipe import BootstrapSettings
+from auto_instruct_hf.schema import INSTRUCTIONS, SEEDS
+from auto_instruct_hf.texts import count_words, instruction_id, normalise, text_or_nothing
+from auto_instruct_hf.transform import Trace, from_rows
+
+SMALL = BootstrapSettings(requests_per_round=4, patience=16)
+
+
+def grow(seeds: Dataset, teacher: Teacher, folder: Path, **options: Any) -> Dataset:
+    return bootstrap(seeds, teacher, **{"settings": SMALL, "cache_dir": folder / "cache", **options})
+
+
+def seed_rows(count: int, **values: Any) -> list[dict[str, Any]]:
+    row = {"input": "", "output": "x", "is_classification": False, "domain": ""}
+    return [{**row, "instruction": f"Explain matter {n} to me", **values} for n in range(count)]
+
+
+def test_target_is_met_exactly_with_novel_instructions(teacher: Teacher, tmp_path: Path) -> None:
+    trace = Trace()
+    grown = grow(read_seeds(), teacher, tmp_path, num_instructions=60, trace=trace)
+    assert grown.features == INSTRUCTIONS
+    assert len(grown) == 60
+    assert near_pairs([*read_seeds()["instruction"], *grown["instruction"]], 0.7) == []
+    assert grown["instruction_id"][:] == [instruction_id(text) for text in grown["instruction"]]
+    assert 0 < max(grown["similarity"]) <= 0.7
+    assert grown["round"][:] == sorted(grown["round"])
+    assert trace.rejected is not None
+    rounds = trace.facts["rounds"]
+    assert sum(item["admitted"] for item in rounds) == 60
+    assert sum(item["candidates"] for item in rounds) == 60 + len(trace.rejected)
+
+
+def test_rerun_repeats_every_round_without_a_request(teacher: Teacher, stub: StubTeacher, tmp_path: Path) -> None:
+    first = grow(read_seeds(), teacher, tmp_path, num_instructions=40)
+    asked = len(stub.answered)
+    again = grow(read_seeds(), teacher, tmp_path, num_instructions=40)
+    assert again.to_list() == first.to_list()
+    assert again._fingerprint == first._fingerprint
+    grow(read_seeds(), teacher, tmp_path / "elsewhere", num_instructions=40)  # no cache, the journal only
+    assert len(stub.answered) == asked
+
+
+def test_seed_number_changes_what_is_shown(teacher: Teacher, tmp_path: Path) -> None:
+    one = grow(read_seeds(), teacher, tmp_path, num_instructions=10)
+    other = grow(read_seeds(), teacher, tmp_path, num_instructions=10, seed=43)
+    assert set(one["instruction"]).isdisjoint(other["instruction"])
+
+
+def test_examples_are_six_seeds_and_two_of_the_machine(teacher: Teacher, stub: StubTeacher, tmp_path: Path) -> None:
+    grown = grow(read_seeds(), teacher, tmp_path, num_instructions=60)
+    seeds = set(read_seeds()["instruction"])
+    first, last = stub.answered[0], stub.answered[-1]
+    assert sum(seed in first["messages"][1]["content"] for seed in seeds) == 6
+    assert sum(seed in last["messages"][1]["content"] for seed in seeds) == 6
+    assert sum(text in last["messages"][1]["content"] for text in grown["instruction"]) == 2
+
+
+@given(st.floats(0, 1), st.integers(1, 40))
+def test_share_of_requests_for_classification(share: float, rounds: int) -> None:
+    growth = Growth(seed_rows(9), 10**6, share, 1, BootstrapSettings(requests_per_round=16), same_examples=False)
+    asked = []
+    for _ in range(rounds):
+        asked += [request["classification"] for request in growth.plan()]
+        growth.judge([])
+    assert abs(sum(asked) - share * len(asked)) <= 1
+
+
+def test_classification_requests_show_classification_seeds() -> None:
+    rows = seed_rows(20) + seed_rows(8, is_classification=True, instruction="")
+    for number, row in enumerate(rows[20:]):
+        row["instruction"] = f"Is it {number} or not?"
+    growth = Growth(rows, 100, 0.5, 1, BootstrapSettings(), same_examples=False)
+    for request in growth.plan():
+        shown = {example["instruction"] for example in request["examples"]}
+        if request["classification"]:
+            assert all(text.startswith("Is it") for text in shown)
+
+
+def test_a_shared_start_is_the_same_in_a_whole_round() -> None:
+    growth = Growth(seed_rows(30), 10_000, 0.0, 1, BootstrapSettings(), same_examples=True)
+    assert len({str(request["examples"]) for request in growth.plan()}) == 1
+    growth = Growth(seed_rows(30), 10_000, 0.0, 1, BootstrapSettings(), same_examples=False)
+    assert len({str(request["examples"]) for request in growth.plan()}) > 20
+
+
+def test_stops_when_nothing_new_comes(
+    teacher: Teacher,
+    stub: StubTeacher,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    import stub_teacher
+
+    always = {"instructions": ["Tell me all about the old harbour", "Name a bird that cannot fly at all", "too short"]}
+    monkeypatch.setattr(stub_teacher, "reply_to", lambda body, digest: always)
+    trace = Trace()
+    grown = grow(read_seeds(), teacher, tmp_path, num_instructions=50, trace=trace)
+    assert grown["instruction"][:] == always["instructions"][:2]
+    assert "2 of 50 instructions" in trace.facts["stopped"]
+    assert "stopped at 2 of 50" in caplog.text
+    assert len(stub.answered) < 40
+    assert trace.rejected is not None
+    assert set(trace.rejected["rejected"]) == {"fewer than 4 words", "repeats an earlier instruction"}
+
+
+def test_nothing_usable_at_all_is_an_error(teacher: Teacher, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import stub_teacher
+
+    monkeypatch.setattr(stub_teacher, "reply_to", lambda body, digest: {"instructions": []})
+    with pytest.raises(BuildError, match="wrote no usable instruction: 0 of 5"):
+        grow(read_seeds(), teacher, tmp_path, num_instructions=5)
+
+
+def test_failed_requests_are_counted_not_raised(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, teacher: Teacher, stub: StubTeacher
+) -> None:
+    stub.faults = {"cut": 0.95}
+    trace = Trace()
+    grow(read_seeds(), teacher, tmp_path, num_instructions=5, trace=trace)
+    assert trace.rejected is not None
+    assert "teacher: cut off" in set(trace.rejected["rejected"])
+
+
+@pytest.mark.parametrize(
+    ("text", "fault"),
+    [
+        ("One two three", "fewer than 4 words"),
+        ("One two three four", ""),
+        ("word " * 150, ""),
+        ("word " * 151, "more than 150 words"),
+        ("Describe what the Image shows", "banned word: image"),
+        ("Please go to the nearest shop", "banned word: go to"),
+        ("Explain imagery and profiles in poems", ""),
+        ("请把这句话翻译成英文", ""),
+        ("翻译", "fewer than 4 words"),
+        ("", "fewer than 4 words"),
+    ],
+)
+def test_filters(text: str, fault: str) -> None:
+    assert find_fault(text.strip(), BootstrapSettings()) == fault
+
+
+def test_no_banned_words_at_all() -> None:
+    assert find_fault("Describe what the image shows", dataclasses.replace(BootstrapSettings(), banned=())) == ""
+
+
+def test_seeds_of_one_row_with_a_very_long_input(teacher: Teacher, stub: StubTeacher, tmp_path: Path) -> None:
+    seeds = from_rows(seed_rows(1, input="😀" * 100_000), SEEDS)
+    assert len(grow(seeds, teacher, tmp_path, num_instructions=5)) == 5
+    assert max(len(str(body)) for body in stub.answered) < 5_000
+
+
+def test_seeds_too_long_to_show(teacher: Teacher, tmp_path: Path) -> None:
+    with pytest.raises(BuildError, match="all 2 seed instructions are longer than 150 words"):
+        grow(from_rows(seed_rows(2, instruction="very " * 200), SEEDS), teacher, tmp_path)
+
+
+def test_missing_column_is_named(teacher: Teacher, tmp_path: Path) -> None:
+    with pytest.raises(SchemaError, match="bootstrap needs the column 'domain'"):
+        grow(read_seeds().remove_columns("domain"), teacher, tmp_path)
+    with pytest.raises(SchemaError, match="'is_classification' as bool; it is string"):
+        grow(from_rows(seed_rows(1), SEEDS).map(lambda row: {"is_classification": "no"}), teacher, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [("", 0), ("a b  c", 3), ("学习", 2), ("use 学习 now", 4), ("ひらがな", 4), ("una frase sola", 3)],
+)
+def test_words_are_counted_in_every_script(text: str, words: int) -> None:
+    assert count_words(text) == words
+
+
+@given(st.text())
+def test_normalising_twice_changes_nothing(text: str) -> None:
+    assert normalise(normalise(text)) == normalise(text)
+    assert instruction_id(f"  {text} ") == instruction_id(text)
+
+
+@pytest.mark.parametrize(
+    "text", ["None", "none.", "N/A", "null", "", "  ", "(no input)", "<noinput>", "Not applicable"]
+)
+def test_words_for_nothing(text: str) -> None:
+    assert text_or_nothing(text) == ""
+
+
+@pytest.mark.parametrize("text", ["No", "none of them", "nonet", "0", "Null Island"])
+def test_words_that_are_something(text: str) -> None:
+    assert text_or_nothing(f" {text} ") == text

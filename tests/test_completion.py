@@ -1,0 +1,49 @@
+"""Completion multiplies rows: one for each label or strategy, one where there is neither."""
+
+from pathlib import Path
+from typing import Any
+
+from stub_teacher import StubTeacher
+
+from auto_instruct_hf import Teacher, complete
+from auto_instruct_hf.schema import ATTRIBUTED, INSTANCES
+from auto_instruct_hf.transform import Trace, from_rows
+
+
+def row(number: int, attributes: list[str], **values: Any) -> dict[str, Any]:
+    start = {"instruction_id": f"i{number}", "instruction": f"Do thing {number}", "similarity": 0.0, "round": 0}
+    return {**start, "is_classification": False, "input": "", "attributes": attributes, **values}
+
+
+ROWS = [
+    row(1, ["yes", "no"], is_classification=True),
+    row(2, ["Be short.", "Rhyme."], input="Some text."),
+    row(3, []),
+]
+
+
+def test_one_row_an_attribute(teacher: Teacher, stub: StubTeacher, tmp_path: Path) -> None:
+    found = complete(from_rows(ROWS, ATTRIBUTED), teacher, cache_dir=tmp_path / "c")
+    assert found.features == INSTANCES
+    assert [(one["instruction_id"], one["attribute"]) for one in found] == [
+        ("i1", "yes"), ("i1", "no"), ("i2", "Be short."), ("i2", "Rhyme."), ("i3", ""),
+    ]  # fmt: skip
+    assert len(set(found["instance_id"])) == 5
+    labelled, others = found.to_list()[:2], found.to_list()[2:]
+    assert [one["output"] for one in labelled] == ["yes", "no"]
+    assert all(one["input"] for one in labelled)
+    assert [one["input"] for one in others] == ["Some text.", "Some text.", ""]
+    assert all(one["output"] for one in others)
+    asked = [body["messages"][-1]["content"] for body in stub.answered]
+    assert sorted(text.split("\n")[1] for text in asked) == sorted(f"Do thing {n}" for n in (1, 1, 2, 2, 3))
+    assert sum("Strategy:\nRhyme." in text for text in asked) == 1
+
+
+def test_failed_instances_are_dropped_with_their_reason(teacher: Teacher, stub: StubTeacher, tmp_path: Path) -> None:
+    stub.faults = {"broken": 1.0}
+    trace = Trace()
+    found = complete(from_rows(ROWS, ATTRIBUTED), teacher, cache_dir=tmp_path / "c", trace=trace)
+    assert len(found) == 0
+    assert found.features == INSTANCES
+    assert trace.rejected is not None
+    assert trace.rejected["rejected"][:] == ["teacher: not JSON"] * 5

@@ -1,0 +1,64 @@
+"""Curation must drop what the recipe says, and nothing that is merely unusual."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from auto_instruct_hf import curate
+from auto_instruct_hf.curation import find_fault
+from auto_instruct_hf.errors import SchemaError
+from auto_instruct_hf.recipe import CurationSettings
+from auto_instruct_hf.schema import INSTANCES
+from auto_instruct_hf.transform import Trace, from_rows
+
+
+def instance(number: int = 0, **values: Any) -> dict[str, Any]:
+    row = {"instance_id": f"x{number}", "instruction_id": "i", "instruction": "Do it", "is_classification": False}
+    return {**row, "attribute": "", "input": "", "output": f"An answer, number {number}.", **values}
+
+
+@pytest.mark.parametrize(
+    ("values", "fault"),
+    [
+        ({}, ""),
+        ({"output": "  "}, "no output"),
+        ({"input": "The same.", "output": " the  SAME. "}, "input equals output"),
+        ({"output": "Strategy: be brief"}, "output holds 'Strategy:'"),
+        ({"output": "Well. Input: none"}, "output holds 'Input:'"),
+        ({"output": "A strategy: input matters"}, ""),
+        ({"output": "It rained all day and"}, "output breaks off"),
+        ({"output": "It rained, it snowed,"}, "output breaks off"),
+        ({"output": "Go on until you can stop; stop when"}, "output breaks off"),
+        ({"output": "because"}, ""),  # the answer to "which word ...?"
+        ({"output": "yes and no but", "is_classification": True}, ""),  # a label is what it is
+        ({"output": "x"}, ""),
+        ({"output": "好的"}, ""),
+    ],
+)
+def test_rules(values: dict[str, Any], fault: str) -> None:
+    assert find_fault(instance(**values), CurationSettings()) == fault
+
+
+def test_of_equal_pairs_the_first_stays_within_an_instruction_only(tmp_path: Path) -> None:
+    rows = [
+        instance(0, output="Same"),
+        instance(1, output="same "),
+        instance(2, output="Same", input="other"),
+        instance(3, output="Same", instruction_id="j"),
+        instance(4, output=""),
+    ]
+    trace = Trace()
+    kept = curate(from_rows(rows, INSTANCES), cache_dir=tmp_path, trace=trace)
+    assert kept["instance_id"][:] == ["x0", "x2", "x3"]
+    assert kept.features == INSTANCES
+    assert trace.rejected is not None
+    assert dict(zip(trace.rejected["instance_id"], trace.rejected["rejected"], strict=True)) == {
+        "x1": "same input and output as an earlier instance",
+        "x4": "no output",
+    }
+
+
+def test_column_of_another_type_is_named() -> None:
+    with pytest.raises(SchemaError, match="curate needs the column 'output' as string"):
+        curate(from_rows([instance()], INSTANCES).map(lambda row: {"output": 5}))

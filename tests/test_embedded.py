@@ -1,0 +1,81 @@
+"""The default run needs no key and no network: the real small model must start, answer, and end with its parent."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from auto_instruct_hf import Teacher
+from auto_instruct_hf.errors import TeacherError
+from auto_instruct_hf.packaged import WeightsError, find_weights
+from auto_instruct_hf.prompts import load_prompts
+from auto_instruct_hf.teacher import Request, embedded
+
+PROMPTS = load_prompts("small")
+
+
+def is_running(pid: int) -> bool:
+    state = Path(f"/proc/{pid}/stat")
+    return state.exists() and state.read_text().rsplit(")", 1)[1].split()[0] != "Z"
+
+
+def test_real_model_answers_in_the_form_asked_for(tmp_path: Path) -> None:
+    with Teacher("embedded", journal=tmp_path / "journal.sqlite") as teacher:
+        requests = [
+            Request(PROMPTS["classify"], PROMPTS["classify"].messages(instruction="Is this mail spam or not spam?")),
+            Request(PROMPTS["output"], PROMPTS["output"].messages(instruction="Name a fruit.", input="", strategy="")),
+        ]
+        kind, answer = teacher.ask(requests)
+        assert kind.content == {"is_classification": True}
+        assert answer.content is not None
+        assert answer.content["output"].strip()
+        assert teacher.journal.usage()[0].input_tokens > 50
+        assert teacher.spent().dollars == 0
+
+
+def test_server_asks_for_its_key() -> None:
+    import openai
+
+    (address, _), stop = embedded.serve()
+    try:
+        assert address.startswith("http://127.0.0.1:")
+        client = openai.OpenAI(base_url=address, api_key="another", max_retries=0)
+        with pytest.raises(openai.AuthenticationError):
+            client.chat.completions.create(model="m", messages=[{"role": "user", "content": "Hello"}])
+    finally:
+        stop()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_server_ends_with_its_parent_even_by_sigkill() -> None:
+    code = (
+        "import os, signal, subprocess, sys\n"
+        "from auto_instruct_hf.teacher import embedded\n"
+        "started = []\n"
+        "start = subprocess.Popen\n"
+        "subprocess.Popen = lambda *a, **k: started.append(start(*a, **k)) or started[-1]\n"
+        "embedded.serve()\n"
+        "print(started[0].pid, flush=True)\n"
+        "os.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == -9, done.stderr
+    pid = int(done.stdout)
+    deadline = 50
+    while is_running(pid) and deadline:
+        deadline -= 1
+        subprocess.run(["sleep", "0.1"], check=True)
+    assert not is_running(pid)
+
+
+def test_missing_or_foreign_weights_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(WeightsError, match="nowhere-to-be-found with model weights is not installed"):
+        find_weights("nowhere-to-be-found", ".gguf", "")
+    with pytest.raises(WeightsError, match="without its .gguf file"):
+        find_weights("pytest", ".gguf", "")
+    with pytest.raises(WeightsError, match="is not the expected file"):
+        find_weights("pytest", "__init__.py", "0" * 64)
+    monkeypatch.setattr(embedded, "_WEIGHTS_PACKAGE", "nowhere-to-be-found")
+    with pytest.raises(TeacherError, match="--no-deps"):
+        embedded.serve()

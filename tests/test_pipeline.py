@@ -1,0 +1,320 @@
+"""The whole flow over real HTTP: what comes out, what a rerun costs, what a crash costs."""
+
+import json
+import os
+import random
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from datasets import Dataset, load_dataset
+from filelock import FileLock
+from stub_teacher import KEY, StubTeacher, serve_stub
+
+import auto_instruct_hf
+from auto_instruct_hf import Build, Recipe, Teacher, build, read_seeds
+from auto_instruct_hf.errors import BuildError
+from auto_instruct_hf.facts import format_figure
+from auto_instruct_hf.recipe import BootstrapSettings, TeacherSettings
+from auto_instruct_hf.schema import INSTANCES
+
+BUILD = Path(__file__).parents[1] / "scripts" / "build.py"
+RECIPE = Recipe(num_instructions=14, bootstrap=BootstrapSettings(requests_per_round=4))
+FAULTS = {"error500": 0.05, "error429": 0.03, "dropped": 0.02, "broken": 0.05, "cut": 0.03}
+
+
+def run(
+    out: Path, stub: StubTeacher, recipe: Recipe = RECIPE, seeds: Dataset | None = None, model: str = "stub"
+) -> Build:
+    settings = TeacherSettings(retries=4)
+    with Teacher(model, base_url=stub.url, api_key=KEY, journal=out / "journal.sqlite", settings=settings) as teacher:
+        return build(seeds or read_seeds(), teacher, out, recipe)
+
+
+def published(out: Path) -> dict[str, dict[str, list[dict[str, Any]]]]:
+    return {
+        config: {name: part.to_list() for name, part in load_dataset(str(out / "dataset"), config).items()}
+        for config in ("default", "instances")
+    }
+
+
+@pytest.fixture(scope="module")
+def done(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """One build that several tests look at."""
+    with serve_stub(faults=FAULTS) as stub:
+        out = tmp_path_factory.mktemp("done")
+        yield out, run(out, stub), stub
+
+
+def test_folder_loads_and_holds_what_was_built(done: Any) -> None:
+    out, made, _ = done
+    rows = published(out)
+    assert rows["default"] == {name: part.to_list() for name, part in made.sample.items()}
+    assert rows["instances"] == {name: part.to_list() for name, part in made.instances.items()}
+    assert sum(map(len, rows["default"].values())) == 5 * made.report["table"]["instructions"]["sampled"]
+    sample = load_dataset(str(out / "dataset"), split="train")
+    assert sample.column_names == [*INSTANCES, "cluster", "messages"]
+    assert (out / "dataset" / "recipe.yaml").read_text() == RECIPE.to_yaml()
+
+
+def test_no_instruction_stands_in_two_splits_of_either_config(done: Any) -> None:
+    rows = published(done[0])
+    where: dict[str, set[str]] = {}
+    for splits in rows.values():
+        for name, part in splits.items():
+            for row in part:
+                where.setdefault(row["instruction_id"], set()).add(name)
+    assert all(len(names) == 1 for names in where.values())
+
+
+def test_report_adds_up(done: Any) -> None:
+    out, made, stub = done
+    report = json.loads((out / "report.json").read_text())
+    assert report == json.loads(json.dumps(made.report))
+    assert report["table"]["instructions"]["bootstrap"] == 14
+    assert report["table"]["instances"]["sampled"] == sum(map(len, made.sample.values()))
+    assert sum(usage["requests"] for usage in report["usage"]) == len(stub.answered)
+    assert [usage["phase"] for usage in report["usage"]] == ["bootstrap", "attribute", "complete", "topics"]
+    assert report["dollars"] is None  # nobody knows a price for "stub"
+    curated = report["table"]["instances"]["completion"] - sum(report["phases"]["curate"]["rejected"].values())
+    assert curated == sum(map(len, made.instances.values()))
+    for phase, found in report["phases"].items():
+        assert found["seconds"] >= 0
+        if found["rejected"]:
+            rejected = Dataset.from_parquet(str(out / "rejected" / f"{phase}.parquet"))
+            assert len(rejected) == sum(found["rejected"].values())
+
+
+def test_table_counts_what_the_published_one_counts(done: Any) -> None:
+    _, made, _ = done
+    table = {row.name: row.ours for row in made.table}
+    whole = [row for part in made.instances.values() for row in part]
+    assert table["instructions"][1] == 14
+    assert table["CLF instructions"][2] == len({row["instruction_id"] for row in whole if row["is_classification"]})
+    labels = [row for row in whole if row["is_classification"]]
+    assert table["CLF instances"][2] == len(labels)
+    assert [row.published[3] for row in made.table] == [9_200, 50_000, 37_300, 152, 5_200, 3.28, 1.90]
+    assert [format_figure(figure) for figure in (None, 1234, 3.0, 0)] == ["", "1,234", "3.00", "0"]
+
+
+def test_rerun_asks_nothing_and_gives_the_same(done: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    out, made, stub = done
+    asked, before = len(stub.answered), published(out)
+    monkeypatch.setattr(Teacher, "ask", lambda *args: pytest.fail("a rerun asked the teacher"))
+    start = time.monotonic()
+    again = run(out, stub)
+    assert time.monotonic() - start < 10
+    assert len(stub.answered) == asked
+    assert published(out) == before
+    assert [row.ours for row in again.table] == [row.ours for row in made.table]
+
+
+def computed(out: Path, stub: StubTeacher, **options: Any) -> set[str]:
+    """Return the phases that a run computed: those that left a new file in the cache."""
+    before = set((out / "cache").iterdir())
+    run(out, stub, **options)
+    new = {path.name.rpartition("-")[0].removesuffix("-kept") for path in set((out / "cache").iterdir()) - before}
+    return {name.partition("-0")[0] for name in new}
+
+
+def test_a_change_recomputes_exactly_what_follows_from_it(done: Any) -> None:
+    out, _, stub = done
+    after_split = {"sample", "messages"}
+    assert computed(out, stub) == set()
+    assert computed(out, stub, recipe=replace(RECIPE, num_samples=33)) == after_split
+    assert computed(out, stub, recipe=replace(RECIPE, splitting=replace(RECIPE.splitting, test=0.3))) == {
+        "split", *after_split,
+    }  # fmt: skip
+    assert computed(out, stub, recipe=replace(RECIPE, teacher=TeacherSettings(concurrency=2))) == set()
+    fewer = replace(RECIPE, attribution=replace(RECIPE.attribution, max_strategies=1))
+    asked = len(stub.answered)
+    found = computed(out, stub, recipe=fewer)
+    assert "bootstrap" not in found
+    assert {"attribute", "complete", "curate"} <= found
+    assert not [body for body in stub.answered[asked:] if body["response_format"]["json_schema"]["name"] != "topic"]
+    assert {"bootstrap", "attribute", "complete"} <= computed(out, stub, model="another")
+
+
+def test_a_changed_prompt_asks_only_its_own_requests_again(done: Any, tmp_path: Path) -> None:
+    out, _, stub = done
+    folder = tmp_path / "mine"
+    package = Path(auto_instruct_hf.__file__).parent
+    subprocess.run(["cp", "-r", package / "prompts" / "default", folder], check=True)
+    with (folder / "output.yaml").open("a") as stream:
+        stream.write("# a comment changes nothing\n")
+    mine = replace(RECIPE, prompts=str(folder))
+    assert computed(out, stub, recipe=mine) == set()
+    text = (folder / "output.yaml").read_text()
+    (folder / "output.yaml").write_text(text.replace("Carry out", "Please carry out"))
+    auto_instruct_hf.prompts.load_prompts.cache_clear()
+    asked = len(stub.answered)
+    found = computed(out, stub, recipe=mine)
+    assert not {"bootstrap", "attribute"} & found
+    assert {"complete", "curate"} <= found
+    kinds = {body["response_format"]["json_schema"]["name"] for body in stub.answered[asked:]}
+    assert kinds <= {"output", "topic"}
+
+
+def test_two_builds_in_one_folder_are_refused(done: Any) -> None:
+    out, _, stub = done
+    with FileLock(out / ".lock"), pytest.raises(BuildError, match="another build runs in"):
+        run(out, stub)
+
+
+def test_ten_instructions_and_one(tmp_path: Path) -> None:
+    with serve_stub() as stub:
+        for count in (10, 1):
+            made = run(tmp_path / str(count), stub, replace(RECIPE, num_instructions=count))
+            assert sum(map(len, made.sample.values())) == 5 * count
+            assert all(len(part) for part in made.sample.values())
+
+
+def test_all_classification_or_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import stub_teacher
+
+    reply = stub_teacher.reply_to
+    for kind in (True, False):
+        monkeypatch.setattr(
+            stub_teacher,
+            "reply_to",
+            lambda body, digest, kind=kind: {
+                name: kind if name == "is_classification" else value for name, value in reply(body, digest).items()
+            },
+        )
+        with serve_stub() as stub:
+            made = run(tmp_path / str(kind), stub)
+            assert {row for part in made.sample.values() for row in part["is_classification"]} == {kind}
+
+
+def test_nothing_left_after_curation_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import stub_teacher
+
+    reply = stub_teacher.reply_to
+    monkeypatch.setattr(
+        stub_teacher,
+        "reply_to",
+        lambda body, digest: (
+            {name: "" if name == "output" else value for name, value in reply(body, digest).items()}
+            | ({"is_classification": False} if "is_classification" in reply(body, digest) else {})
+        ),
+    )
+    with serve_stub() as stub, pytest.raises(BuildError, match=r"no instance is left after curation: \{'no output'"):
+        run(tmp_path, stub)
+
+
+# -- the command, in a process of its own ---------------------------------------------------------------------------
+
+
+def command(out: Path, *arguments: str, url: str = "", key: str = KEY) -> list[str]:
+    endpoint = ["--teacher", "stub", "--base-url", url] if url else []
+    return [sys.executable, str(BUILD), *endpoint, "--out", str(out), *arguments]
+
+
+def environment(**values: str) -> dict[str, str]:
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("OPENAI_")}
+    return {**clean, "OPENAI_API_KEY": KEY, **values}
+
+
+def call(arguments: list[str], **values: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        arguments, env=environment(**values), capture_output=True, text=True, check=False, timeout=120
+    )
+
+
+def journal_requests(out: Path) -> set[str]:
+    if not (out / "journal.sqlite").exists():
+        return set()
+    rows = sqlite3.connect(out / "journal.sqlite").execute("SELECT request FROM replies")
+    return {json.dumps(json.loads(row[0]), sort_keys=True) for row in rows}
+
+
+def test_sigkill_at_random_points_costs_only_what_was_in_flight(tmp_path: Path) -> None:
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text("bootstrap: {requests_per_round: 4}\nteacher: {concurrency: 4}\nclustering: {num_clusters: 2}\n")
+    options = ("--num-instructions", "14", "--recipe", str(recipe))
+    with serve_stub(faults=FAULTS, delay=0.05) as stub:
+        calm = call(command(tmp_path / "calm", *options, url=stub.url))
+        assert calm.returncode == 0, calm.stderr
+        expected = published(tmp_path / "calm")
+        calmly = sorted(set(stub.bodies()))
+
+        stub.answered.clear()
+        stub.struck.clear()
+        out, draw = tmp_path / "killed", random.Random(5)
+        for target in sorted(draw.sample(range(1, len(calmly)), 4)):
+            known = journal_requests(out)
+            first = len(stub.answered)
+            process = subprocess.Popen(
+                command(out, *options, url=stub.url),
+                env=environment(),
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+            )
+            while len(stub.answered) < target and process.poll() is None:
+                time.sleep(0.01)
+            process.send_signal(signal.SIGKILL)
+            process.wait()
+            assert known.isdisjoint(stub.bodies()[first:]), "something answered was asked again"
+        known = journal_requests(out)
+        first = len(stub.answered)
+        last = call(command(out, *options, url=stub.url))
+        assert last.returncode == 0, last.stderr
+        assert known.isdisjoint(stub.bodies()[first:])
+        assert published(out) == expected
+        assert sorted(set(stub.bodies())) == calmly
+        assert len(stub.answered) - len(calmly) <= 4 * 4  # a kill costs at most what was in flight
+
+
+def test_command_ends_well_and_says_what_it_did(tmp_path: Path) -> None:
+    with serve_stub() as stub:
+        done = call(command(tmp_path / "out", "--num-instructions", "12", "--num-samples", "30", url=stub.url))
+    assert done.returncode == 0, done.stderr
+    first = done.stdout.splitlines()[0]
+    assert first == f"Teacher: stub at {stub.url}."
+    for words in (
+        "CLF instructions",
+        "(161)",
+        "strategies a NON-CLF instruction",
+        "Spent so far: price unknown",
+        "load_dataset(",
+    ):
+        assert words in done.stdout
+    assert "sk-stub" not in done.stdout + done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "words"),
+    [
+        (["--clf-share", "3"], 2, "clf-share"),
+        (["--num-instructions", "0"], 2, "num-instructions"),
+        (["--no-such-flag"], 2, "no-such-flag"),
+        (["--recipe", "absent.yaml"], 2, "cannot read the recipe"),
+        (["--column", "instruction"], 2, "must be like instruction=prompt"),
+        (["--seeds", "absent.jsonl"], 1, "no such seed file"),
+        (["--teacher", "m", "--base-url", "http://127.0.0.1:9/v1", "--recipe", "RECIPE"], 1, "does not answer"),
+    ],
+)
+def test_failures_are_one_clear_line(tmp_path: Path, arguments: list[str], status: int, words: str) -> None:
+    (tmp_path / "recipe.yaml").write_text("teacher: {retries: 0}\n")
+    given = [str(tmp_path / "recipe.yaml") if word == "RECIPE" else word for word in arguments]
+    failed = call(command(tmp_path / "out", *given))
+    assert failed.returncode == status
+    assert words in failed.stderr
+    assert "Traceback" not in failed.stderr
+    if status == 1:
+        assert [line for line in failed.stderr.splitlines() if words in line] == [failed.stderr.splitlines()[-1]]
+        assert failed.stderr.splitlines()[-1].startswith("error: ")
+
+
+def test_wrong_key_is_told_without_showing_it(tmp_path: Path) -> None:
+    with serve_stub() as stub:
+        failed = call(command(tmp_path / "out", url=stub.url), OPENAI_API_KEY="sk-wrong-1234567890")
+    assert failed.returncode == 1
+    assert "AuthenticationError" in failed.stderr
+    assert "sk-wrong" not in failed.stdout + failed.stderr
