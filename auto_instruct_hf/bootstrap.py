@@ -107,9 +107,9 @@ def draw_batch(
     """Ask for new instructions: a batch of requests becomes a batch of candidates.
 
     Args:
-        batch: Columns `draw` (int, tells repeated requests apart), `classification` (bool: ask for such tasks), `domain`
-            (str) and `pick` (int, at random), which a prompt may use for variety, and `examples` (list of {instruction,
-            domain, classification}).
+        batch: Columns `draw` (int, tells repeated requests apart), `classification` (bool: ask for such tasks),
+            `domain` (str) and `pick` (int, at random), which a prompt may use for variety, and `examples` (list of
+            {instruction, domain, classification}).
         ask: Answers requests.
         prompt: The prompt `bootstrap`.
         settings: Filters, and how many instructions a request asks for.

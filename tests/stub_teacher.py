@@ -1,8 +1,8 @@
 """A deterministic teacher over real HTTP: an OpenAI-compatible endpoint whose reply depends on the request alone.
 
-Faults come in two kinds. Those of a reply (broken JSON, cut off, refused) depend on the request too, so asking again with
-another draw number may cure them and a rerun meets the same. Those of the connection (500, 429, dropped) strike a request
-once and are gone, as they are in life.
+Faults come in two kinds. Those of a reply (broken JSON, cut off, refused) depend on the request too, so asking again
+with another draw number may cure them and a rerun meets the same. Those of the connection (500, 429, dropped) strike a
+request once and are gone, as they are in life.
 """
 
 import hashlib

@@ -61,9 +61,16 @@ def test_modules_stay_small() -> None:
 
 def test_every_module_has_its_tests_or_is_tested_with_its_phase() -> None:
     tested_elsewhere = {
-        "errors": "every test of an error", "texts": "test_bootstrap", "schema": "test_bootstrap", "growth": "test_bootstrap",
-        "topics": "test_clustering", "embedding": "test_clustering", "packaged": "test_embedded", "card": "test_publish",
-        "facts": "test_pipeline", "__init__": "test_pipeline",
-    }  # fmt: skip
+        "errors": "every test of an error",
+        "texts": "test_bootstrap",
+        "schema": "test_bootstrap",
+        "growth": "test_bootstrap",
+        "topics": "test_clustering",
+        "embedding": "test_clustering",
+        "packaged": "test_embedded",
+        "card": "test_publish",
+        "facts": "test_pipeline",
+        "__init__": "test_pipeline",
+    }
     present = {path.stem.removeprefix("test_") for path in Path(__file__).parent.glob("test_*.py")}
     assert set(LEVEL) - set(tested_elsewhere) <= present

@@ -1,6 +1,5 @@
 """Clusters must come out the same every time, and from any data: ten rows, one row, equal rows."""
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +34,7 @@ def instances(texts: list[str]) -> Dataset:
 
 
 @pytest.fixture(scope="module")
-def by_topic(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Dataset, Trace]]:
+def by_topic(tmp_path_factory: pytest.TempPathFactory) -> tuple[Dataset, Trace]:
     texts = [
         {
             "recipe": f"Write a recipe for {word} to cook for dinner",
@@ -45,7 +44,7 @@ def by_topic(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Dataset
         for word in words
     ]
     trace = Trace()
-    yield cluster(instances(texts), cache_dir=tmp_path_factory.mktemp("cache"), trace=trace), trace
+    return cluster(instances(texts), cache_dir=tmp_path_factory.mktemp("cache"), trace=trace), trace
 
 
 def test_real_embeddings_find_the_topics(by_topic: tuple[Dataset, Trace]) -> None:

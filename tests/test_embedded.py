@@ -72,7 +72,7 @@ def test_server_ends_with_its_parent_even_by_sigkill() -> None:
 def test_missing_or_foreign_weights_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(WeightsError, match="nowhere-to-be-found with model weights is not installed"):
         find_weights("nowhere-to-be-found", ".gguf", "")
-    with pytest.raises(WeightsError, match="without its .gguf file"):
+    with pytest.raises(WeightsError, match=r"without its \.gguf file"):
         find_weights("pytest", ".gguf", "")
     with pytest.raises(WeightsError, match="is not the expected file"):
         find_weights("pytest", "__init__.py", "0" * 64)

@@ -26,8 +26,8 @@ def make_rows(instructions: list[str], seed: int = 0) -> list[dict[str, Any]]:
     for number, text in enumerate(instructions):
         start = {"instruction_id": f"i{number:04d}", "instruction": text, "attribute": "", "input": "", "output": "x"}
         kind, topic = draw.random() < 0.2, draw.randrange(5)
-        for instance in range(draw.randint(1, 3)):
-            rows.append({**start, "instance_id": f"{number}-{instance}", "is_classification": kind, "cluster": topic})
+        same = {**start, "is_classification": kind, "cluster": topic}
+        rows += [{**same, "instance_id": f"{number}-{instance}"} for instance in range(draw.randint(1, 3))]
     return rows
 
 
@@ -79,10 +79,8 @@ def test_shares_hold_over_all_and_within_strata() -> None:
     }
     total = Counter(name for name, _, _ in by_id.values())
     assert total == {"train": 800, "validation": 100, "test": 100}
-    strata = Counter(
-        stratum for _, *stratum in map(lambda item: (item[0], item[1:]), by_id.values()) for stratum in stratum
-    )
-    held = Counter((item[1:]) for item in by_id.values() if item[0] == "test")
+    strata = Counter((kind, topic) for _, kind, topic in by_id.values())
+    held = Counter((kind, topic) for name, kind, topic in by_id.values() if name == "test")
     for stratum, size in strata.items():
         assert abs(held[stratum] - 0.1 * size) <= 2
 

@@ -281,9 +281,13 @@ def test_a_journal_that_cannot_be_read_is_named(tmp_path: Path, content: bytes |
 def test_a_full_disk_stops_clearly(tmp_path: Path) -> None:
     with Journal(tmp_path / "journal.sqlite") as journal:
         journal._connection.execute("PRAGMA max_page_count=8")
-        with pytest.raises(TeacherError, match="make room"):
+
+        def fill() -> None:
             for number in range(100):
                 journal.record(str(number), Entry("x" * 4000), phase="p", model="m", request={})
+
+        with pytest.raises(TeacherError, match="make room"):
+            fill()
         kept = sum(journal.get(str(number)) is not None for number in range(100))
         assert 0 < kept < 100
         assert journal._connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
