@@ -1,15 +1,15 @@
 """Phase 2: whether an instruction is a classification task; its labels, or else an input and strategies."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from datasets import Dataset
+from datasets import Dataset, Features
 
 from .prompts import Prompt, load_prompts
 from .recipe import AttributionSettings
-from .schema import ATTRIBUTED, INSTRUCTIONS, require_columns, with_rejected
-from .teacher import Reply, Request, Teacher
+from .schema import ATTRIBUTES, INSTRUCTIONS, require_columns, with_rejected
+from .teacher import Ask, Request, Teacher
 from .texts import normalise, text_or_nothing
 from .transform import Batch, Trace, apply, columns, keep, rows
 
@@ -26,7 +26,7 @@ def attribute(
     """Say what kind of task each instruction is and how it may be answered.
 
     Args:
-        instructions: Columns as `schema.INSTRUCTIONS`.
+        instructions: Columns `instruction_id` and `instruction`, as in `schema.INSTRUCTIONS`.
         teacher: Who says it.
         settings: How many strategies to keep.
         prompts: A set of prompts: `default`, `small` or a folder; None: the one that suits the teacher.
@@ -34,9 +34,10 @@ def attribute(
         trace: Where given, it receives the rows whose requests failed, and classification tasks without a label.
 
     Returns:
-        A dataset with the columns of `schema.ATTRIBUTED`.
+        The same rows with the columns of `schema.ATTRIBUTES`; other columns stay.
     """
-    require_columns(instructions, INSTRUCTIONS, "attribute", INSTRUCTIONS)
+    needed = ("instruction_id", "instruction")
+    instructions = require_columns(instructions, INSTRUCTIONS, "attribute", needed)
     settings = settings or AttributionSettings()
     chosen = load_prompts(prompts or teacher.prompts)
     with teacher.phase("attribute", total=2 * len(instructions)):
@@ -44,13 +45,13 @@ def attribute(
             instructions,
             attribute_batch,
             phase="attribute",
-            features=with_rejected(ATTRIBUTED),
+            features=with_rejected(Features({**instructions.features, **ATTRIBUTES})),
             settings={
                 "prompts": {name: chosen[name] for name in ("classify", "labels", "strategies")},
                 "max_strategies": settings.max_strategies,
             },
             resources={"ask": teacher.ask},
-            depends_on=teacher.model,
+            depends_on=teacher.identity,
             cache_dir=cache_dir,
         )
     return keep(judged, phase="attribute", cache_dir=cache_dir, trace=trace)
@@ -59,20 +60,20 @@ def attribute(
 def attribute_batch(
     batch: Batch,
     *,
-    ask: Callable[[Sequence[Request]], list[Reply]],
+    ask: Ask,
     prompts: dict[str, Prompt],
     max_strategies: int,
 ) -> dict[str, list[Any]]:
     """Attribute a batch of instructions: two requests a row.
 
     Args:
-        batch: Columns as `schema.INSTRUCTIONS`.
+        batch: Column `instruction`, and others.
         ask: Answers requests.
         prompts: The prompts `classify`, `labels` and `strategies`.
         max_strategies: Strategies beyond these are cut.
 
     Returns:
-        Columns as `schema.ATTRIBUTED` and `rejected`, one row an instruction.
+        The same columns, those of `schema.ATTRIBUTES` and `rejected`, one row an instruction.
     """
     found = [{**row, "is_classification": False, "input": "", "attributes": [], "rejected": ""} for row in rows(batch)]
     for row, reply in zip(found, ask([_request(prompts["classify"], row) for row in found]), strict=True):
@@ -91,7 +92,7 @@ def attribute_batch(
         else:
             row["attributes"] = _distinct(map(text_or_nothing, reply.content["strategies"]))[:max_strategies]
             row["input"] = text_or_nothing(reply.content["input"])
-    return columns(found, with_rejected(ATTRIBUTED))
+    return columns(found, [*dict.fromkeys([*batch, *ATTRIBUTES, "rejected"])])
 
 
 def _request(prompt: Prompt, row: dict[str, Any]) -> Request:

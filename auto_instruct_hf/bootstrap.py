@@ -6,7 +6,6 @@ depends only on the recipe, the seed number and the pool so far, so a rerun repe
 
 import logging
 import re
-from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +16,7 @@ from .growth import Growth
 from .prompts import Prompt, load_prompts
 from .recipe import BootstrapSettings
 from .schema import INSTRUCTIONS, SEEDS, require_columns, with_rejected
-from .teacher import Reply, Request, Teacher
+from .teacher import Ask, Request, Teacher
 from .texts import count_words
 from .transform import Batch, Trace, apply, columns, from_rows, keep, rows
 
@@ -67,7 +66,7 @@ def bootstrap(
     Raises:
         BuildError: If not one instruction was kept.
     """
-    require_columns(seeds, SEEDS, "bootstrap", SEEDS)
+    seeds = require_columns(seeds, SEEDS, "bootstrap", SEEDS)
     settings = settings or BootstrapSettings()
     prompt = load_prompts(prompts or teacher.prompts)["bootstrap"]
     growth = Growth(rows(seeds[:]), num_instructions, clf_share, seed, settings, same_examples=prompt.each is not None)
@@ -80,7 +79,7 @@ def bootstrap(
                 features=_CANDIDATES,
                 settings={"prompt": prompt, "settings": settings},
                 resources={"ask": teacher.ask},
-                depends_on=teacher.model,
+                depends_on=teacher.identity,
                 cache_dir=cache_dir,
             )
             growth.judge(rows(candidates[:]))
@@ -100,7 +99,7 @@ def bootstrap(
 def draw_batch(
     batch: Batch,
     *,
-    ask: Callable[[Sequence[Request]], list[Reply]],
+    ask: Ask,
     prompt: Prompt,
     settings: BootstrapSettings,
 ) -> dict[str, list[Any]]:

@@ -59,7 +59,7 @@ def cluster(
     Returns:
         The same rows with the column `cluster`, a ClassLabel whose names are the topics.
     """
-    require_columns(instances, INSTANCES, "cluster", ("instruction_id", "instruction"))
+    instances = require_columns(instances, INSTANCES, "cluster", ("instruction_id", "instruction"))
     settings = settings or ClusteringSettings()
     texts = dict(zip(instances["instruction_id"], instances["instruction"], strict=True))
     unique = from_rows([{"instruction_id": key, "instruction": text} for key, text in texts.items()], _UNIQUE)
@@ -85,6 +85,7 @@ def cluster(
         settings={"num_clusters": min(chosen, len(positions)), "restarts": settings.restarts, "seed": seed},
         batch_size=None,
         as_numpy=True,
+        show_progress=True,
         cache_dir=cache_dir,
     )
     topics = name_topics(

@@ -1,6 +1,5 @@
 """Phase 3: an input for each label of a classification task, an output for each strategy of the others."""
 
-from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +7,7 @@ from datasets import Dataset
 
 from .prompts import Prompt, load_prompts
 from .schema import ATTRIBUTED, INSTANCES, require_columns, with_rejected
-from .teacher import Reply, Request, Teacher
+from .teacher import Ask, Request, Teacher
 from .texts import make_id, text_or_nothing
 from .transform import Batch, Trace, apply, columns, keep, rows
 
@@ -35,7 +34,7 @@ def complete(
         row for a task with neither.
     """
     needed = ("instruction_id", "instruction", "is_classification", "input", "attributes")
-    require_columns(attributed, ATTRIBUTED, "complete", needed)
+    attributed = require_columns(attributed, ATTRIBUTED, "complete", needed)
     chosen = load_prompts(prompts or teacher.prompts)
     with teacher.phase("complete", total=sum(max(1, len(texts)) for texts in attributed["attributes"])):
         judged = apply(
@@ -45,15 +44,13 @@ def complete(
             features=with_rejected(INSTANCES),
             settings={"prompts": {name: chosen[name] for name in ("input", "output")}},
             resources={"ask": teacher.ask},
-            depends_on=teacher.model,
+            depends_on=teacher.identity,
             cache_dir=cache_dir,
         )
     return keep(judged, phase="complete", cache_dir=cache_dir, trace=trace)
 
 
-def complete_batch(
-    batch: Batch, *, ask: Callable[[Sequence[Request]], list[Reply]], prompts: dict[str, Prompt]
-) -> dict[str, list[Any]]:
+def complete_batch(batch: Batch, *, ask: Ask, prompts: dict[str, Prompt]) -> dict[str, list[Any]]:
     """Complete a batch of attributed instructions: one request an instance.
 
     Args:

@@ -28,21 +28,23 @@ def curate(
     """Drop broken instances.
 
     Args:
-        instances: Columns as `schema.INSTANCES`.
+        instances: Columns `instruction_id`, `is_classification`, `input` and `output` as in `schema.INSTANCES`.
         settings: The words that give a broken output away.
         cache_dir: Folder of the cache; None: as in `transform.apply`.
         trace: Where given, it receives the dropped rows.
 
     Returns:
-        The sound rows, same columns.
+        The sound rows, with all columns that came in.
     """
-    require_columns(instances, INSTANCES, "curate", INSTANCES)
+    needed = ("instruction_id", "is_classification", "input", "output")
+    instances = require_columns(instances, INSTANCES, "curate", needed)
+    features = with_rejected(instances.features)
     settings = settings or CurationSettings()
     judged = apply(
-        instances.select_columns(list(INSTANCES)),
+        instances,
         curate_batch,
         phase="curate",
-        features=with_rejected(INSTANCES),
+        features=features,
         settings={"settings": settings},
         cache_dir=cache_dir,
     )
@@ -50,7 +52,7 @@ def curate(
         judged,
         deduplicate_table,
         phase="deduplicate",
-        features=with_rejected(INSTANCES),
+        features=features,
         batch_size=None,
         cache_dir=cache_dir,
     )
@@ -61,21 +63,20 @@ def curate_batch(batch: Batch, *, settings: CurationSettings) -> dict[str, list[
     """Find what is broken in a row by itself.
 
     Args:
-        batch: Columns as `schema.INSTANCES`.
+        batch: Columns `is_classification`, `input`, `output`, and others.
         settings: The words that give a broken output away.
 
     Returns:
         The same columns and `rejected`.
     """
-    judged = [{**row, "rejected": find_fault(row, settings)} for row in rows(batch)]
-    return columns(judged, with_rejected(INSTANCES))
+    return {**batch, "rejected": [find_fault(row, settings) for row in rows(batch)]}
 
 
 def deduplicate_table(batch: Batch) -> dict[str, list[Any]]:
     """Of rows of one instruction with the same input and output, reject all but the first.
 
     Args:
-        batch: All rows; columns as `schema.INSTANCES`, and `rejected`.
+        batch: All rows; columns `instruction_id`, `input`, `output`, `rejected`, and others.
 
     Returns:
         The same columns, more of them rejected.
@@ -87,7 +88,7 @@ def deduplicate_table(batch: Batch) -> dict[str, list[Any]]:
         if not row["rejected"] and key in seen:
             row["rejected"] = "same input and output as an earlier instance"
         seen.add(key)
-    return columns(judged, with_rejected(INSTANCES))
+    return columns(judged, batch)
 
 
 def find_fault(instance: dict[str, Any], settings: CurationSettings) -> str:
@@ -101,8 +102,6 @@ def find_fault(instance: dict[str, Any], settings: CurationSettings) -> str:
     if leaked:
         return f"output holds {leaked!r}"
     words = output.split()
-    if not instance["is_classification"] and len(words) >= _FEWEST_WORDS_TO_BREAK_OFF:
-        last = words[-1].lower()
-        if last in settings.connectives or last.endswith(","):
-            return "output breaks off"
-    return ""
+    may_break_off = not instance["is_classification"] and len(words) >= _FEWEST_WORDS_TO_BREAK_OFF
+    # In lower case only: "The right operator is OR" is whole.
+    return "output breaks off" if may_break_off and words[-1] in settings.connectives else ""

@@ -9,7 +9,8 @@ import numpy as np
 import numpy.typing as npt
 from datasets import Dataset, Features, List, Value
 
-from .packaged import WeightsError, find_weights
+from .errors import BuildError, WeightsError
+from .packaged import find_weights
 from .recipe import EmbeddingSettings
 from .transform import Batch, apply
 
@@ -81,4 +82,8 @@ def _load(model: str) -> "SentenceTransformer":
             path = str(find_weights(_PACKAGE, ".safetensors", _SHA256).parent)
         except WeightsError:
             path = model  # from the Hub, as any other model
-    return SentenceTransformer(path)
+    try:
+        return SentenceTransformer(path)
+    except (OSError, ValueError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise BuildError(f"cannot load the embedding model {model} (embedding.model in the recipe): {reason}") from None

@@ -25,5 +25,9 @@ class TeacherError(AutoInstructError):
     """The teacher cannot be reached or refuses every request; what was answered so far is in the journal."""
 
 
+class WeightsError(AutoInstructError):
+    """A package with model weights is missing, or holds another file than the one this was written for."""
+
+
 class BuildError(AutoInstructError):
     """A build cannot go on: another one holds its folder, or nothing is left to publish."""

@@ -5,7 +5,7 @@ import random
 from typing import Any
 
 from .errors import BuildError
-from .novelty import NoveltyIndex
+from .novelty import NoveltyIndex, choose_tokeniser
 from .recipe import BootstrapSettings
 from .seeds import bundled_domains
 from .texts import count_words, instruction_id
@@ -51,9 +51,11 @@ class Growth:
         self._open_seeds = [_example(row) for row in shown if not row["is_classification"]]
         self._clf_seeds = [_example(row) for row in shown if row["is_classification"]]
         self._domains = sorted({row["domain"] for row in seeds} - {""}) or bundled_domains()
-        self._index = NoveltyIndex(settings.max_similarity)
-        self._index.add([row["instruction"] for row in seeds])
-        self._ids = {instruction_id(row["instruction"]) for row in seeds}
+        texts = [row["instruction"] for row in seeds]
+        tokeniser = choose_tokeniser(texts) if settings.tokeniser == "auto" else settings.tokeniser
+        self._index = NoveltyIndex(settings.max_similarity, tokeniser)
+        self._index.add(texts)
+        self._ids = set(map(instruction_id, texts))
         self._planned = 0
         self.admitted: list[str] = []
         self.judged: list[dict[str, Any]] = []

@@ -5,7 +5,7 @@ F1 without stemming, down to its floating point: at a tie with the threshold its
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +14,10 @@ import numpy.typing as npt
 from rapidfuzz.distance import LCSseq
 from rapidfuzz.process import cdist
 
+from .texts import UNSPACED, normalise
+
 _TOKEN = re.compile(r"[a-z0-9]+")
+_UNICODE_TOKEN = re.compile(rf"[{UNSPACED}]|[^\W_{UNSPACED}]+")
 _BLOCK = 512
 # Tokens become characters; rapidfuzz is about twice as quick on low code points. Surrogates cannot stand in a string.
 _FIRST_CODE, _SURROGATES, _NUM_SURROGATES = 1, 0xD800, 0x800
@@ -26,6 +29,20 @@ FloatArray = npt.NDArray[np.float64]
 def tokenise(text: str) -> list[str]:
     """Return the tokens `rouge_score` sees: runs of a-z and 0-9 in the lower-cased text. Other scripts have none."""
     return _TOKEN.findall(text.lower())
+
+
+def tokenise_unicode(text: str) -> list[str]:
+    """Return the words of any script, case folded; in one written without spaces, each character."""
+    return _UNICODE_TOKEN.findall(normalise(text))
+
+
+TOKENISERS: dict[str, Callable[[str], list[str]]] = {"rouge": tokenise, "unicode": tokenise_unicode}
+
+
+def choose_tokeniser(texts: Iterable[str]) -> str:
+    """Return `unicode` where most letters of the texts are not a-z, else `rouge`."""
+    letters = [letter for text in texts for letter in text if letter.isalpha()]
+    return "unicode" if sum(not letter.isascii() for letter in letters) > len(letters) / 2 else "rouge"
 
 
 def f1(lcs: IntArray, candidate_lengths: IntArray, reference_lengths: IntArray) -> FloatArray:
@@ -60,11 +77,12 @@ class NoveltyIndex:
 
     Args:
         max_similarity: A text whose ROUGE-L F1 with any earlier one is above this is not novel. In (0, 1].
+        tokeniser: A name in TOKENISERS. Only `rouge` decides as `rouge_score` does.
     """
 
-    def __init__(self, max_similarity: float = 0.7) -> None:
+    def __init__(self, max_similarity: float = 0.7, tokeniser: str = "rouge") -> None:
         self.max_similarity = max_similarity
-        self._codes: dict[str, str] = {}
+        self._encode = _Encoder(tokeniser)
         self._pool: list[str] = []
 
     def __len__(self) -> int:
@@ -116,30 +134,37 @@ class NoveltyIndex:
             best[better], nearest[better] = value[better], start + column[better]
         return best, nearest
 
-    def _encode(self, text: str) -> str:
-        return "".join(self._codes.setdefault(token, _character(len(self._codes))) for token in tokenise(text))
 
-
-def near_pairs(texts: Sequence[str], max_similarity: float) -> list[tuple[int, int]]:
+def near_pairs(texts: Sequence[str], max_similarity: float, tokeniser: str = "rouge") -> list[tuple[int, int]]:
     """Find near copies.
 
     Args:
         texts: Any texts.
         max_similarity: In (0, 1].
+        tokeniser: A name in TOKENISERS.
 
     Returns:
         The pairs of positions (i < j) with ROUGE-L F1 above `max_similarity`.
     """
-    index = NoveltyIndex()
-    index.add(texts)
+    encoded = list(map(_Encoder(tokeniser), texts))
     pairs = []
     for start in range(0, len(texts), _BLOCK):
-        block = index._pool[start : start + _BLOCK]
-        scores = _similarities(block, index._pool[: start + len(block)])
+        block = encoded[start : start + _BLOCK]
+        scores = _similarities(block, encoded[: start + len(block)])
         later, earlier = np.nonzero(scores > max_similarity)
-        later = later + start
-        pairs += [(int(i), int(j)) for i, j in zip(earlier, later, strict=True) if i < j]
+        pairs += [(int(i), int(j)) for i, j in zip(earlier, later + start, strict=True) if i < j]
     return pairs
+
+
+class _Encoder:
+    """Texts as strings with one character a token, the same for equal tokens."""
+
+    def __init__(self, tokeniser: str) -> None:
+        self._tokenise = TOKENISERS[tokeniser]
+        self._codes: dict[str, str] = {}
+
+    def __call__(self, text: str) -> str:
+        return "".join(self._codes.setdefault(token, _character(len(self._codes))) for token in self._tokenise(text))
 
 
 def _similarities(candidates: list[str], references: list[str]) -> FloatArray:

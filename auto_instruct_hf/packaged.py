@@ -4,11 +4,7 @@ import hashlib
 import importlib.metadata
 from pathlib import Path
 
-from .errors import AutoInstructError
-
-
-class WeightsError(AutoInstructError):
-    """A package with model weights is missing, or holds another file than the one this was written for."""
+from .errors import WeightsError
 
 
 def find_weights(package: str, suffix: str, sha256: str) -> Path:

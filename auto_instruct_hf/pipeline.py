@@ -4,7 +4,7 @@ import json
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ from .curation import curate
 from .errors import BuildError
 from .publish import add_messages, write_dataset
 from .recipe import Recipe
-from .sampling import stratify
+from .sampling import SAMPLES_AN_INSTRUCTION, stratify
 from .splitting import split
 from .teacher import Teacher
 from .transform import Trace, without_bars
@@ -92,7 +92,7 @@ def build(seeds: Dataset, teacher: Teacher, out: str | Path, recipe: Recipe | No
         with _phase("sample", traces):
             drawn = stratify(
                 splits,
-                num_samples=recipe.num_samples,
+                num_samples=recipe.num_samples or SAMPLES_AN_INSTRUCTION * len(instructions),
                 clf_share=recipe.clf_share,
                 seed=recipe.seed,
                 **common,
@@ -140,7 +140,7 @@ def _write(
         configs,
         {
             "title": f"Instructions by {teacher.model}",
-            "location": "OUT/dataset",
+            "location": (out / "dataset").as_posix(),
             "num_samples": sum(map(len, sample.values())),
             "num_seeds": len(seeds),
             "version": facts.list_versions()["auto-instruct-hf"],
@@ -159,12 +159,22 @@ def _write(
             "rejected": {name: facts.count_reasons(trace.rejected) for name, trace in traces.items()},
         },
     )
-    write_dataset(out / "dataset", configs, {"README.md": card, "recipe.yaml": recipe.to_yaml()})
+    write_dataset(out / "dataset", configs, {"README.md": card, "recipe.yaml": _resolve(recipe, teacher).to_yaml()})
     for name, trace in traces.items():
         if trace.rejected is not None:
             (out / "rejected").mkdir(exist_ok=True)
             with without_bars():
                 trace.rejected.to_parquet(out / "rejected" / f"{name}.parquet")
+
+
+def _resolve(recipe: Recipe, teacher: Teacher) -> Recipe:
+    """Return the recipe that gives the same build again: with the teacher that was used, without its address."""
+    model = "embedded" if teacher.is_embedded else teacher.model
+    return replace(
+        recipe,
+        prompts=recipe.prompts or teacher.prompts,
+        teacher=replace(recipe.teacher, model=model, base_url=None),
+    )
 
 
 def _report(

@@ -1,4 +1,4 @@
-"""The folder that is published: Parquet by config and split, the card, the recipe. Written whole or not at all."""
+"""The folder that is published: Parquet by config and split, the card, the recipe."""
 
 import shutil
 from collections.abc import Mapping
@@ -51,10 +51,10 @@ def chat_batch(batch: Batch) -> dict[str, list[Any]]:
 
 
 def write_dataset(folder: Path, configs: Mapping[str, DatasetDict], files: Mapping[str, str]) -> None:
-    """Write the published folder in place of an earlier one.
+    """Write the published folder beside an earlier one, then put it in its place: it is never half of each.
 
     Args:
-        folder: Where; what stood there is replaced once the new one is complete.
+        folder: Where. A kill between two renames leaves none; the next run writes it.
         configs: Splits by config.
         files: Texts by file name: the card, the recipe.
     """

@@ -24,7 +24,7 @@ def _check(condition: bool, name: str, value: object, wanted: str) -> None:
 
 @dataclass(frozen=True)
 class TeacherSettings:
-    """How requests are sent. None of it changes a reply, except `model`. All of it is ours."""
+    """How requests are sent. Of it only `model` and `attempts` decide what comes out. All of it is ours."""
 
     model: str | None = None
     base_url: str | None = None
@@ -47,6 +47,9 @@ class BootstrapSettings:
     seed_examples: int = 6
     machine_examples: int = 2
     max_similarity: float = 0.7
+    tokeniser: Literal["auto", "rouge", "unicode"] = "auto"
+    """What ROUGE-L counts: `rouge` sees a-z and 0-9 only, as `rouge_score` does; `unicode` all scripts; `auto` takes
+    `unicode` where most letters of the seeds are not a-z."""
     min_words: int = 4
     max_words: int = 150
     banned: tuple[str, ...] = (
@@ -86,8 +89,7 @@ class CurationSettings:
 
     leaks: tuple[str, ...] = ("Strategy:", "Input:")
     connectives: tuple[str, ...] = (
-        "and", "or", "but", "nor", "so", "because", "although", "though", "while", "whereas", "if", "unless", "until",
-        "when", "that", "which", "with", "without", "of", "to", "for", "from", "by", "as", "than", "the", "a", "an",
+        "and", "or", "but", "nor", "because", "although", "though", "whereas", "unless", "than", "the",
     )  # fmt: skip
 
 
@@ -161,6 +163,7 @@ class Recipe:
     splitting: SplittingSettings = field(default_factory=SplittingSettings)
 
     def __post_init__(self) -> None:
+        _check(0 <= self.seed < 2**32, "seed", self.seed, "from 0 to 4294967295")
         _check(self.num_instructions >= 1, "num_instructions", self.num_instructions, "at least 1")
         _check(0 <= self.clf_share <= 1, "clf_share", self.clf_share, "in [0, 1]")
         if self.num_samples is not None:

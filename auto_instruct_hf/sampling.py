@@ -13,9 +13,11 @@ import numpy as np
 import numpy.typing as npt
 from datasets import DatasetDict
 
-from .schema import INSTANCES, require_columns
+from .schema import CLUSTERED, require_columns
 from .transform import Batch, apply
 
+SAMPLES_AN_INSTRUCTION = 5
+"""The published ratio: 50k rows of 10k instructions."""
 _LOG = logging.getLogger(__name__)
 
 IntArray = npt.NDArray[np.int64]
@@ -33,8 +35,8 @@ def stratify(
 
     Args:
         splits: Columns as after `cluster`, split already: so no instruction can leak by being drawn twice.
-        num_samples: Rows over all splits; None: five times the instructions, the published ratio. Each split gets its
-            share of the instructions, and at least one row.
+        num_samples: Rows over all splits; None: SAMPLES_AN_INSTRUCTION times the instructions in them. Each split gets
+            its share of the instructions, and at least one row.
         clf_share: Share of classification among the rows of each split that has any, in [0, 1].
         seed: Decides who gets the remainders, and the order of the rows.
         cache_dir: Folder of the cache; None: as in `transform.apply`.
@@ -43,9 +45,10 @@ def stratify(
         The same splits and columns; a row may stand in one several times.
     """
     for dataset in splits.values():
-        require_columns(dataset, INSTANCES, "stratify", ("instance_id", "instruction_id", "is_classification"))
+        needed = ("instance_id", "instruction_id", "is_classification", "cluster")
+        require_columns(dataset, CLUSTERED, "stratify", needed)
     sizes = np.array([len(set(dataset["instruction_id"])) for dataset in splits.values()])
-    total = 5 * int(sizes.sum()) if num_samples is None else num_samples
+    total = SAMPLES_AN_INSTRUCTION * int(sizes.sum()) if num_samples is None else num_samples
     counts = np.maximum(apportion(total, sizes.astype(float), np.random.default_rng(seed)), 1)
     sample = DatasetDict()
     for (name, dataset), count in zip(splits.items(), counts, strict=True):

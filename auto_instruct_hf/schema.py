@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from datasets import Dataset, Features, List, Value
+from datasets import ClassLabel, Dataset, Features, LargeList, List, Value
 
 from .errors import SchemaError
 
@@ -22,7 +22,8 @@ INSTRUCTIONS = Features(
 )
 """After bootstrap: one row an instruction; `similarity` is the highest ROUGE-L F1 against the pool when admitted."""
 
-ATTRIBUTED = Features({**INSTRUCTIONS, "is_classification": _BOOL, "input": _TEXT, "attributes": List(_TEXT)})
+ATTRIBUTES = Features({"is_classification": _BOOL, "input": _TEXT, "attributes": List(_TEXT)})
+ATTRIBUTED = Features({**INSTRUCTIONS, **ATTRIBUTES})
 """After attribute: `attributes` are labels of a classification task, else strategies; `input` only for the latter."""
 
 INSTANCES = Features(
@@ -38,6 +39,9 @@ INSTANCES = Features(
 )
 """After complete and curate: one row an instance; `attribute` is its label, its strategy, or ""."""
 
+CLUSTERED = Features({**INSTANCES, "cluster": ClassLabel(names=["a topic"])})
+"""After cluster: `cluster` is a ClassLabel, whatever its names."""
+
 MESSAGES = List({"role": _TEXT, "content": _TEXT})
 """A published row as a chat: one turn of the user, one of the assistant."""
 
@@ -47,7 +51,7 @@ def with_rejected(features: Features) -> Features:
     return Features({**features, "rejected": _TEXT})
 
 
-def require_columns(dataset: Dataset, features: Features, phase: str, columns: Iterable[str]) -> None:
+def require_columns(dataset: Dataset, features: Features, phase: str, columns: Iterable[str]) -> Dataset:
     """Check at the door of a phase that a dataset has what the phase reads.
 
     Args:
@@ -56,9 +60,13 @@ def require_columns(dataset: Dataset, features: Features, phase: str, columns: I
         phase: Named in the message.
         columns: The columns that the phase reads.
 
+    Returns:
+        The dataset, without a format (such as torch) that was set for reading it.
+
     Raises:
-        SchemaError: If a column is missing or has another type than in `features`.
+        SchemaError: If a column is missing, has another type than in `features`, or holds a null.
     """
+    columns = tuple(columns)
     for column in columns:
         if column not in dataset.column_names:
             raise SchemaError(
@@ -71,10 +79,16 @@ def require_columns(dataset: Dataset, features: Features, phase: str, columns: I
                 f"{phase} needs the column {column!r} as {_type_name(wanted)}; it is {_type_name(found)}. "
                 "Convert it with Dataset.cast_column"
             )
+    table = dataset.select_columns(list(columns)).with_format("arrow")[:]
+    for column in columns:
+        if table[column].null_count:
+            row = table[column].is_null().to_pylist().index(True) + 1
+            raise SchemaError(f"{phase}: {column!r} is null in row {row}; fill it with Dataset.map, or drop the row")
+    return dataset if dataset.format["type"] is None else dataset.with_format(None)
 
 
 def _type_name(feature: object) -> str:
-    if isinstance(feature, List):
+    if isinstance(feature, List | LargeList):
         return f"list of {_type_name(feature.feature)}"
     name = str(getattr(feature, "dtype", feature))
-    return {"large_string": "string"}.get(name, name)
+    return {"large_string": "string", "string_view": "string"}.get(name, name)

@@ -4,11 +4,12 @@ import csv
 import io
 import json
 import re
-from collections.abc import Mapping
+import sys
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from datasets import Dataset, DatasetDict, Features, Value, load_dataset
+from datasets import Dataset, DatasetDict, load_dataset
 from datasets.exceptions import DatasetGenerationError
 
 from .errors import SeedError
@@ -17,11 +18,10 @@ from .texts import normalise
 from .transform import from_rows
 
 BUNDLED = Path(__file__).parent / "data" / "seeds.jsonl"
-_LOADERS = {".jsonl": "json", ".json": "json", ".csv": "csv", ".parquet": "parquet"}
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 _EMPTY = "{} is empty: a seed set needs at least one row with instruction and output"
-_YES = {"yes", "true", "1"}
-_NO = {"no", "false", "0", ""}
+_YES = {"yes", "true", "1", "1.0"}
+_NO = {"no", "false", "0", "0.0", "nan", ""}
 
 
 def read_seeds(
@@ -56,7 +56,7 @@ def read_seeds(
     table = _load(source, config, split, revision)
     if len(table) == 0:
         raise SeedError(_EMPTY.format(source))
-    names = _find_columns(table, columns or {}, source)
+    names = _find_columns(list(dict.fromkeys(key for row in table for key in row)), columns or {}, source)
     rows = [_read_row(row, names, f"{source}, row {number}") for number, row in enumerate(table, start=1)]
     _check_repeats(rows, source)
     return from_rows(rows, SEEDS)
@@ -67,13 +67,13 @@ def bundled_domains() -> list[str]:
     return sorted({json.loads(line)["domain"] for line in BUNDLED.read_text(encoding="utf-8").splitlines()})
 
 
-def _load(source: str | Path, config: str | None, split: str | None, revision: str | None) -> Dataset:
+def _load(source: str | Path, config: str | None, split: str | None, revision: str | None) -> list[dict[str, Any]]:
     path = Path(source)
     if path.is_file():
         return _load_file(path)
     if path.exists():
-        raise SeedError(f"{source} is not a file: give one of {', '.join(_LOADERS)}, or the id of a dataset on the Hub")
-    if not _HUB_ID.fullmatch(str(source)) or path.suffix in _LOADERS:
+        raise SeedError(f"{source} is not a file: give one of {', '.join(_READERS)}, or the id of a dataset on the Hub")
+    if not _HUB_ID.fullmatch(str(source)) or path.suffix in _READERS:
         raise SeedError(f"no such seed file: {source}. Give a file, or the id of a dataset on the Hub (user/name)")
     try:
         loaded = load_dataset(str(source), config, split=split, revision=revision)
@@ -83,31 +83,72 @@ def _load(source: str | Path, config: str | None, split: str | None, revision: s
         if "train" not in loaded and len(loaded) > 1:
             raise SeedError(f"{source} has the splits {', '.join(loaded)} and no train: name the one to read")
         loaded = loaded["train"] if "train" in loaded else next(iter(loaded.values()))
-    assert isinstance(loaded, Dataset)  # not streaming
-    return loaded
+    rows: list[dict[str, Any]] = loaded.to_list()
+    return rows
 
 
-def _load_file(path: Path) -> Dataset:
-    loader = _LOADERS.get(path.suffix.lower())
-    if loader is None:
-        raise SeedError(f"{path} ends in {path.suffix or 'nothing'}: seed files are {', '.join(_LOADERS)}")
-    options: dict[str, Any] = {}
-    if loader != "parquet":
-        text = _decode(path)
-        if not text.strip():
-            raise SeedError(_EMPTY.format(path))
-        if loader == "csv":  # all cells are text: an empty one is "", the word None is a word, a label may be 01
-            header = next(csv.reader(io.StringIO(text)))
-            options = {"keep_default_na": False, "features": Features({name: Value("string") for name in header})}
+def _load_file(path: Path) -> list[dict[str, Any]]:
+    reader = _READERS.get(path.suffix.lower())
+    if reader is None:
+        raise SeedError(f"{path} ends in {path.suffix or 'nothing'}: seed files are {', '.join(_READERS)}")
+    return reader(path)
+
+
+def _read_parquet(path: Path) -> list[dict[str, Any]]:
     try:
-        loaded = load_dataset(loader, data_files=str(path.resolve()), split="train", **options)
+        rows: list[dict[str, Any]] = Dataset.from_parquet(str(path)).to_list()
     except (DatasetGenerationError, ValueError, OSError) as error:
-        if "corresponds to no data" in str(error):
-            raise SeedError(_EMPTY.format(path)) from None
-        where = _first_bad_row(text) if path.suffix.lower() == ".jsonl" else ""
-        raise SeedError(f"{path}{where} cannot be read as {loader}: {_first_line(error.__cause__ or error)}") from None
-    assert isinstance(loaded, Dataset)  # one split was named
-    return loaded
+        raise SeedError(f"{path} cannot be read as Parquet: {_first_line(error.__cause__ or error)}") from None
+    return rows
+
+
+def _read_json_lines(path: Path) -> list[dict[str, Any]]:
+    lines = enumerate(_decode(path).split("\n"), start=1)
+    return [_parse_object(line, f"{path}, row {number}") for number, line in lines if line.strip()]
+
+
+def _read_json(path: Path) -> list[dict[str, Any]]:
+    text = _decode(path)
+    if text.lstrip().startswith("{"):
+        return _read_json_lines(path)
+    try:
+        rows = json.loads(text or "[]")
+    except ValueError as error:
+        raise SeedError(f"{path} cannot be read as JSON: {error}") from None
+    if not isinstance(rows, list):
+        raise SeedError(f"{path} must hold a list of objects, found {_brief(rows)}")
+    return [_parse_object(json.dumps(row), f"{path}, row {number}") for number, row in enumerate(rows, start=1)]
+
+
+def _parse_object(text: str, where: str) -> dict[str, Any]:
+    try:
+        row = json.loads(text)
+        json.dumps(row, ensure_ascii=False).encode()  # half of a surrogate pair is no text
+    except (ValueError, RecursionError) as error:
+        raise SeedError(f"{where} cannot be read as JSON: {error}") from None
+    if not isinstance(row, dict):
+        raise SeedError(f"{where} must be an object with instruction and output, found {_brief(row)}")
+    return row
+
+
+def _read_csv(path: Path) -> list[dict[str, Any]]:
+    # The standard library's reader: no cell is taken for a number, a null or an index, and a cell may be long.
+    text = io.StringIO(_decode(path), newline="")
+    limit = csv.field_size_limit(sys.maxsize)
+    try:
+        table = [cells for cells in csv.reader(text, strict=True) if cells]
+    except csv.Error as error:
+        raise SeedError(f"{path} cannot be read as CSV: {error}") from None
+    finally:
+        csv.field_size_limit(limit)
+    header, *rows = table or [[]]
+    for number, cells in enumerate(rows, start=1):
+        if len(cells) != len(header):
+            raise SeedError(
+                f"{path}, row {number} has {len(cells)} cells, the header {len(header)}: "
+                "put texts with commas in quotes"
+            )
+    return [dict(zip(header, cells, strict=True)) for cells in rows]
 
 
 def _decode(path: Path) -> str:
@@ -115,29 +156,26 @@ def _decode(path: Path) -> str:
     try:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        row = content[: error.start].count(b"\n") + 1
-        raise SeedError(f"{path}, line {row} is not UTF-8 text (byte {error.start}): convert the file") from None
+        line = content[: error.start].count(b"\n") + 1
+        raise SeedError(f"{path}, line {line} is not UTF-8 text (byte {error.start}): convert the file") from None
 
 
-def _first_bad_row(text: str) -> str:
-    for number, line in enumerate(text.splitlines(), start=1):
-        try:
-            if line.strip():
-                json.dumps(json.loads(line), ensure_ascii=False).encode()
-        except ValueError:
-            return f", row {number},"
-    return ""
+_READERS: dict[str, Callable[[Path], list[dict[str, Any]]]] = {
+    ".jsonl": _read_json_lines,
+    ".json": _read_json,
+    ".csv": _read_csv,
+    ".parquet": _read_parquet,
+}
 
 
 def _first_line(error: BaseException) -> str:
     return f"{type(error).__name__}: {str(error).strip().splitlines()[0] if str(error).strip() else ''}"[:300]
 
 
-def _find_columns(table: Dataset, mapping: Mapping[str, str], source: str | Path) -> dict[str, str]:
+def _find_columns(found: list[str], mapping: Mapping[str, str], source: str | Path) -> dict[str, str]:
     unknown = sorted(set(mapping) - set(SEEDS))
     if unknown:
         raise SeedError(f"unknown column {unknown[0]!r} in the mapping; the contract has {', '.join(SEEDS)}")
-    found = table.column_names
     names = {name: mapping.get(name, name) for name in SEEDS}
     for name, column in names.items():
         in_instances = name in ("input", "output") and name not in mapping and "instances" in found
@@ -152,7 +190,7 @@ def _find_columns(table: Dataset, mapping: Mapping[str, str], source: str | Path
 
 
 def _read_row(row: Mapping[str, Any], names: Mapping[str, str], where: str) -> dict[str, Any]:
-    values = {name: row[column] for name, column in names.items()}
+    values = {name: row.get(column) for name, column in names.items()}
     if names.get("output") == "instances":
         instances = values["output"]
         if not isinstance(instances, list) or not instances or not isinstance(instances[0], dict):
@@ -160,14 +198,16 @@ def _read_row(row: Mapping[str, Any], names: Mapping[str, str], where: str) -> d
         values.update(input=instances[0].get("input"), output=instances[0].get("output"))
     return {
         "instruction": _text(values["instruction"], "instruction", where),
-        "input": _text(values.get("input") or "", "input", where, may_be_empty=True),
+        "input": _text(values.get("input"), "input", where, may_be_empty=True),
         "output": _text(values["output"], "output", where),
-        "is_classification": _flag(values.get("is_classification") or False, where),
-        "domain": _text(values.get("domain") or "", "domain", where, may_be_empty=True),
+        "is_classification": _flag(values.get("is_classification"), where),
+        "domain": _text(values.get("domain"), "domain", where, may_be_empty=True),
     }
 
 
 def _text(value: Any, name: str, where: str, may_be_empty: bool = False) -> str:
+    if value is None and may_be_empty:
+        return ""
     if not isinstance(value, str):
         raise SeedError(f"{where}: {name!r} must be text, found {_brief(value)}")
     if not value.strip() and not may_be_empty:
@@ -176,7 +216,7 @@ def _text(value: Any, name: str, where: str, may_be_empty: bool = False) -> str:
 
 
 def _flag(value: Any, where: str) -> bool:
-    word = str(value).strip().lower()
+    word = "" if value is None else str(value).strip().lower()
     if word not in _YES | _NO:
         raise SeedError(f"{where}: 'is_classification' must be true or false, found {_brief(value)}")
     return word in _YES

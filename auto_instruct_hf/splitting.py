@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 from datasets import Dataset, DatasetDict, Features, Value
 
-from .novelty import near_pairs
+from .novelty import choose_tokeniser, near_pairs
 from .recipe import SplittingSettings
-from .schema import INSTANCES, require_columns
+from .schema import CLUSTERED, require_columns
 from .texts import make_id
 from .transform import Batch, apply
 
@@ -39,7 +39,8 @@ def split(
     Returns:
         `train`, and `validation` and `test` where their share is above 0 and there is a group for them. None is empty.
     """
-    require_columns(instances, INSTANCES, "split", ("instruction_id", "instruction", "is_classification"))
+    needed = ("instruction_id", "instruction", "is_classification", "cluster")
+    instances = require_columns(instances, CLUSTERED, "split", needed)
     settings = settings or SplittingSettings()
     shares = {
         "train": 1 - settings.validation - settings.test,
@@ -47,12 +48,13 @@ def split(
         "test": settings.test,
     }
     assigned = apply(
-        instances.select_columns(["instruction_id", "instruction", "is_classification", "cluster"]),
+        instances.select_columns(list(needed)),
         split_table,
         phase="split",
         features=_SPLIT,
         settings={"shares": shares, "max_similarity": settings.max_similarity, "seed": seed},
         batch_size=None,
+        show_progress=True,
         cache_dir=cache_dir,
     )["split"][:]
     splits = DatasetDict()
@@ -111,7 +113,8 @@ def _group(ids: list[str], instructions: list[str], max_similarity: float) -> li
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components
 
-    pairs = np.array(near_pairs(instructions, max_similarity), dtype=np.int64).reshape(-1, 2)
+    found = near_pairs(instructions, max_similarity, choose_tokeniser(instructions))
+    pairs = np.array(found, dtype=np.int64).reshape(-1, 2)
     links = coo_array((np.ones(len(pairs)), (pairs[:, 0], pairs[:, 1])), shape=(len(ids), len(ids)))
     _, labels = connected_components(links, directed=False)
     groups: dict[int, list[str]] = {}

@@ -4,9 +4,13 @@ import hashlib
 import re
 import unicodedata
 
-_IDEOGRAPH = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff]")
+# Scripts written without spaces: Thai, Lao, Myanmar, Khmer, Chinese and Japanese.
+UNSPACED = r"\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff"
+_UNSPACED = re.compile(f"[{UNSPACED}]")
 # What models write where nothing was the right answer.
-_NOTHING = re.compile(r"\W*(?:none|null|nil|n/?a|no ?input|not (?:applicable|needed|required))?\W*", re.IGNORECASE)
+_NOTHING = re.compile(
+    r"[\s\"'(<\[]*(?:none|null|nil|n/a|no ?input|not (?:applicable|needed|required))[\s\"')>\].!]*", re.IGNORECASE
+)
 
 
 def normalise(text: str) -> str:
@@ -31,8 +35,8 @@ def instruction_id(instruction: str) -> str:
 
 
 def count_words(text: str) -> int:
-    """Return the number of words; each Chinese or Japanese character, written without spaces, counts as one."""
-    return len(_IDEOGRAPH.sub(" ", text).split()) + len(_IDEOGRAPH.findall(text))
+    """Return the number of words. In a script written without spaces, two characters count as one."""
+    return len(_UNSPACED.sub(" ", text).split()) + -(-len(_UNSPACED.findall(text)) // 2)
 
 
 def text_or_nothing(text: str | None) -> str:

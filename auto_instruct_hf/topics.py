@@ -1,13 +1,14 @@
 """Names of clusters: from the teacher, else from the words that are frequent in one and rare in the others."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from itertools import chain, count
 from pathlib import Path
 from typing import Any
 
 from datasets import Features, List, Value
 
 from .prompts import Prompt, load_prompts
-from .teacher import Reply, Request, Teacher
+from .teacher import Ask, Request, Teacher
 from .transform import Batch, apply, columns, from_rows, rows
 
 _CLUSTERS = Features({"instructions": List(Value("string")), "keywords": List(Value("string"))})
@@ -61,15 +62,13 @@ def name_topics(
             features=_TOPICS,
             settings={"prompt": prompt},
             resources={"ask": teacher.ask},
-            depends_on=teacher.model,
+            depends_on=teacher.identity,
             cache_dir=cache_dir,
         )
     return _make_unique(named["topic"][:], keywords)
 
 
-def name_batch(
-    batch: Batch, *, ask: Callable[[Sequence[Request]], list[Reply]], prompt: Prompt
-) -> dict[str, list[Any]]:
+def name_batch(batch: Batch, *, ask: Ask, prompt: Prompt) -> dict[str, list[Any]]:
     """Ask for the names of a batch of clusters.
 
     Args:
@@ -108,7 +107,8 @@ def _make_unique(topics: list[str], keywords: list[list[str]]) -> list[str]:
     taken: set[str] = set()
     for number, (topic, words) in enumerate(zip(topics, keywords, strict=True), start=1):
         name = topic.strip(" .\"'")[:_LONGEST_NAME].strip() or ", ".join(words[:3]) or f"cluster {number}"
-        choices = [name, *(f"{name} ({word})" for word in words), f"{name} ({number})"]
+        others = (word for word in words if word not in name.casefold())
+        choices = chain([name], (f"{name} ({word})" for word in others), (f"{name} ({n})" for n in count(number)))
         name = next(choice for choice in choices if choice.casefold() not in taken)
         taken.add(name.casefold())
         names.append(name)

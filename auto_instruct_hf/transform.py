@@ -19,12 +19,13 @@ from typing import Any
 
 import datasets
 from datasets import Dataset, Features
+from datasets.fingerprint import Hasher
 
 Batch = Mapping[str, list[Any]]
 
 _PACKAGE = __name__.rpartition(".")[0]
 # Their code does not decide rows: settings count by value, replies by the journal's keys, columns by the features.
-_NOT_CODE = {f"{_PACKAGE}.{name}" for name in ("errors", "recipe", "schema", "transform", "prompts", "teacher")}
+_NOT_CODE = {f"{_PACKAGE}.{name}" for name in ("errors", "recipe", "schema", "teacher")}
 
 
 @dataclass
@@ -74,7 +75,7 @@ def apply(
     )
     if len(dataset) == 0:
         return from_rows([], features, digest)
-    folder = cache_dir or Path(datasets.config.HF_DATASETS_CACHE) / _PACKAGE
+    folder = cache_dir or default_folder()
     folder.mkdir(parents=True, exist_ok=True)
     with nullcontext() if show_progress else without_bars():
         mapped = dataset.with_format("numpy" if as_numpy else None).map(
@@ -90,6 +91,11 @@ def apply(
     mapped.reset_format()
     mapped._fingerprint = digest
     return mapped
+
+
+def default_folder() -> Path:
+    """Return where results go that no folder is named for: a folder of our own in the cache of `datasets`."""
+    return Path(datasets.config.HF_DATASETS_CACHE) / _PACKAGE
 
 
 @contextmanager
@@ -165,9 +171,10 @@ def _by_value(part: Any) -> Any:
 def code_version(function: Callable[..., Any]) -> str:
     """Return a hash of the source of a function's module and of the modules of this package that it imports.
 
-    A function from elsewhere (a notebook, a user's module) counts with its own module, or by its name where the module
-    has no source.
+    A function whose module has no source file (a notebook's) counts by its own code.
     """
+    if not _source(function.__module__):
+        return str(Hasher.hash(function))
     return _module_version(function.__module__)
 
 

@@ -59,7 +59,7 @@ def main(
     except RecipeError as error:
         _ERR.print(f"wrong usage: {error}")
         raise typer.Exit(2) from None
-    except AutoInstructError as error:
+    except (AutoInstructError, OSError) as error:
         _ERR.print(f"error: {error}")
         raise typer.Exit(1) from None
     except KeyboardInterrupt:

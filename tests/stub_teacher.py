@@ -32,6 +32,12 @@ class StubTeacher:
     """Where not 0: the HTTP status of every answer."""
     delay: float = 0.0
     """Seconds before each answer."""
+    failing: int = 0
+    """How many of the next requests get a 503."""
+    poison: int = 500
+    """The status that poisoned requests get."""
+    now: int = 0
+    most_at_once: int = 0
     answered: list[dict[str, Any]] = field(default_factory=list)
     struck: Counter[str] = field(default_factory=Counter)
 
@@ -55,14 +61,21 @@ def serve_stub(**settings: Any) -> Iterator[StubTeacher]:
             raw = self.rfile.read(int(self.headers["Content-Length"]))
             body = json.loads(raw)
             digest = hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()
+            with lock:
+                stub.now += 1
+                stub.most_at_once = max(stub.most_at_once, stub.now)
             time.sleep(stub.delay)
+            with lock:
+                stub.now -= 1
+                stub.failing -= stub.failing > 0
+                is_failing = stub.failing > 0
             if self.headers["Authorization"] != f"Bearer {KEY}":
                 key = self.headers["Authorization"].removeprefix("Bearer ")
                 self._send(401, {"error": {"message": f"Incorrect API key provided: {key}"}})
-            elif stub.down:
-                self._send(stub.down, {"error": {"message": "down"}})
+            elif stub.down or is_failing:
+                self._send(stub.down or 503, {"error": {"message": "down"}})
             elif "response_format" in body and _pick(stub.faults, ("poison",), str(body["messages"])):
-                self._send(500, {"error": {"message": "this one kills me"}})
+                self._send(stub.poison, {"error": {"message": "this one kills me"}})
             elif not self._strike(digest):
                 fault = _pick(stub.faults, ("broken", "cut", "refused", "garbage"), digest)
                 with lock:

@@ -5,13 +5,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from stub_teacher import StubTeacher
+from datasets import Dataset
+from stub_teacher import KEY, StubTeacher
 
 from auto_instruct_hf import Teacher, attribute
 from auto_instruct_hf.attribution import attribute_batch
 from auto_instruct_hf.errors import SchemaError
 from auto_instruct_hf.prompts import load_prompts
-from auto_instruct_hf.schema import ATTRIBUTED, INSTRUCTIONS
+from auto_instruct_hf.recipe import TeacherSettings
+from auto_instruct_hf.schema import ATTRIBUTED, ATTRIBUTES, INSTRUCTIONS
 from auto_instruct_hf.teacher import Reply, Request
 from auto_instruct_hf.texts import instruction_id
 from auto_instruct_hf.transform import Trace, columns, from_rows
@@ -72,6 +74,26 @@ def test_phase_over_http(teacher: Teacher, stub: StubTeacher, tmp_path: Path) ->
     for row in found:
         assert row["is_classification"] == ("pod" in row["instruction"])
         assert len(row["attributes"]) in ((2, 3) if row["is_classification"] else range(4))
+
+
+def test_own_dataset_keeps_its_columns_in_any_format(teacher: Teacher, tmp_path: Path) -> None:
+    own = Dataset.from_list([{"instruction_id": "a", "instruction": "Explain the rest of it", "source": "mine"}])
+    for number, data in enumerate((own, own.with_format("arrow"), own.with_format("numpy"))):
+        found = attribute(data, teacher, cache_dir=tmp_path / str(number))
+        assert found["source"][:] == ["mine"]
+        assert found.column_names == [*own.column_names, *ATTRIBUTES]
+
+
+def test_another_teacher_is_asked_anew(stub: StubTeacher, tmp_path: Path) -> None:
+    data = from_rows(instruction_rows("Explain the rest of it"), INSTRUCTIONS)
+    found = {}
+    for model, attempts in (("one", 6), ("two", 6), ("one", 5)):
+        settings = TeacherSettings(attempts=attempts)
+        with Teacher(model, base_url=stub.url, api_key=KEY, journal=tmp_path / "journal", settings=settings) as teacher:
+            found[model, attempts] = attribute(data, teacher, cache_dir=tmp_path / "cache")._fingerprint
+    assert len(set(found.values())) == 3
+    assert {body["model"] for body in stub.answered} == {"one", "two"}
+    assert len(stub.answered) == 4  # other attempts make another result, of replies that are known
 
 
 def test_own_dataset_needs_its_columns(teacher: Teacher) -> None:

@@ -182,7 +182,15 @@ def test_missing_column_is_named(teacher: Teacher, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("text", "words"),
-    [("", 0), ("a b  c", 3), ("学习", 2), ("use 学习 now", 4), ("ひらがな", 4), ("una frase sola", 3)],
+    [
+        ("", 0),
+        ("a b  c", 3),
+        ("学习", 1),
+        ("use 学习吧 now", 4),
+        ("ひらがな", 2),
+        ("แปลข้อความนี้", 7),
+        ("una frase sola", 3),
+    ],
 )
 def test_words_are_counted_in_every_script(text: str, words: int) -> None:
     assert count_words(text) == words
@@ -201,6 +209,20 @@ def test_words_for_nothing(text: str) -> None:
     assert text_or_nothing(text) == ""
 
 
-@pytest.mark.parametrize("text", ["No", "none of them", "nonet", "0", "Null Island"])
+@pytest.mark.parametrize("text", ["No", "none of them", "nonet", "0", "Null Island", "😀😀", "???", "+ - * /", "Na"])
 def test_words_that_are_something(text: str) -> None:
     assert text_or_nothing(f" {text} ") == text
+
+
+def test_seeds_in_another_script_are_compared_by_its_words() -> None:
+    # Both share the one token that rouge_score sees, "3": to it they are the same.
+    rows = seed_rows(4)
+    for row, text in zip(
+        rows, ["请把这封信翻译成英文", "说明水为什么会结冰", "写一首关于春天的诗", "计算这些数字的和"], strict=True
+    ):
+        row["instruction"] = text
+    growth = Growth(rows, 10, 0.0, 1, BootstrapSettings(), same_examples=False)
+    growth.plan()
+    texts = ["列出3个巴黎的景点并说明理由", "说出3种水果的营养价值", "列出3个巴黎的景点并说明理由。"]
+    growth.judge([{"instruction": text, "rejected": ""} for text in texts])
+    assert growth.admitted == texts[:2]

@@ -9,11 +9,19 @@ from datasets import ClassLabel, Dataset
 from stub_teacher import StubTeacher
 
 from auto_instruct_hf import Teacher, cluster
-from auto_instruct_hf.clustering import assign_table, choose_by_elbow, numbers_to_try, reduce_table
+from auto_instruct_hf.clustering import (
+    _nearest,
+    assign_table,
+    choose_by_elbow,
+    fit_batch,
+    numbers_to_try,
+    reduce_table,
+)
 from auto_instruct_hf.embedding import EMBEDDED, embed
-from auto_instruct_hf.recipe import ClusteringSettings
+from auto_instruct_hf.errors import BuildError
+from auto_instruct_hf.recipe import ClusteringSettings, EmbeddingSettings
 from auto_instruct_hf.schema import INSTANCES
-from auto_instruct_hf.topics import find_keywords, name_topics
+from auto_instruct_hf.topics import _make_unique, find_keywords, name_topics
 from auto_instruct_hf.transform import Trace, from_rows
 
 TOPICS = {
@@ -84,6 +92,33 @@ def test_umap_repeats_to_the_bit() -> None:
     assert np.shape(first) == (60, 3)
     other = reduce_table(batch, dimensions=3, neighbours=10, seed=2)["position"]
     assert not np.array_equal(first, other)
+
+
+def test_nearest_neighbours_are_exact_across_blocks() -> None:
+    made = vectors(1100)["embedding"].astype(float)
+    indices, distances = _nearest(made, 5)
+    exact = np.argsort(1 - made @ made.T, axis=1, kind="stable")[:, :5]
+    assert (indices[:, 0] == np.arange(1100)).all()
+    assert (np.sort(indices) == np.sort(exact)).all()
+    assert np.allclose(distances, np.take_along_axis(1 - made @ made.T, indices, axis=1), atol=1e-6)
+
+
+def test_mixtures_repeat() -> None:
+    draw = np.random.default_rng(3)
+    positions = draw.normal(size=(200, 4))  # no clusters at all: another start would give others
+    batch = {"instruction_id": np.arange(200), "position": positions}
+    first, second = (assign_table(batch, num_clusters=6, restarts=1, seed=4)["cluster"] for _ in range(2))
+    assert np.array_equal(first, second)
+    options = {"positions": positions, "restarts": 1, "most_rows": 150, "seed": 4}
+    assert fit_batch({"num_clusters": [5, 6]}, **options) == fit_batch({"num_clusters": [5, 6]}, **options)
+
+
+def test_silhouettes_belong_to_their_positions(tmp_path: Path) -> None:
+    traces = [Trace(), Trace()]
+    for number, trace in enumerate(traces):
+        texts = [f"Explain matter {n} of kind {n % (2 + 3 * number)} in words" for n in range(20)]
+        cluster(instances(texts), cache_dir=tmp_path, trace=trace)
+    assert traces[0].facts["silhouettes"] != traces[1].facts["silhouettes"]
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 10, 15])
@@ -163,6 +198,11 @@ def test_a_failed_topic_falls_back_on_keywords(teacher: Teacher, stub: StubTeach
     assert names == ["bake, bread", "ball, kick"]
 
 
+def test_names_stay_unique_whatever_the_teacher_says() -> None:
+    assert _make_unique(["A (3)", "A", "A"], [[], [], []]) == ["A (3)", "A", "A (4)"]
+    assert _make_unique(["Bread", "Bread"], [["bread"], ["bread", "oven"]]) == ["Bread", "Bread (oven)"]
+
+
 def test_keywords_of_texts_without_words() -> None:
     assert find_keywords([["12 + 3"], ["the of"]]) == [[], []]
     assert name_topics(["1", "2"], [0, 1], [0.0, 0.0], None) == ["cluster 1", "cluster 2"]
@@ -175,3 +215,18 @@ def test_embeddings_are_of_unit_length_and_in_order(tmp_path: Path) -> None:
     assert made.shape == (2, 384)
     assert np.allclose(np.linalg.norm(made, axis=1), 1, atol=1e-5)
     assert data["instruction_id"][:] == ["i0", "i1"]
+
+
+def test_embeddings_of_another_model_are_computed_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from auto_instruct_hf import embedding
+
+    used = []
+    monkeypatch.setattr(embedding, "_encode", lambda model, size, texts: used.append(model) or np.ones((len(texts), 2)))
+    for model in ("one", "two", "one"):
+        embed(instances(["A cat sat."]), settings=EmbeddingSettings(model=model), cache_dir=tmp_path)
+    assert used == ["one", "two"]
+
+
+def test_a_model_that_cannot_be_loaded_is_told(tmp_path: Path) -> None:
+    with pytest.raises(BuildError, match="cannot load the embedding model nobody/nothing"):
+        embed(instances(["A cat."]), settings=EmbeddingSettings(model="nobody/nothing"), cache_dir=tmp_path)

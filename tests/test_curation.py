@@ -28,8 +28,11 @@ def instance(number: int = 0, **values: Any) -> dict[str, Any]:
         ({"output": "Well. Input: none"}, "output holds 'Input:'"),
         ({"output": "A strategy: input matters"}, ""),
         ({"output": "It rained all day and"}, "output breaks off"),
-        ({"output": "It rained, it snowed,"}, "output breaks off"),
-        ({"output": "Go on until you can stop; stop when"}, "output breaks off"),
+        ({"output": "You may take one, unless"}, "output breaks off"),
+        ({"output": "The right option is A"}, ""),
+        ({"output": "The operator you need is OR"}, ""),
+        ({"output": "What are you looking for"}, ""),
+        ({"output": "Ich rufe dich morgen an"}, ""),
         ({"output": "because"}, ""),  # the answer to "which word ...?"
         ({"output": "yes and no but", "is_classification": True}, ""),  # a label is what it is
         ({"output": "x"}, ""),
@@ -62,3 +65,11 @@ def test_of_equal_pairs_the_first_stays_within_an_instruction_only(tmp_path: Pat
 def test_column_of_another_type_is_named() -> None:
     with pytest.raises(SchemaError, match="curate needs the column 'output' as string"):
         curate(from_rows([instance()], INSTANCES).map(lambda row: {"output": 5}))
+
+
+def test_other_columns_stay_and_a_null_is_named(tmp_path: Path) -> None:
+    data = from_rows([instance()], INSTANCES).add_column("source", ["mine"])
+    assert curate(data, cache_dir=tmp_path)["source"][:] == ["mine"]
+    rows = [instance(0), instance(1, input=None)]
+    with pytest.raises(SchemaError, match="'input' is null in row 2; fill it with"):
+        curate(from_rows(rows, INSTANCES))

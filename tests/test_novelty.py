@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rouge_score.rouge_scorer import RougeScorer
 
-from auto_instruct_hf.novelty import NoveltyIndex, near_pairs
+from auto_instruct_hf.novelty import NoveltyIndex, choose_tokeniser, near_pairs, tokenise_unicode
 
 SCORER = RougeScorer(["rougeL"], use_stemmer=False)
 # Few words, so that common subsequences are long and ties with the threshold are frequent.
@@ -63,6 +63,33 @@ def test_many_texts_cross_block_borders() -> None:
     again = index.add_novel(texts)
     assert not any(verdict.is_novel for verdict in again)
     assert [verdict.nearest for verdict in again] == list(range(1300))
+
+
+def test_near_pairs_across_block_borders() -> None:
+    texts = [f"alpha{n} beta{n} gamma{n} delta{n}" for n in range(1100)]
+    texts[700], texts[1050], texts[1099] = texts[3], texts[600], texts[1098]
+    assert sorted(near_pairs(texts, 0.7)) == [(3, 700), (600, 1050), (1098, 1099)]
+
+
+@pytest.mark.parametrize(
+    ("text", "tokens"),
+    [
+        ("Use 3 Äpfel!", ["use", "3", "äpfel"]),
+        ("列出3个", ["列", "出", "3", "个"]),
+        ("Переведи на Python", ["переведи", "на", "python"]),
+        ("ترجم النص", ["ترجم", "النص"]),
+        ("snake_case", ["snake", "case"]),
+        ("😀", []),
+    ],
+)
+def test_unicode_tokens(text: str, tokens: list[str]) -> None:
+    assert tokenise_unicode(text) == tokens
+
+
+def test_choice_of_tokeniser() -> None:
+    assert choose_tokeniser(["Translate the word 水 into English", "Nenne drei Äpfel"]) == "rouge"
+    assert choose_tokeniser(["Напиши функцию на Python", "列出3个"]) == "unicode"
+    assert choose_tokeniser([]) == "rouge"
 
 
 def test_long_texts() -> None:

@@ -57,10 +57,11 @@ def test_folder_loads_and_holds_what_was_built(done: Any) -> None:
     rows = published(out)
     assert rows["default"] == {name: part.to_list() for name, part in made.sample.items()}
     assert rows["instances"] == {name: part.to_list() for name, part in made.instances.items()}
-    assert sum(map(len, rows["default"].values())) == 5 * made.report["table"]["instructions"]["sampled"]
+    assert sum(map(len, rows["default"].values())) == 5 * 14  # the published ratio, of what was bootstrapped
     sample = load_dataset(str(out / "dataset"), split="train")
     assert sample.column_names == [*INSTANCES, "cluster", "messages"]
-    assert (out / "dataset" / "recipe.yaml").read_text() == RECIPE.to_yaml()
+    used = Recipe.from_yaml(out / "dataset" / "recipe.yaml")
+    assert used == replace(RECIPE, prompts="default", teacher=replace(RECIPE.teacher, model="stub"))
 
 
 def test_no_instruction_stands_in_two_splits_of_either_config(done: Any) -> None:
@@ -152,7 +153,6 @@ def test_a_changed_prompt_asks_only_its_own_requests_again(done: Any, tmp_path: 
     assert computed(out, stub, recipe=mine) == set()
     text = (folder / "output.yaml").read_text()
     (folder / "output.yaml").write_text(text.replace("Carry out", "Please carry out"))
-    auto_instruct_hf.prompts.load_prompts.cache_clear()
     asked = len(stub.answered)
     found = computed(out, stub, recipe=mine)
     assert not {"bootstrap", "attribute"} & found
@@ -310,6 +310,15 @@ def test_failures_are_one_clear_line(tmp_path: Path, arguments: list[str], statu
     if status == 1:
         assert [line for line in failed.stderr.splitlines() if words in line] == [failed.stderr.splitlines()[-1]]
         assert failed.stderr.splitlines()[-1].startswith("error: ")
+
+
+@pytest.mark.parametrize("out", ["file", "file/below"])
+def test_a_folder_that_cannot_be_made_is_told(tmp_path: Path, out: str) -> None:
+    (tmp_path / "file").write_text("in the way")
+    failed = call(command(tmp_path / out))
+    assert failed.returncode == 1
+    assert failed.stderr.startswith("error: cannot open the journal")
+    assert len(failed.stderr.splitlines()) == 1
 
 
 def test_wrong_key_is_told_without_showing_it(tmp_path: Path) -> None:

@@ -38,6 +38,8 @@ def test_nothing_given_is_the_published_recipe(tmp_path: Path) -> None:
         ("num_instructions: 1.5", "it must be of type int"),
         ("num_instructions: true", "it must be of type int"),
         ("num_instructions: 0", "num_instructions is 0; it must be at least 1"),
+        ("seed: -1", "seed is -1; it must be from 0"),
+        ("bootstrap: {tokeniser: nltk}", "bootstrap.tokeniser is 'nltk'; it must be"),
         ("clf_share: 2", "clf_share is 2.0; it must be in [0, 1]"),
         ("bootstrap: 3", "expected settings by name"),
         ("bootstrap: {banned: [1]}", "bootstrap.banned is [1]"),

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from test_splitting import FEATURES, distinct, make_rows
 
 from auto_instruct_hf import stratify
+from auto_instruct_hf.errors import SchemaError
 from auto_instruct_hf.sampling import apportion, sample_table
 from auto_instruct_hf.transform import from_rows
 
@@ -86,6 +87,11 @@ def test_five_rows_an_instruction_unless_told(tmp_path: Path) -> None:
     sample = stratify(splits, num_samples=77, cache_dir=tmp_path)
     assert sum(map(len, sample.values())) == 77
     assert sample["train"].features == splits["train"].features
+
+
+def test_missing_cluster_is_named(tmp_path: Path) -> None:
+    with pytest.raises(SchemaError, match="stratify needs the column 'cluster'"):
+        stratify(DatasetDict({"train": splits_of(9)["train"].remove_columns("cluster")}), cache_dir=tmp_path)
 
 
 def test_no_instruction_crosses_over(tmp_path: Path) -> None:

@@ -114,6 +114,7 @@ def test_large_rows_and_other_scripts_pass_unchanged(tmp_path: Path) -> None:
         ([TASK, {**TASK, "instruction": " "}], "row 2: 'instruction' is empty"),
         ([{**TASK, "output": None}], "row 1: 'output' must be text, found None"),
         ([{**TASK, "output": ["x"]}], "row 1: 'output' must be text"),
+        ([TASK, {**TASK, "input": 0}], "row 2: 'input' must be text, found 0"),
         ([TASK, {**TASK, "instruction": "name the  LARGEST planet of the solar system."}], "row 2 repeats row 1"),
         ([{"instruction": "Do it.", "instances": []}], "row 1: `instances` must be a list"),
         ([{**TASK, "is_classification": "perhaps"}], "row 1: 'is_classification' must be true or false"),
@@ -130,20 +131,35 @@ def test_flaws_are_named_with_their_row(tmp_path: Path, rows: list[Any], message
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("seeds.jsonl", b'{"instruction": "a", "output": "b"}\n{"instruction', "row 2, cannot be read as json"),
+        ("seeds.jsonl", b'{"instruction": "a", "output": "b"}\n{"instruction', "row 2 cannot be read as JSON"),
         ("seeds.jsonl", b'{"instruction": "a \xff", "output": "b"}', "line 1 is not UTF-8"),
-        ("seeds.jsonl", b'{"instruction": "a \\ud800", "output": "b"}', "row 1, cannot be read"),
+        ("seeds.jsonl", b'{"instruction": "a \\ud800", "output": "b"}', "row 1 cannot be read"),
         ("seeds.json", b"[]", "is empty"),
         ("seeds.csv", b"instruction,output\n", "is empty"),
         ("seeds.csv", b"", "is empty"),
+        ("seeds.csv", b"instruction,output\nName two fruits.,apple, pear\n", "row 1 has 3 cells, the header 2"),
+        ("seeds.csv", b'instruction,output\n"Name two,apple\n', "cannot be read as CSV"),
+        ("seeds.json", b"[1, 2]", "row 1 must be an object"),
+        ("seeds.json", b"5", "must hold a list"),
         ("seeds.txt", b"x", "ends in .txt"),
-        ("seeds.parquet", b"not parquet", "cannot be read as parquet"),
+        ("seeds.parquet", b"not parquet", "cannot be read as Parquet"),
     ],
 )
 def test_unreadable_files(tmp_path: Path, name: str, content: bytes, message: str) -> None:
     (tmp_path / name).write_bytes(content)
     with pytest.raises(SeedError, match=re.escape(message)):
         read_seeds(tmp_path / name)
+
+
+def test_text_stays_text_whatever_it_looks_like(tmp_path: Path) -> None:
+    path = write(tmp_path / "seeds.jsonl", {"instruction": "Which day follows?", "output": "2024-02-29"})
+    assert read_seeds(path)[0]["output"] == "2024-02-29"
+    rows = ["\ufeff", "instruction,output,is_classification", f'"Say, in\ntwo lines.","{"x" * 200_000}",1.0', ""]
+    (tmp_path / "seeds.csv").write_text("\r\n".join(rows), encoding="utf-8", newline="")
+    seed = read_seeds(tmp_path / "seeds.csv")[0]
+    assert seed["instruction"] == "Say, in\ntwo lines."
+    assert len(seed["output"]) == 200_000
+    assert seed["is_classification"] is True
 
 
 def test_missing_file_and_unknown_mapping(tmp_path: Path) -> None:

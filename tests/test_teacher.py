@@ -8,15 +8,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import openai
 import pytest
 from stub_teacher import KEY, StubTeacher, serve_stub
 
-from auto_instruct_hf.errors import TeacherError
+from auto_instruct_hf.errors import RecipeError, TeacherError
 from auto_instruct_hf.prompts import load_prompts
 from auto_instruct_hf.recipe import TeacherSettings
 from auto_instruct_hf.teacher import Journal, Reply, Request, Teacher
-from auto_instruct_hf.teacher.client import _fault
+from auto_instruct_hf.teacher.exchange import find_fault
 from auto_instruct_hf.teacher.journal import Entry
 from auto_instruct_hf.teacher.prices import price
 
@@ -93,8 +92,14 @@ def test_what_stays_unusable_carries_its_error_and_is_not_asked_forever(tmp_path
         assert len(stub.answered) == 6
         teacher.ask(make_requests(2))
         assert len(stub.answered) == 6  # a failure is kept as well
-        # At temperature 0 a new draw would change nothing.
-        assert {body["temperature"] for body in stub.answered} == {0.7}
+
+
+def test_at_temperature_zero_a_new_draw_alone_would_change_nothing(tmp_path: Path) -> None:
+    prompt = load_prompts()["classify"]
+    with serve_stub(faults={"cut": 1.0}) as stub, open_teacher(stub, tmp_path, attempts=3) as teacher:
+        teacher.ask([Request(prompt, prompt.messages(instruction="x"))])
+    assert [body["temperature"] for body in stub.answered] == [0.0, 0.7, 0.7]
+    assert len({body["seed"] for body in stub.answered}) == 3
 
 
 @pytest.mark.parametrize(
@@ -113,7 +118,7 @@ def test_what_stays_unusable_carries_its_error_and_is_not_asked_forever(tmp_path
     ],
 )
 def test_a_reply_is_checked_on_arrival(text: str, reason: str, error: str) -> None:
-    assert _fault(text, reason, False, PROMPT) == error
+    assert find_fault(text, reason, False, PROMPT) == error
 
 
 @pytest.mark.parametrize("status", [401, 403, 404])
@@ -157,32 +162,41 @@ def test_poisoned_requests_fail_alone(tmp_path: Path) -> None:
         replies = teacher.ask(make_requests(100))
         failed = [reply.error for reply in replies if reply.content is None]
         assert 10 < len(failed) < 30
-        assert all(error.startswith("no answer: InternalServerError") for error in failed)
+        assert set(failed) == {"no answer"}
+        kept = sqlite3.connect(tmp_path / "journal.sqlite").execute("SELECT error FROM replies WHERE error != ''")
+        assert {row[0].partition(" -")[0] for row in kept} == {"no answer: InternalServerError: Error code: 500"}
         asked = len(stub.answered)
         assert teacher.ask(make_requests(100)) == replies  # known failures are not asked again
         assert len(stub.answered) == asked
 
 
 def test_at_most_so_many_at_once(tmp_path: Path) -> None:
-    with serve_stub() as stub, open_teacher(stub, tmp_path, concurrency=3) as teacher:
-        now, most, lock = 0, 0, threading.Lock()
-        client = teacher._connect()
-        create = client.chat.completions.create
-
-        async def counted(**body: Any) -> Any:
-            nonlocal now, most
-            with lock:
-                now += 1
-                most = max(most, now)
-            try:
-                return await create(**body)
-            finally:
-                with lock:
-                    now -= 1
-
-        client.chat.completions.create = counted  # type: ignore[method-assign]
+    with serve_stub(delay=0.02) as stub, open_teacher(stub, tmp_path, concurrency=3) as teacher:
         teacher.ask(make_requests(30))
-    assert most == 3
+    assert stub.most_at_once == 3
+
+
+def test_equal_requests_in_flight_are_paid_once(tmp_path: Path) -> None:
+    with serve_stub(delay=0.05) as stub, open_teacher(stub, tmp_path) as teacher:
+        replies = contents(teacher.ask(make_requests(1) * 5 + make_requests(2)))
+        assert len(stub.answered) == 2
+    assert replies[:5] == [replies[5]] * 5
+
+
+def test_an_outage_that_passes_costs_no_row(tmp_path: Path) -> None:
+    with serve_stub() as stub, open_teacher(stub, tmp_path, retries=0) as teacher:
+        stub.failing = 6  # the first requests fail once each, then the endpoint is well again
+        assert all(contents(teacher.ask(make_requests(60))))
+
+
+@pytest.mark.parametrize("status", [400, 422, 500])
+def test_an_endpoint_that_refuses_all_real_requests_is_told_in_its_own_words(tmp_path: Path, status: int) -> None:
+    with serve_stub(faults={"poison": 1.0}, poison=status) as stub, open_teacher(stub, tmp_path, retries=0) as teacher:
+        for count in (3, 40):
+            with pytest.raises(TeacherError, match=r"refuses whatever it is asked.*this one kills me"):
+                teacher.ask(make_requests(count))
+        stub.faults = {}
+        assert all(contents(teacher.ask(make_requests(40))))  # nothing was held against them
 
 
 def test_works_inside_a_running_event_loop(stub: StubTeacher, tmp_path: Path) -> None:
@@ -212,9 +226,35 @@ def test_the_key_is_never_written(tmp_path: Path, capfd: pytest.CaptureFixture[s
     assert KEY.encode() not in written
 
 
-def test_password_in_the_address_is_not_shown(tmp_path: Path) -> None:
-    with Teacher("m", base_url="http://me:word@127.0.0.1:1/v1", journal=tmp_path / "j") as teacher:
+@pytest.mark.parametrize("address", ["http://me:w@rd@127.0.0.1:1/v1", "http://127.0.0.1:1/v1?api-key=word"])
+def test_secrets_in_the_address_are_not_shown(tmp_path: Path, address: str) -> None:
+    with Teacher("m", base_url=address, journal=tmp_path / "j") as teacher:
         assert teacher.describe() == "m at http://127.0.0.1:1/v1"
+
+
+@pytest.mark.parametrize("key", ["sk-0123…789", "sk-0123\x00789", "sk-\n-789"])
+def test_a_key_that_is_none_is_refused_before_anything_is_sent(tmp_path: Path, key: str) -> None:
+    with pytest.raises(RecipeError, match="copy it anew") as caught:
+        Teacher("m", api_key=key, journal=tmp_path / "j")
+    assert "789" not in str(caught.value)
+
+
+def test_a_key_with_a_line_end_is_the_key(stub: StubTeacher, tmp_path: Path) -> None:
+    with Teacher("m", base_url=stub.url, api_key=KEY + "\r\n", journal=tmp_path / "j") as teacher:
+        assert all(contents(teacher.ask(make_requests(1))))
+
+
+def test_an_address_without_a_model_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(RecipeError, match=r"which model of http://127.0.0.1:1/v1\? Name it"):
+        Teacher(base_url="http://127.0.0.1:1/v1", journal=tmp_path / "j")
+
+
+def test_closing_twice_and_in_the_middle(tmp_path: Path) -> None:
+    with serve_stub(delay=0.3) as stub, open_teacher(stub, tmp_path) as teacher:
+        threading.Timer(0.1, teacher.close).start()
+        with pytest.raises(BaseException):  # noqa: B017, PT011  # whatever a cancelled future raises
+            teacher.ask(make_requests(5))
+        teacher.close()
 
 
 def test_which_teacher_stands_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -298,8 +338,3 @@ def test_journal_holds_what_was_asked(stub: StubTeacher, tmp_path: Path) -> None
         teacher.ask(make_requests(1))
     row = sqlite3.connect(tmp_path / "journal.sqlite").execute("SELECT request FROM replies").fetchone()
     assert json.loads(row[0]) == stub.answered[0]
-
-
-def test_the_client_is_the_openai_one(stub: StubTeacher, tmp_path: Path) -> None:
-    with open_teacher(stub, tmp_path) as teacher:
-        assert isinstance(teacher._connect(), openai.AsyncOpenAI)

@@ -74,6 +74,13 @@ def test_edited_code_is_computed_anew(tmp_path: Path, monkeypatch: pytest.Monkey
     assert results == [[2], [3]]
 
 
+def test_functions_without_a_source_file_count_by_their_code() -> None:
+    spaces: list[dict[str, Any]] = [{"__name__": "nowhere"}, {"__name__": "nowhere"}]
+    for factor, space in enumerate(spaces):
+        exec(f"def f(batch): return {{'n': [{factor} * n for n in batch['n']]}}", space)
+    assert code_version(spaces[0]["f"]) != code_version(spaces[1]["f"])
+
+
 def test_code_version_follows_imports_inside_the_package() -> None:
     from auto_instruct_hf import splitting, transform
 

@@ -111,7 +111,6 @@ def _compiled(template: str) -> jinja2.Template:
     return _JINJA.from_string(template)
 
 
-@cache
 def load_prompts(source: str = "default") -> Mapping[str, Prompt]:
     """Read a set of prompts.
 

@@ -1,6 +1,7 @@
 """Everything that talks to a language model, and nothing else does."""
 
-from .client import Reply, Request, Teacher
+from .client import Teacher
+from .exchange import Ask, Reply, Request
 from .journal import Journal
 
-__all__ = ["Journal", "Reply", "Request", "Teacher"]
+__all__ = ["Ask", "Journal", "Reply", "Request", "Teacher"]

@@ -7,25 +7,23 @@ keeps its connections for the whole run, and everything works inside a notebook 
 import asyncio
 import hashlib
 import json
-import os
-import re
 import threading
 import time
-from collections.abc import Callable, Coroutine, Iterator, Sequence
+from collections.abc import Coroutine, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any, TypeVar
 
-import datasets
 import openai
-from openai.types.chat import ChatCompletion
 
 from ..errors import TeacherError
-from ..prompts import Message, Prompt
+from ..prompts import Prompt
 from ..recipe import TeacherSettings
+from ..transform import default_folder
 from . import embedded
+from .endpoint import Endpoint
+from .exchange import Reply, Request, read_completion
 from .journal import Entry, Journal
 from .prices import Cost, price
 from .progress import Progress
@@ -37,47 +35,35 @@ _FATAL = (
     openai.NotFoundError,
     openai.RateLimitError,
 )
-_Result = TypeVar("_Result")
+_NO_ANSWER = "no answer"
+# So many requests without an answer, and none with one: it is not the requests.
+_HOPELESS = 8
 # One attempt's draw numbers stay clear of another's.
 _NEXT_ATTEMPT = 1_000_003
 # Servers differ in how many bits a seed may have.
 _SEEDS = 2**31
-_NO_ANSWER = "no answer"
-# After so many requests without an answer the endpoint itself is in doubt.
-_DOUBTFUL = 8
-_EMBEDDED = "embedded"
-_DEFAULT_MODEL = "gpt-4o"
 # At temperature 0 another draw would only repeat the reply that was not usable.
 _TEMPERATURE_OF_RETRIES = 0.7
+_PROBE = [{"role": "user", "content": "Answer with the word yes."}]
 
-
-@dataclass(frozen=True)
-class Request:
-    """What to ask: messages made from a prompt, and a draw number that tells repeated requests apart."""
-
-    prompt: Prompt
-    messages: Sequence[Message]
-    draw: int = 0
-
-
-@dataclass(frozen=True)
-class Reply:
-    """What came back: an object valid under the prompt's schema, or None with the reason."""
-
-    content: dict[str, Any] | None
-    error: str = ""
+_Result = TypeVar("_Result")
 
 
 class Teacher:
     """A language model behind an OpenAI-compatible endpoint, with a journal.
 
     Args:
-        model: The model's name; `embedded` for the one that comes with the package; None: `gpt-4o` where OPENAI_API_KEY
-            is set, else the embedded one.
+        model: The model's name; `embedded` for the one that comes with the package; None: `gpt-4o` where there is a
+            key, else the embedded one.
         base_url: The endpoint; None: OPENAI_BASE_URL, else OpenAI's.
         api_key: Its key; None: OPENAI_API_KEY. Never written anywhere.
-        journal: File of the journal; None: `journal.sqlite` in a folder of our own in the cache of `datasets`.
+        journal: File of the journal; None: `journal.sqlite` in a folder of our own in the cache of `datasets`. Replies
+            are kept by model and request: for two endpoints that serve different models by one name, use two journals.
         settings: Concurrency, retries and the like; `model` and `base_url` in it stand where none is given here.
+
+    Raises:
+        RecipeError: If there is an address but neither a model nor a key, or the key is no key.
+        TeacherError: If the journal cannot be opened.
     """
 
     def __init__(
@@ -90,18 +76,17 @@ class Teacher:
         settings: TeacherSettings | None = None,
     ) -> None:
         self._settings = settings or TeacherSettings()
-        self._base_url = base_url or self._settings.base_url or os.environ.get("OPENAI_BASE_URL")
-        self._api_key = api_key or os.environ.get("OPENAI_API_KEY")
-        model = model or self._settings.model or (_DEFAULT_MODEL if self._api_key else _EMBEDDED)
-        self.is_embedded = model in (_EMBEDDED, embedded.MODEL)
-        self.model = embedded.MODEL if self.is_embedded else model
-        default = Path(datasets.config.HF_DATASETS_CACHE) / "auto_instruct_hf" / "journal.sqlite"
-        self.journal = Journal(Path(journal or default))
+        self._endpoint = Endpoint(model, base_url, api_key, self._settings)
+        self.model = self._endpoint.model
+        self.is_embedded = self._endpoint.is_embedded
+        self.describe = self._endpoint.describe
+        self.journal = Journal(Path(journal or default_folder() / "journal.sqlite"))
         self._phase = ""
         self._progress: Progress | None = None
+        self._in_flight: dict[str, asyncio.Task[Entry]] = {}
+        self._has_answered = any(one.requests > one.failed for one in self.journal.usage() if one.model == self.model)
         self._unanswered: list[tuple[str, Entry, dict[str, Any]]] = []
-        self._client: openai.AsyncOpenAI | None = None
-        self._stop_server: Callable[[], None] | None = None
+        self._closing = threading.Lock()
         self._loop = asyncio.new_event_loop()
         self._slots = asyncio.Semaphore(embedded.SLOTS if self.is_embedded else self._settings.concurrency)
         self._thread = threading.Thread(target=self._loop.run_forever, name="teacher", daemon=True)
@@ -115,29 +100,29 @@ class Teacher:
     ) -> None:
         self.close()
 
+    def __repr__(self) -> str:
+        return f"Teacher({self.model!r})"
+
     @property
     def prompts(self) -> str:
         """The set of prompts that suits the model."""
         return "small" if self.is_embedded else "default"
 
-    def describe(self) -> str:
-        """Return the model and where it answers, without secrets."""
-        where = "this machine's CPU" if self.is_embedded else self._base_url or "https://api.openai.com/v1"
-        return f"{self.model} at {_without_password(where)}"
-
-    def __repr__(self) -> str:
-        return f"Teacher({self.model!r})"
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What decides the replies besides the requests, for a fingerprint."""
+        return {"model": self.model, "attempts": self._settings.attempts}
 
     def close(self) -> None:
-        """Close the connections, the journal and the embedded server, if it runs."""
-        if self._client is not None:
-            self._run(self._client.close())
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join()
-        self._loop.close()
-        if self._stop_server is not None:
-            self._stop_server()
-        self.journal.close()
+        """Close the connections, the journal and the embedded server, if it runs. Once closed, it stays closed."""
+        with self._closing:
+            if self._loop.is_closed():
+                return
+            self._run(self._finish())
+            self._loop.call_soon_threadsafe(self._loop.stop)
+            self._thread.join()
+            self._loop.close()
+            self.journal.close()
 
     def ask(self, requests: Sequence[Request]) -> list[Reply]:
         """Answer requests, concurrently, each from the journal where it has been answered before.
@@ -149,7 +134,7 @@ class Teacher:
             One reply a request, in their order. One that stays unusable after all attempts carries its error.
 
         Raises:
-            TeacherError: If the endpoint cannot be reached, rejects the key, or fails again and again. What was
+            TeacherError: If the endpoint cannot be reached, rejects the key, or refuses whatever it is asked. What was
                 answered until then is in the journal.
         """
         return self._run(self._ask_all(requests))
@@ -185,13 +170,22 @@ class Teacher:
             future.cancel()  # an interrupt of this thread ends the requests in flight
             raise
 
+    async def _finish(self) -> None:
+        others = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in others:
+            task.cancel()
+        await asyncio.gather(*others, return_exceptions=True)
+        await self._endpoint.close()
+
     async def _ask_all(self, requests: Sequence[Request]) -> list[Reply]:
+        self._unanswered.clear()  # of a call that was given up
         try:
             async with asyncio.TaskGroup() as group:
                 tasks = [group.create_task(self._ask_one(request)) for request in requests]
-            await self._settle()
         except ExceptionGroup as group_of_errors:
             raise group_of_errors.exceptions[0] from None
+        if self._unanswered:  # and nothing was ever answered
+            raise self._give_up()
         return [task.result() for task in tasks]
 
     async def _ask_one(self, request: Request) -> Reply:
@@ -199,13 +193,15 @@ class Teacher:
         for attempt in range(self._settings.attempts):
             body = self._body(request, attempt)
             key = hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()
-            entry = self.journal.get(key) or await self._send(key, body, request.prompt)
+            entry = self.journal.get(key) or await self._send_once(key, body, request.prompt)
             # The client has retried a request without an answer already; another draw is for another answer.
             if not entry.error or entry.error.startswith(_NO_ANSWER):
                 break
         if self._progress is not None:
             self._progress.advance()
-        return Reply(None, entry.error) if entry.error else Reply(json.loads(entry.text))
+        # What a server says of its own failure stays in the journal: it may name accounts, and no two are alike.
+        reason = entry.error.partition(":")[0]
+        return Reply(None, reason) if reason else Reply(json.loads(entry.text))
 
     def _body(self, request: Request, attempt: int) -> dict[str, Any]:
         prompt = request.prompt
@@ -220,102 +216,62 @@ class Teacher:
             "response_format": {"type": "json_schema", "json_schema": schema},
         }
 
+    async def _send_once(self, key: str, body: dict[str, Any], prompt: Prompt) -> Entry:
+        """Send a request, or wait for the same one that is in flight already."""
+        if key not in self._in_flight:
+            self._in_flight[key] = asyncio.create_task(self._send(key, body, prompt))
+            self._in_flight[key].add_done_callback(lambda _: self._in_flight.pop(key, None))
+        return await self._in_flight[key]
+
     async def _send(self, key: str, body: dict[str, Any], prompt: Prompt) -> Entry:
         async with self._slots:
-            client = self._client or self._connect()
             start = time.monotonic()
             try:
-                completion = await client.chat.completions.create(**body)
-            except _FATAL as error:
-                raise TeacherError(self._explain(error)) from None
-            except openai.APIError as error:
-                entry = Entry("", f"{_NO_ANSWER}: {self._clean(error)}")
-                self._unanswered.append((key, entry, body))
-                if len(self._unanswered) == _DOUBTFUL:
-                    await self._settle()
-                return entry
-            except ValueError:  # a body that is not JSON; the client lets it through
-                completion = None
-            entry = _read(completion, prompt, time.monotonic() - start)
-            self.journal.record(key, entry, phase=self._phase, model=self.model, request=body)
-            return entry
+                completion = await self._create(body)
+            except openai.APIError:
+                # Whose fault is it? The endpoint's, if it does not answer the simplest request either: that stops the
+                # run, and nothing is held against this request. Else it gets another chance: the fault may be over.
+                await self._create({"model": self.model, "messages": _PROBE}, is_probe=True)
+                try:
+                    completion = await self._create(body)
+                except openai.APIError as error:
+                    return self._fail(key, Entry("", f"{_NO_ANSWER}: {self._endpoint.explain(error)}"), body)
+            entry = read_completion(completion, prompt, time.monotonic() - start)
+            return self._record(key, entry, body)
 
-    async def _settle(self) -> None:
-        """Find out whose fault it is that requests got no answer: theirs, and they have failed; or the endpoint's.
-
-        Raises:
-            TeacherError: If the endpoint does not answer the simplest request either. Then nothing is recorded, and
-                a later run asks again.
-        """
-        if not self._unanswered:
-            return
-        client = self._client or self._connect()
-        probe: Any = {"model": self.model, "messages": [{"role": "user", "content": "Answer with the word yes."}]}
+    async def _create(self, body: dict[str, Any], is_probe: bool = False) -> object:
+        client = await self._endpoint.connect()
         try:
-            await client.chat.completions.create(**probe)
+            return await client.chat.completions.create(**body)
+        except (json.JSONDecodeError, UnicodeDecodeError):  # a body that is not JSON; the client lets it through
+            return None
         except openai.APIError as error:
-            self._unanswered.clear()
-            raise TeacherError(self._explain(error)) from None
-        while self._unanswered:
-            key, entry, body = self._unanswered.pop()
-            self.journal.record(key, entry, phase=self._phase, model=self.model, request=body)
+            if is_probe or isinstance(error, _FATAL):
+                raise TeacherError(self._stopped_by(self._endpoint.explain(error))) from None
+            raise
 
-    def _connect(self) -> openai.AsyncOpenAI:
-        base_url, api_key = self._base_url, self._api_key
-        if self.is_embedded:
-            (base_url, api_key), self._stop_server = embedded.serve()
-        if not api_key and not base_url:
-            raise TeacherError(f"the teacher {self.model} needs a key: set OPENAI_API_KEY, or name another endpoint")
-        self._client = openai.AsyncOpenAI(
-            base_url=base_url,
-            api_key=api_key or "none",  # servers on one's own machine ask for no key, the client does
-            max_retries=self._settings.retries,
-            timeout=self._settings.timeout,
-        )
-        return self._client
+    def _fail(self, key: str, entry: Entry, body: dict[str, Any]) -> Entry:
+        """Record that a request gets no answer; but not before any has got one: then the fault may be in all."""
+        if self._has_answered:
+            return self._record(key, entry, body)
+        self._unanswered.append((key, entry, body))
+        if len(self._unanswered) >= _HOPELESS:
+            raise self._give_up()
+        return entry
 
-    def _explain(self, error: openai.APIError) -> str:
+    def _record(self, key: str, entry: Entry, body: dict[str, Any]) -> Entry:
+        if not entry.error:
+            self._has_answered = True
+            while self._unanswered:
+                self._record(*self._unanswered.pop())
+        return self.journal.record(key, entry, phase=self._phase, model=self.model, request=body)
+
+    def _give_up(self) -> TeacherError:
+        reason = self._unanswered[-1][1].error
+        return TeacherError(self._stopped_by(f"it refuses whatever it is asked: {reason}"))
+
+    def _stopped_by(self, reason: str) -> str:
         return (
-            f"the teacher {self.describe()} does not answer: {self._clean(error)}. Everything answered so far is in "
+            f"the teacher {self.describe()} does not answer: {reason}. Everything answered so far is in "
             f"{self.journal.path}; run the same command again to go on from there"
         )
-
-    def _clean(self, error: openai.APIError) -> str:
-        """Return one line of an error without the key, which some servers repeat."""
-        text = " ".join(f"{type(error).__name__}: {error.__cause__ or error}".split())
-        return (text.replace(self._api_key, "***") if self._api_key else text)[:300]
-
-
-def _read(completion: object, prompt: Prompt, seconds: float) -> Entry:
-    """Check a reply on arrival: whole, not refused, JSON, valid under the schema that was sent."""
-    if not isinstance(completion, ChatCompletion) or not completion.choices or not completion.choices[0].message:
-        return Entry("", "not a chat completion", seconds=seconds)
-    usage, choice = completion.usage, completion.choices[0]
-    details = usage and usage.prompt_tokens_details
-    # Half of a surrogate pair cannot be stored anywhere.
-    text = (choice.message.refusal or choice.message.content or "").encode("utf-8", "replace").decode()
-    return Entry(
-        text=text,
-        error=_fault(text, choice.finish_reason, bool(choice.message.refusal), prompt),
-        input_tokens=(usage and usage.prompt_tokens) or 0,
-        cached_tokens=(details and details.cached_tokens) or 0,
-        output_tokens=(usage and usage.completion_tokens) or 0,
-        seconds=seconds,
-    )
-
-
-def _fault(text: str, finish_reason: str, is_refusal: bool, prompt: Prompt) -> str:
-    if is_refusal or finish_reason == "content_filter":
-        return "refused"
-    if finish_reason == "length":
-        return "cut off"
-    try:
-        content = json.loads(text)
-        json.dumps(content, ensure_ascii=False).encode()
-    except (ValueError, RecursionError):
-        return "not JSON"
-    return "" if prompt.accepts(content) else "not as the schema asks"
-
-
-def _without_password(url: str) -> str:
-    return re.sub(r"//[^/@]*@", "//", url)

@@ -11,8 +11,8 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from ..errors import TeacherError
-from ..packaged import WeightsError, find_weights
+from ..errors import TeacherError, WeightsError
+from ..packaged import find_weights
 
 MODEL = "SmolLM2-135M-Instruct"
 SLOTS = 4

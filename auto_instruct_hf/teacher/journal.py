@@ -32,6 +32,10 @@ CREATE TABLE IF NOT EXISTS replies (
 ) WITHOUT ROWID
 """
 
+_SUMS = """
+SELECT phase, model, COUNT(*), SUM(error != ''), SUM(input_tokens), SUM(cached_tokens), SUM(output_tokens)
+FROM replies GROUP BY phase, model ORDER BY MIN(created)
+"""
 _INSERT = "INSERT OR IGNORE INTO replies VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 
 
@@ -53,32 +57,45 @@ class Usage:
 
     phase: str
     model: str
-    requests: int
-    failed: int
-    input_tokens: int
-    cached_tokens: int
-    output_tokens: int
+    requests: int = 0
+    failed: int = 0
+    input_tokens: int = 0
+    cached_tokens: int = 0
+    output_tokens: int = 0
+
+    def plus(self, entry: Entry) -> "Usage":
+        """Return the sums with one more reply."""
+        return Usage(
+            self.phase,
+            self.model,
+            self.requests + 1,
+            self.failed + bool(entry.error),
+            self.input_tokens + entry.input_tokens,
+            self.cached_tokens + entry.cached_tokens,
+            self.output_tokens + entry.output_tokens,
+        )
 
 
 class Journal:
     """Replies by the key of their request. Safe to use from several threads."""
 
     def __init__(self, path: Path) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
         self.path = path
         self._lock = threading.Lock()
         try:
+            path.parent.mkdir(parents=True, exist_ok=True)
             self._connection = sqlite3.connect(path, check_same_thread=False, isolation_level=None, timeout=30)
             self._connection.execute("PRAGMA journal_mode=WAL")
             self._connection.execute("PRAGMA synchronous=NORMAL")
             version = self._connection.execute("PRAGMA user_version").fetchone()[0]
             if version not in (0, _FORMAT):
                 raise TeacherError(
-                    f"{path} has journal format {version}; this version reads {_FORMAT}: use another --out"
+                    f"{path} has journal format {version}, this version reads {_FORMAT}: use another --out"
                 )
             self._connection.execute(_TABLE)
             self._connection.execute(f"PRAGMA user_version={_FORMAT}")
-        except sqlite3.DatabaseError as error:
+            self._usage = {(row[0], row[1]): Usage(*row) for row in self._connection.execute(_SUMS)}
+        except (sqlite3.DatabaseError, OSError) as error:
             raise TeacherError(f"cannot open the journal {path}: {error}") from None
 
     def __enter__(self) -> "Journal":
@@ -101,7 +118,7 @@ class Journal:
             row = self._connection.execute(query, (key,)).fetchone()
         return Entry(*row) if row else None
 
-    def record(self, key: str, entry: Entry, *, phase: str, model: str, request: dict[str, Any]) -> None:
+    def record(self, key: str, entry: Entry, *, phase: str, model: str, request: dict[str, Any]) -> Entry:
         """Write a reply; it is committed when this returns. The first reply to a key stands.
 
         Args:
@@ -110,6 +127,9 @@ class Journal:
             phase: Under which its cost is counted.
             model: Whose reply it is.
             request: The body sent, for reading later; it holds no secret.
+
+        Returns:
+            The reply that stands.
 
         Raises:
             TeacherError: If the disk refuses it (full, read-only).
@@ -120,18 +140,18 @@ class Journal:
         )  # fmt: skip
         try:
             with self._lock:
-                self._connection.execute(_INSERT, values)
+                if self._connection.execute(_INSERT, values).rowcount:
+                    before = self._usage.get((phase, model), Usage(phase, model))
+                    self._usage[phase, model] = before.plus(entry)
+                    return entry
         except sqlite3.DatabaseError as error:
             raise TeacherError(
                 f"cannot write to the journal {self.path}: {error}. What it holds is safe; "
                 "make room or mend its folder, then run the same command again"
             ) from None
+        return self.get(key) or entry
 
     def usage(self) -> list[Usage]:
         """Return the sums by phase and model, in the order of their first requests."""
-        query = """
-            SELECT phase, model, COUNT(*), SUM(error != ''), SUM(input_tokens), SUM(cached_tokens), SUM(output_tokens)
-            FROM replies GROUP BY phase, model ORDER BY MIN(created)
-        """
         with self._lock:
-            return [Usage(*row) for row in self._connection.execute(query)]
+            return list(self._usage.values())

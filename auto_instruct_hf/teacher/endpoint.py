@@ -1,0 +1,97 @@
+"""Where a teacher answers: which model, which address, which key; and how to speak of it without telling the key."""
+
+import asyncio
+import os
+import re
+from collections.abc import Callable
+from urllib.parse import urlsplit
+
+import openai
+
+from ..errors import RecipeError, TeacherError
+from ..recipe import TeacherSettings
+from . import embedded
+
+EMBEDDED = "embedded"
+_DEFAULT_MODEL = "gpt-4o"
+_OPENAI = "https://api.openai.com/v1"
+
+
+class Endpoint:
+    """An OpenAI-compatible endpoint, or the embedded server, which starts with the first request.
+
+    Args:
+        model: The model's name, `embedded`, or None.
+        base_url: The address, or None.
+        api_key: The key, or None.
+        settings: What stands where the former are None, and how to send.
+
+    Raises:
+        RecipeError: If there is an address but neither a model nor a key, or the key is no key.
+    """
+
+    def __init__(self, model: str | None, base_url: str | None, api_key: str | None, settings: TeacherSettings) -> None:
+        self._settings = settings
+        self._base_url = base_url or settings.base_url or os.environ.get("OPENAI_BASE_URL") or None
+        self._api_key = (api_key or os.environ.get("OPENAI_API_KEY") or "").strip()
+        if not (self._api_key.isascii() and self._api_key.isprintable()):
+            raise RecipeError("the API key (OPENAI_API_KEY) holds a character that no key has: copy it anew")
+        model = model or settings.model
+        if not model and self._base_url and not self._api_key:
+            raise RecipeError(f"which model of {_address(self._base_url)}? Name it with --teacher")
+        model = model or (_DEFAULT_MODEL if self._api_key else EMBEDDED)
+        self.is_embedded = model == EMBEDDED
+        self.model = embedded.MODEL if self.is_embedded else model
+        self._client: openai.AsyncOpenAI | None = None
+        self._connecting = asyncio.Lock()
+        self._stop_server: Callable[[], None] | None = None
+
+    def describe(self) -> str:
+        """Return the model and where it answers, without secrets."""
+        where = "this machine's CPU" if self.is_embedded else _address(self._base_url or _OPENAI)
+        return f"{self.model} at {where}"
+
+    def explain(self, error: Exception) -> str:
+        """Return one line of an error, without the key, which some servers and libraries repeat."""
+        text = " ".join(f"{type(error).__name__}: {error.__cause__ or error}".split())
+        if self._api_key:
+            text = text.replace(self._api_key, "***")
+        return re.sub(r"Bearer \S+", "Bearer ***", text)[:300]
+
+    async def connect(self) -> openai.AsyncOpenAI:
+        """Return the client, made at the first call.
+
+        Raises:
+            TeacherError: If there is no key for OpenAI, or the embedded server does not start.
+        """
+        async with self._connecting:
+            if self._client is None:
+                base_url, api_key = self._base_url, self._api_key
+                if self.is_embedded:
+                    (base_url, api_key), self._stop_server = await asyncio.to_thread(embedded.serve)
+                if not api_key and not base_url:
+                    raise TeacherError(
+                        f"the teacher {self.model} needs a key: set OPENAI_API_KEY, or name another endpoint"
+                    )
+                self._client = openai.AsyncOpenAI(
+                    base_url=base_url,
+                    api_key=api_key or "none",  # servers on one's own machine ask for no key, the client does
+                    max_retries=self._settings.retries,
+                    timeout=self._settings.timeout,
+                )
+        return self._client
+
+    async def close(self) -> None:
+        """Close the connections, and stop the embedded server if it runs."""
+        if self._client is not None:
+            await self._client.close()
+        if self._stop_server is not None:
+            self._stop_server()
+        self._client = self._stop_server = None
+
+
+def _address(url: str) -> str:
+    """Return an address without user, password and query: some carry secrets there."""
+    parts = urlsplit(url if "//" in url else f"//{url}")
+    host = parts.netloc.rpartition("@")[2]
+    return f"{parts.scheme}://{host}{parts.path}" if parts.scheme else f"{host}{parts.path}"
