@@ -59,7 +59,10 @@ class Endpoint:
         return re.sub(r"Bearer \S+", "Bearer ***", text)[:300]
 
     async def connect(self) -> openai.AsyncOpenAI:
-        """Return the client, made at the first call.
+        """Connect, at the first call.
+
+        Returns:
+            The client, the same at every call.
 
         Raises:
             TeacherError: If there is no key for OpenAI, or the embedded server does not start.
