@@ -14,6 +14,7 @@ import numpy.typing as npt
 from datasets import ClassLabel, Dataset, Features, List, Value
 
 from .embedding import embed
+from .errors import BuildError
 from .recipe import ClusteringSettings, EmbeddingSettings
 from .schema import INSTANCES, require_columns
 from .teacher import Teacher
@@ -60,6 +61,8 @@ def cluster(
         The same rows with the column `cluster`, a ClassLabel whose names are the topics.
     """
     instances = require_columns(instances, INSTANCES, "cluster", ("instruction_id", "instruction"))
+    if not len(instances):
+        raise BuildError("there is no instance to cluster")
     settings = settings or ClusteringSettings()
     texts = dict(zip(instances["instruction_id"], instances["instruction"], strict=True))
     unique = from_rows([{"instruction_id": key, "instruction": text} for key, text in texts.items()], _UNIQUE)

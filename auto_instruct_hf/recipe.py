@@ -60,7 +60,7 @@ class BootstrapSettings:
     """Fewer where the prompt's schema admits fewer."""
     requests_per_round: int = 32
     min_acceptance: float = 0.02
-    patience: int = 64
+    patience: int = 200
     """Stop when fewer than `min_acceptance` of the candidates were kept in the last `patience` requests."""
 
     def __post_init__(self) -> None:

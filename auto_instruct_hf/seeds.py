@@ -9,8 +9,9 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 from datasets import Dataset, DatasetDict, load_dataset
-from datasets.exceptions import DatasetGenerationError
 
 from .errors import SeedError
 from .schema import SEEDS
@@ -96,9 +97,9 @@ def _load_file(path: Path) -> list[dict[str, Any]]:
 
 def _read_parquet(path: Path) -> list[dict[str, Any]]:
     try:
-        rows: list[dict[str, Any]] = Dataset.from_parquet(str(path)).to_list()
-    except (DatasetGenerationError, ValueError, OSError) as error:
-        raise SeedError(f"{path} cannot be read as Parquet: {_first_line(error.__cause__ or error)}") from None
+        rows: list[dict[str, Any]] = pq.read_table(path).to_pylist()
+    except (pa.ArrowException, OSError) as error:
+        raise SeedError(f"{path} cannot be read as Parquet: {_first_line(error)}") from None
     return rows
 
 
@@ -142,6 +143,8 @@ def _read_csv(path: Path) -> list[dict[str, Any]]:
     finally:
         csv.field_size_limit(limit)
     header, *rows = table or [[]]
+    if len(set(header)) < len(header):
+        raise SeedError(f"{path} has two columns of one name: {', '.join(header)}")
     for number, cells in enumerate(rows, start=1):
         if len(cells) != len(header):
             raise SeedError(

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import datasets
+import pyarrow as pa
 from datasets import Dataset, Features
 from datasets.fingerprint import Hasher
 
@@ -77,6 +78,9 @@ def apply(
         return from_rows([], features, digest)
     folder = cache_dir or default_folder()
     folder.mkdir(parents=True, exist_ok=True)
+    cache_file = folder / f"{phase}-{digest}.arrow"
+    if not _is_whole(cache_file):
+        cache_file.unlink(missing_ok=True)
     with nullcontext() if show_progress else without_bars():
         mapped = dataset.with_format("numpy" if as_numpy else None).map(
             partial(function, **(settings or {}), **(resources or {})),
@@ -85,12 +89,22 @@ def apply(
             remove_columns=dataset.column_names,
             features=features,
             new_fingerprint=digest,
-            cache_file_name=str(folder / f"{phase}-{digest}.arrow"),
+            cache_file_name=str(cache_file),
             desc=phase,
         )
     mapped.reset_format()
     mapped._fingerprint = digest
     return mapped
+
+
+def _is_whole(cache_file: Path) -> bool:
+    """Return whether a cache file can be read to its end: a power failure can leave one that cannot."""
+    try:
+        return bool(Dataset.from_file(str(cache_file)).num_rows >= 0)
+    except FileNotFoundError:
+        return True
+    except (pa.ArrowException, OSError):
+        return False
 
 
 def default_folder() -> Path:

@@ -81,9 +81,7 @@ def test_faults_are_asked_again_with_a_new_draw_and_none_reaches_a_row(tmp_path:
     assert len(set(stub.bodies())) == len(stub.answered)  # no request was answered twice
 
 
-@pytest.mark.parametrize(
-    ("fault", "error"), [("broken", "not JSON"), ("cut", "cut off"), ("refused", "refused"), ("garbage", "not a chat")]
-)
+@pytest.mark.parametrize(("fault", "error"), [("broken", "not JSON"), ("cut", "cut off"), ("refused", "refused")])
 def test_what_stays_unusable_carries_its_error_and_is_not_asked_forever(tmp_path: Path, fault: str, error: str) -> None:
     with serve_stub(faults={fault: 1.0}) as stub, open_teacher(stub, tmp_path, attempts=3) as teacher:
         replies = teacher.ask(make_requests(2))
@@ -148,6 +146,14 @@ def test_an_endpoint_that_dies_on_the_last_requests_loses_none(tmp_path: Path) -
             teacher.ask(make_requests(2))  # fewer than would make it doubtful
         stub.down = 0
         assert all(contents(teacher.ask(make_requests(2))))
+
+
+def test_a_page_in_place_of_an_api_is_told_and_not_held_against_the_requests(tmp_path: Path) -> None:
+    with serve_stub(faults={"garbage": 1.0}) as stub, open_teacher(stub, tmp_path) as teacher:
+        with pytest.raises(TeacherError, match="refuses whatever it is asked: not a chat completion"):
+            teacher.ask(make_requests(20))
+        stub.faults = {}
+        assert all(contents(teacher.ask(make_requests(20))))
 
 
 def test_no_server_at_all(tmp_path: Path) -> None:
@@ -230,6 +236,12 @@ def test_the_key_is_never_written(tmp_path: Path, capfd: pytest.CaptureFixture[s
 def test_secrets_in_the_address_are_not_shown(tmp_path: Path, address: str) -> None:
     with Teacher("m", base_url=address, journal=tmp_path / "j") as teacher:
         assert teacher.describe() == "m at http://127.0.0.1:1/v1"
+
+
+@pytest.mark.parametrize("address", ["nonsense", "http://[::1", "ftp://127.0.0.1/v1", "http://127.0.0.1:99999/v1"])
+def test_an_address_that_is_none_is_refused(tmp_path: Path, address: str) -> None:
+    with pytest.raises(RecipeError, match="is no address of an endpoint"):
+        Teacher("m", base_url=address, journal=tmp_path / "j")
 
 
 @pytest.mark.parametrize("key", ["sk-0123…789", "sk-0123\x00789", "sk-\n-789"])

@@ -39,6 +39,14 @@ def test_same_inputs_are_read_from_disk(tmp_path: Path) -> None:
     assert CALLS == [2]
 
 
+def test_a_broken_cache_file_is_computed_anew(tmp_path: Path) -> None:
+    run(numbers(*range(1000)), tmp_path)
+    file = next(tmp_path.glob("*.arrow"))
+    file.write_bytes(file.read_bytes()[:300])  # as a power failure leaves it
+    assert run(numbers(*range(1000)), tmp_path) == list(range(0, 2000, 2))
+    assert CALLS == [1000, 1000]
+
+
 def test_changed_rows_settings_model_and_features_are_computed_anew(tmp_path: Path) -> None:
     run(numbers(1, 2), tmp_path)
     run(numbers(1, 3), tmp_path)

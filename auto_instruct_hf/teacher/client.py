@@ -23,7 +23,7 @@ from ..recipe import TeacherSettings
 from ..transform import default_folder
 from . import embedded
 from .endpoint import Endpoint
-from .exchange import Reply, Request, read_completion
+from .exchange import NOT_A_COMPLETION, Reply, Request, read_completion
 from .journal import Entry, Journal
 from .prices import Cost, price
 from .progress import Progress
@@ -36,6 +36,7 @@ _FATAL = (
     openai.RateLimitError,
 )
 _NO_ANSWER = "no answer"
+_RETRIES_AT_FIRST = 3
 # So many requests without an answer, and none with one: it is not the requests.
 _HOPELESS = 8
 # One attempt's draw numbers stay clear of another's.
@@ -237,10 +238,14 @@ class Teacher:
                 except openai.APIError as error:
                     return self._fail(key, Entry("", f"{_NO_ANSWER}: {self._endpoint.explain(error)}"), body)
             entry = read_completion(completion, prompt, time.monotonic() - start)
+            if entry.error == NOT_A_COMPLETION:  # a login page, say: as much as no answer
+                return self._fail(key, entry, body)
             return self._record(key, entry, body)
 
     async def _create(self, body: dict[str, Any], is_probe: bool = False) -> object:
         client = await self._endpoint.connect()
+        if not self._has_answered:  # a wrong address or a dead server should not take a minute to be told
+            client = client.with_options(max_retries=min(self._settings.retries, _RETRIES_AT_FIRST))
         try:
             return await client.chat.completions.create(**body)
         except (json.JSONDecodeError, UnicodeDecodeError):  # a body that is not JSON; the client lets it through

@@ -27,12 +27,16 @@ class Endpoint:
         settings: What stands where the former are None, and how to send.
 
     Raises:
-        RecipeError: If there is an address but neither a model nor a key, or the key is no key.
+        RecipeError: If there is an address but neither a model nor a key, or the address or the key is none.
     """
 
     def __init__(self, model: str | None, base_url: str | None, api_key: str | None, settings: TeacherSettings) -> None:
         self._settings = settings
         self._base_url = base_url or settings.base_url or os.environ.get("OPENAI_BASE_URL") or None
+        if self._base_url and not _is_address(self._base_url):
+            raise RecipeError(
+                f"{_address(self._base_url)} is no address of an endpoint: give one like http://host:8000/v1"
+            )
         self._api_key = (api_key or os.environ.get("OPENAI_API_KEY") or "").strip()
         if not (self._api_key.isascii() and self._api_key.isprintable()):
             raise RecipeError("the API key (OPENAI_API_KEY) holds a character that no key has: copy it anew")
@@ -93,8 +97,14 @@ class Endpoint:
         self._client = self._stop_server = None
 
 
+def _is_address(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        return parts.scheme in ("http", "https") and bool(parts.hostname) and (parts.port or 1) > 0
+    except ValueError:
+        return False
+
+
 def _address(url: str) -> str:
     """Return an address without user, password and query: some carry secrets there."""
-    parts = urlsplit(url if "//" in url else f"//{url}")
-    host = parts.netloc.rpartition("@")[2]
-    return f"{parts.scheme}://{host}{parts.path}" if parts.scheme else f"{host}{parts.path}"
+    return re.sub(r"//.*@", "//", url.partition("?")[0])

@@ -10,6 +10,8 @@ from openai.types.chat import ChatCompletion
 from ..prompts import Message, Prompt
 from .journal import Entry
 
+NOT_A_COMPLETION = "not a chat completion"
+
 
 @dataclass(frozen=True)
 class Request:
@@ -44,7 +46,7 @@ def read_completion(completion: object, prompt: Prompt, seconds: float) -> Entry
         What the journal keeps: the text, the tokens, and what is wrong with it ("" where nothing is).
     """
     if not isinstance(completion, ChatCompletion) or not completion.choices or not completion.choices[0].message:
-        return Entry("", "not a chat completion", seconds=seconds)
+        return Entry("", NOT_A_COMPLETION, seconds=seconds)
     usage, choice = completion.usage, completion.choices[0]
     details = usage and usage.prompt_tokens_details
     # Half of a surrogate pair cannot be stored anywhere.
