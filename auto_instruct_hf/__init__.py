@@ -7,6 +7,7 @@ from .completion import complete
 from .curation import curate
 from .errors import AutoInstructError
 from .pipeline import Build, build
+from .publish import push_build
 from .recipe import Recipe
 from .sampling import stratify
 from .seeds import read_seeds
@@ -24,6 +25,7 @@ __all__ = [
     "cluster",
     "complete",
     "curate",
+    "push_build",
     "read_seeds",
     "split",
     "stratify",

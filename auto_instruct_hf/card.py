@@ -1,49 +1,93 @@
-"""The dataset card: YAML from facts, prose from a Jinja template."""
+"""The dataset card: YAML and prose from the report of a build, and from nothing else."""
 
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from datasets import DatasetDict, DatasetInfo
-from datasets.info import DatasetInfosDict
-from huggingface_hub import DatasetCard, DatasetCardData
+import jinja2
+from huggingface_hub import DatasetCardData
+
+from .facts import PHASES, format_figure
+from .markup import inline, json_block
 
 _PACKAGE = Path(__file__).parent
 # Beside the package in a checkout, inside it in an installed wheel.
-_TEMPLATES = (_PACKAGE.parent / "dataset_card" / "README.md.jinja", _PACKAGE / "dataset_card" / "README.md.jinja")
+_TEMPLATES = (_PACKAGE.parent / "dataset_card", _PACKAGE / "dataset_card")
 _SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"))
+_COLUMNS = {
+    "instance_id": "id of the row's content",
+    "instruction_id": "id of the instruction, the same for all its instances",
+    "instruction": "the task",
+    "is_classification": "whether the answer is one of a closed set of labels",
+    "attribute": "the label, else the strategy by which the output was written, or empty",
+    "input": "what the task works on; empty where it needs nothing",
+    "output": "the answer",
+    "cluster": "the topic",
+    "messages": "the row as a chat: a turn of the user, a turn of the assistant",
+}
 
 
-def render_card(configs: Mapping[str, DatasetDict], facts: Mapping[str, Any]) -> str:
+def render_card(report: Mapping[str, Any], location: str) -> str:
     """Render the card.
 
     Args:
-        configs: The published configs by name; `default` is the one that loads without a name.
-        facts: The variables of the template.
+        report: As `pipeline.build` makes it, or as read from `report.json`.
+        location: What `load_dataset` is to be called with: `user/name`, or a folder.
 
     Returns:
-        The text of README.md, YAML first.
+        The text of README.md, YAML first. Text of the teacher in it is shown as it is and does nothing.
     """
-    data = DatasetCardData(
-        language="en",
-        task_categories=["text-generation"],
-        size_categories=_size(sum(map(len, configs["default"].values()))),
-        tags=["instruction-tuning", "synthetic", "auto-instruct"],
-        configs=[_config(name, splits) for name, splits in configs.items()],
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(_TEMPLATES), undefined=jinja2.StrictUndefined, keep_trailing_newline=True
     )
-    infos = {
-        name: DatasetInfo(features=next(iter(splits.values())).features, config_name=name)
-        for name, splits in configs.items()
-    }
-    DatasetInfosDict(infos).to_dataset_card_data(data)
-    template = next(path for path in _TEMPLATES if path.is_file())
-    return str(DatasetCard.from_template(data, template_path=str(template), **facts))
+    environment.filters["inline"] = inline
+    rejected = [
+        (phase, reason, count)
+        for phase, found in report["phases"].items()
+        for reason, count in found["rejected"].items()
+    ]
+    table = [
+        {
+            "name": row["name"],
+            "cells": [tuple(map(format_figure, cell)) for cell in zip(row["ours"], row["published"], strict=True)],
+        }
+        for row in report["table"]
+    ]
+    return environment.get_template("README.md.jinja").render(
+        {
+            **report,
+            "card_data": _card_data(report).to_yaml(),
+            "title": report["title"],
+            "location": location,
+            "num_samples": sum(report["configs"]["default"].values()),
+            "splits": list(report["configs"]["default"]),
+            "columns": [(name, kind, _COLUMNS.get(name, "")) for name, kind in report["columns"].items()],
+            "examples": [(kind, json_block(row)) for kind, row in report["examples"].items()],
+            "phases": PHASES,
+            "table": table,
+            "rejected": rejected,
+            "version": report["versions"]["auto-instruct-hf"],
+        }
+    )
 
 
-def _config(name: str, splits: DatasetDict) -> dict[str, Any]:
-    data_files = [{"split": split, "path": f"data/{name}/{split}-*.parquet"} for split in splits]
-    return {"config_name": name, "data_files": data_files} | ({"default": True} if name == "default" else {})
-
-
-def _size(rows: int) -> str:
-    return next((name for limit, name in _SIZES if rows < limit), "1M<n<10M")
+def _card_data(report: Mapping[str, Any]) -> DatasetCardData:
+    rows = sum(report["configs"]["default"].values())
+    return DatasetCardData(
+        language=report["language"],
+        license=report["license"],
+        pretty_name=" ".join(report["title"].split()),
+        size_categories=next((name for limit, name in _SIZES if rows < limit), "1M<n<10M"),
+        task_categories=["text-generation"],
+        source_datasets=["original" if report["seeds"]["is_bundled"] else "extended"],
+        tags=["instruction-tuning", "synthetic", "auto-instruct"],
+        configs=[
+            {
+                "config_name": config,
+                **({"default": True} if config == "default" else {}),
+                "data_files": [{"split": split, "path": f"data/{config}/{split}-*.parquet"} for split in splits],
+            }
+            for config, splits in report["configs"].items()
+        ],
+        dataset_info=report["dataset_info"],
+    )

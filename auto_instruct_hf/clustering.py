@@ -55,7 +55,8 @@ def cluster(
         seed: Seeds both. The same seed gives the same clusters.
         prompts: A set of prompts: `default`, `small` or a folder; None: the one that suits the teacher.
         cache_dir: Folder of the cache; None: as in `transform.apply`.
-        trace: Where given, it receives the silhouettes and the number chosen.
+        trace: Where given, it receives the silhouettes, the number chosen, and as table `map` each instruction's place
+            on a plane and its cluster.
 
     Returns:
         The same rows with the column `cluster`, a ClassLabel whose names are the topics.
@@ -67,17 +68,7 @@ def cluster(
     texts = dict(zip(instances["instruction_id"], instances["instruction"], strict=True))
     unique = from_rows([{"instruction_id": key, "instruction": text} for key, text in texts.items()], _UNIQUE)
     embedded = embed(unique, settings=embedding, cache_dir=cache_dir)
-    positions = apply(
-        embedded,
-        reduce_table,
-        phase="reduce",
-        features=_POSITIONS,
-        settings={"dimensions": settings.dimensions, "neighbours": settings.neighbours, "seed": seed},
-        batch_size=None,
-        as_numpy=True,
-        show_progress=True,
-        cache_dir=cache_dir,
-    )
+    positions = _reduce(embedded, settings.neighbours, settings.dimensions, seed, cache_dir)
     curve = _silhouettes(positions, settings, seed, cache_dir)
     chosen = settings.num_clusters or choose_by_elbow(curve["num_clusters"], curve["silhouette"])
     assigned = apply(
@@ -102,6 +93,8 @@ def cluster(
     )
     if trace is not None:
         trace.facts.update(num_clusters=len(topics), silhouettes=rows(curve[:]))
+        flat = _reduce(embedded, settings.neighbours, 2, seed, cache_dir)
+        trace.tables["map"] = flat.add_column("cluster", assigned["cluster"][:])
     by_instruction = dict(zip(assigned["instruction_id"], assigned["cluster"], strict=True))
     features = Features({**instances.features, "cluster": ClassLabel(names=topics)})
     return apply(
@@ -238,6 +231,20 @@ def numbers_to_try(num_rows: int, most: int) -> list[int]:
     if most - 1 <= _MOST_TRIED:
         return list(range(2, most + 1))
     return sorted({round(float(number)) for number in np.geomspace(2, most, _MOST_TRIED)})
+
+
+def _reduce(embedded: Dataset, neighbours: int, dimensions: int, seed: int, cache_dir: Path | None) -> Dataset:
+    return apply(
+        embedded,
+        reduce_table,
+        phase="reduce",
+        features=_POSITIONS,
+        settings={"dimensions": dimensions, "neighbours": neighbours, "seed": seed},
+        batch_size=None,
+        as_numpy=True,
+        show_progress=True,
+        cache_dir=cache_dir,
+    )
 
 
 def _silhouettes(positions: Dataset, settings: ClusteringSettings, seed: int, cache_dir: Path | None) -> Dataset:

@@ -29,5 +29,9 @@ class WeightsError(AutoInstructError):
     """A package with model weights is missing, or holds another file than the one this was written for."""
 
 
+class HubError(AutoInstructError):
+    """The Hub refuses a push or cannot be reached; the message says what is safe."""
+
+
 class BuildError(AutoInstructError):
     """A build cannot go on: another one holds its folder, or nothing is left to publish."""

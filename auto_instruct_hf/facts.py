@@ -1,15 +1,20 @@
 """The figures of a build: the table beside the published one, rejects by reason, tokens and money by phase."""
 
 import importlib.metadata
+import shlex
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from datasets import Dataset, DatasetDict, concatenate_datasets
+from datasets import ClassLabel, Dataset, DatasetDict, DatasetInfo, List, SplitDict, SplitInfo, concatenate_datasets
 
+from .recipe import Recipe
+from .seeds import BUNDLED_NAME
+from .teacher import Teacher
 from .teacher.journal import Usage
 from .teacher.prices import Cost, price
+from .transform import Trace
 
 PHASES = ("bootstrap", "attributes", "completion", "sampled")
 # Auto-Instruct (Mansutti), its table of the dataset's statistics by phase.
@@ -26,6 +31,14 @@ _VERSIONS = (
     "auto-instruct-hf", "datasets", "huggingface-hub", "openai", "sentence-transformers", "umap-learn", "scikit-learn",
     "rapidfuzz", "numpy", "torch",
 )  # fmt: skip
+
+# What the providers say of their outputs as training data, by the first letters of a model's name.
+_TERMS = {
+    ("gpt-", "o1", "o3", "o4", "chatgpt"): "OpenAI",
+    ("claude",): "Anthropic",
+    ("gemini",): "Google",
+    ("grok",): "xAI",
+}
 
 
 @dataclass(frozen=True)
@@ -110,3 +123,110 @@ def total_cost(usages: Iterable[Usage]) -> Cost:
 def list_versions() -> dict[str, str]:
     """Return the versions of the packages that decide the result."""
     return {name: importlib.metadata.version(name) for name in _VERSIONS}
+
+
+def make_report(
+    table: list[Row],
+    configs: Mapping[str, DatasetDict],
+    seeds: Dataset,
+    teacher: Teacher,
+    recipe: Recipe,
+    traces: Mapping[str, Trace],
+    *,
+    license: str | None,  # noqa: A002  # the Hub's own word
+    language: str | None,
+) -> dict[str, Any]:
+    """Collect all that is to be said of a build, ready for JSON: the card is made of nothing else.
+
+    Args:
+        table: The figures by phase.
+        configs: The published splits by config.
+        seeds: The seed tasks; their info tells name and licence.
+        teacher: Who wrote.
+        recipe: The settings.
+        traces: What the phases found, by name.
+        license: Of the dataset, or None.
+        language: Of the dataset, or None.
+
+    Returns:
+        The report.
+    """
+    usage = teacher.journal.usage()
+    name = seeds.info.dataset_name or "seeds of one's own"
+    is_bundled = name == BUNDLED_NAME
+    whole = next(iter(configs.values()))
+    features = next(iter(whole.values())).features
+    seeds_option = [] if is_bundled else ["--seeds", name]
+    return {
+        "title": f"Instructions by {teacher.model}",
+        "teacher": teacher.model,
+        "is_embedded": teacher.is_embedded,
+        "seeds": {"name": name, "rows": len(seeds), "license": seeds.info.license or None, "is_bundled": is_bundled},
+        "seed": recipe.seed,
+        "license": license,
+        "terms": warn_of_terms(teacher.model),
+        "language": language or ("en" if is_bundled else None),
+        "command": shlex.join(["python", "scripts/build.py", "--recipe", "recipe.yaml", *seeds_option]),
+        "max_similarity": recipe.bootstrap.max_similarity,
+        "clf_share": recipe.clf_share,
+        "embedding": recipe.embedding.model,
+        "num_instructions": table[0].ours[PHASES.index("completion")],
+        "num_topics": len(features["cluster"].names),
+        "configs": {config: {split: len(part) for split, part in splits.items()} for config, splits in configs.items()},
+        "columns": {column: _name_type(feature) for column, feature in features.items()},
+        "dataset_info": [_describe(config, splits) for config, splits in configs.items()],
+        "examples": _pick_examples(configs["instances"]),
+        "table": [asdict(row) for row in table],
+        "phases": {phase: {**one.facts, "rejected": count_reasons(one.rejected)} for phase, one in traces.items()},
+        "stopped": traces["bootstrap"].facts["stopped"],
+        "usage": list_costs(usage),
+        "dollars": total_cost(usage).dollars,
+        "versions": list_versions(),
+    }
+
+
+def warn_of_terms(model: str) -> str:
+    """Return a warning where a model's provider restricts training on its outputs, or ""."""
+    name = model.lower().rpartition("/")[2]
+    provider = next((provider for starts, provider in _TERMS.items() if name.startswith(starts)), None)
+    if provider is None:
+        return ""
+    return (
+        f"The outputs are {provider}'s model's: its terms restrict using them to train models that compete with it. "
+        "Read them before you train on this."
+    )
+
+
+def _describe(config: str, splits: DatasetDict) -> dict[str, Any]:
+    sizes = {
+        name: SplitInfo(name, num_bytes=int(part.data.nbytes), num_examples=len(part)) for name, part in splits.items()
+    }
+    features = next(iter(splits.values())).features
+    info = DatasetInfo(features=features, splits=SplitDict(sizes))
+    return {"config_name": config, **info._to_yaml_dict()}
+
+
+def _name_type(feature: object) -> str:
+    if isinstance(feature, List):
+        return f"list of {_name_type(feature.feature)}"
+    if isinstance(feature, Mapping):
+        return "{" + ", ".join(f"{name}: {_name_type(one)}" for name, one in feature.items()) + "}"
+    return f"ClassLabel of {feature.num_classes}" if isinstance(feature, ClassLabel) else str(feature.dtype)  # type: ignore[attr-defined]
+
+
+def _pick_examples(instances: DatasetDict) -> dict[str, dict[str, Any]]:
+    """Return the first row of each kind, long texts cut."""
+    found: dict[str, dict[str, Any]] = {}
+    for part in instances.values():
+        topics = part.features["cluster"].names
+        for row in part.remove_columns("messages"):
+            kind = "another task with an input" if row["input"] else "another task without an input"
+            kind = "a classification task" if row["is_classification"] else kind
+            if kind not in found:
+                found[kind] = {name: _cut(value) for name, value in {**row, "cluster": topics[row["cluster"]]}.items()}
+    return found
+    return found
+
+
+def _cut(value: Any) -> Any:
+    return value[:600] + " …" if isinstance(value, str) and len(value) > 600 else value

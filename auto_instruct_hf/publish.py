@@ -1,5 +1,6 @@
-"""The folder that is published: Parquet by config and split, the card, the recipe."""
+"""What a build leaves behind, and the folder of it that is published: Parquet, the card, the recipe, the figures."""
 
+import json
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -7,8 +8,13 @@ from typing import Any
 
 from datasets import Dataset, DatasetDict, Features
 
+from .card import render_card
+from .errors import HubError
+from .hub import Pushed, push
+from .illustrate import CAPTIONS, Material, draw_plots
+from .recipe import Recipe
 from .schema import MESSAGES
-from .transform import Batch, apply, without_bars
+from .transform import Batch, Trace, apply, without_bars
 
 _SHARD_BYTES = 500_000_000
 
@@ -50,13 +56,43 @@ def chat_batch(batch: Batch) -> dict[str, list[Any]]:
     return {**batch, "messages": messages}
 
 
-def write_dataset(folder: Path, configs: Mapping[str, DatasetDict], files: Mapping[str, str]) -> None:
+def write_build(
+    out: Path, report: Mapping[str, Any], recipe: Recipe, material: Material, traces: Mapping[str, Trace]
+) -> None:
+    """Write what a build leaves behind: the published folder, the rejected rows, the report.
+
+    Args:
+        out: Folder of the build.
+        report: As `facts.make_report` returns it.
+        recipe: The recipe that gives the same build again.
+        material: The rows, and what else the figures need.
+        traces: What the phases found, by name.
+    """
+    plots = draw_plots(material, cache_dir=out / "cache")
+    shown = [{"file": f"assets/{name}.png", "caption": CAPTIONS[name]} for name in plots]
+    public = {**report, "plots": shown, "phases": {name: _timeless(found) for name, found in report["phases"].items()}}
+    files = {
+        "README.md": render_card(public, (out / "dataset").as_posix()).encode(),
+        "recipe.yaml": recipe.to_yaml().encode(),
+        "report.json": _to_json(public),
+        **{f"assets/{name}.png": png for name, png in plots.items()},
+    }
+    write_dataset(out / "dataset", {"default": material.sample, "instances": material.instances}, files)
+    for name, trace in traces.items():
+        if trace.rejected is not None:
+            (out / "rejected").mkdir(exist_ok=True)
+            with without_bars():
+                trace.rejected.to_parquet(out / "rejected" / f"{name}.parquet")
+    (out / "report.json").write_bytes(_to_json(report))
+
+
+def write_dataset(folder: Path, configs: Mapping[str, DatasetDict], files: Mapping[str, bytes]) -> None:
     """Write the published folder beside an earlier one, then put it in its place: it is never half of each.
 
     Args:
         folder: Where. A kill between two renames leaves none; the next run writes it.
         configs: Splits by config.
-        files: Texts by file name: the card, the recipe.
+        files: The others by path: the card, the recipe, the figures.
     """
     fresh, old = folder.with_name(f".{folder.name}.new"), folder.with_name(f".{folder.name}.old")
     for leftover in (fresh, old):
@@ -64,17 +100,50 @@ def write_dataset(folder: Path, configs: Mapping[str, DatasetDict], files: Mappi
     for config, splits in configs.items():
         for split, dataset in splits.items():
             _write_parquet(dataset, fresh / "data" / config, split)
-    for name, text in files.items():
-        (fresh / name).write_text(text, encoding="utf-8")
+    for name, content in files.items():
+        (fresh / name).parent.mkdir(parents=True, exist_ok=True)
+        (fresh / name).write_bytes(content)
     if folder.exists():
         folder.rename(old)
     fresh.rename(folder)
     shutil.rmtree(old, ignore_errors=True)
 
 
+def push_build(folder: str | Path, repo_id: str, **options: Any) -> Pushed:
+    """Publish a built `dataset` folder on the Hub, in one commit, its card telling how to load it from there.
+
+    Args:
+        folder: The folder.
+        repo_id: `user/name`.
+        **options: As `hub.push` takes them.
+
+    Returns:
+        Where it ended.
+
+    Raises:
+        HubError: If the folder is no built dataset, the Hub refuses, or it cannot be reached.
+    """
+    try:
+        report = json.loads((Path(folder) / "report.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        raise HubError(
+            f"{folder} is no built dataset (no report.json in it): build one with scripts/build.py"
+        ) from None
+    return push(folder, repo_id, replaced={"README.md": render_card(report, repo_id)}, **options)
+
+
+def _timeless(found: Mapping[str, Any]) -> dict[str, Any]:
+    """Leave out how long a phase took: the same rows should give the same files."""
+    return {name: value for name, value in found.items() if name != "seconds"}
+
+
+def _to_json(report: Mapping[str, Any]) -> bytes:
+    return json.dumps(report, indent=2, ensure_ascii=False).encode()
+
+
 def _write_parquet(dataset: Dataset, folder: Path, split: str) -> None:
     folder.mkdir(parents=True, exist_ok=True)
-    shards = max(1, -(-dataset.data.nbytes // _SHARD_BYTES))
+    shards = min(max(1, -(-dataset.data.nbytes // _SHARD_BYTES)), len(dataset))
     for number in range(shards):
         path = folder / f"{split}-{number:05d}-of-{shards:05d}.parquet"
         with without_bars():

@@ -19,6 +19,8 @@ from .texts import normalise
 from .transform import from_rows
 
 BUNDLED = Path(__file__).parent / "data" / "seeds.jsonl"
+BUNDLED_NAME = "the seeds of auto-instruct-hf"
+_BUNDLED_LICENSE = "apache-2.0"
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 _EMPTY = "{} is empty: a seed set needs at least one row with instruction and output"
 _YES = {"yes", "true", "1", "1.0"}
@@ -47,7 +49,7 @@ def read_seeds(
         revision: Revision of a dataset on the Hub.
 
     Returns:
-        A dataset with the columns of `schema.SEEDS`.
+        A dataset with the columns of `schema.SEEDS`; its info tells its name, and its licence where that is known.
 
     Raises:
         SeedError: If the source cannot be read, is empty, lacks a column, repeats an instruction, or holds something
@@ -60,7 +62,12 @@ def read_seeds(
     names = _find_columns(list(dict.fromkeys(key for row in table for key in row)), columns or {}, source)
     rows = [_read_row(row, names, f"{source}, row {number}") for number, row in enumerate(table, start=1)]
     _check_repeats(rows, source)
-    return from_rows(rows, SEEDS)
+    seeds = from_rows(rows, SEEDS)
+    seeds.info.dataset_name = (
+        BUNDLED_NAME if source == BUNDLED else Path(source).name if Path(source).is_file() else str(source)
+    )
+    seeds.info.license = _BUNDLED_LICENSE if source == BUNDLED else ""
+    return seeds
 
 
 def bundled_domains() -> list[str]:

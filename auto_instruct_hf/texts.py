@@ -7,6 +7,8 @@ import unicodedata
 # Scripts written without spaces: Thai, Lao, Myanmar, Khmer, Chinese and Japanese.
 UNSPACED = r"\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff"
 _UNSPACED = re.compile(f"[{UNSPACED}]")
+# Control characters, and those that turn the direction of a line.
+CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u200e\u200f\u202a-\u202e\u2066-\u2069\ufeff]+")
 # What models write where nothing was the right answer.
 _NOTHING = re.compile(
     r"[\s\"'(<\[]*(?:none|null|nil|n/a|no ?input|not (?:applicable|needed|required))[\s\"')>\].!]*", re.IGNORECASE
@@ -18,6 +20,11 @@ def normalise(text: str) -> str:
     # Folding can undo the normal form, so it is taken twice (as Unicode's NFKC_Casefold does).
     folded = unicodedata.normalize("NFKC", text).casefold()
     return " ".join(unicodedata.normalize("NFKC", folded).casefold().split())
+
+
+def flatten(text: str) -> str:
+    """Return text on one line, white space squeezed, without control characters."""
+    return " ".join(CONTROL.sub(" ", text).split())
 
 
 def make_id(*parts: str) -> str:

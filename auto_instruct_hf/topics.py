@@ -9,6 +9,7 @@ from datasets import Features, List, Value
 
 from .prompts import Prompt, load_prompts
 from .teacher import Ask, Request, Teacher
+from .texts import flatten
 from .transform import Batch, apply, columns, from_rows, rows
 
 _CLUSTERS = Features({"instructions": List(Value("string")), "keywords": List(Value("string"))})
@@ -80,7 +81,7 @@ def name_batch(batch: Batch, *, ask: Ask, prompt: Prompt) -> dict[str, list[Any]
         Column `topic` (str, "" where the request failed).
     """
     replies = ask([Request(prompt, prompt.messages(**row)) for row in rows(batch)])
-    topics = [{"topic": " ".join(reply.content["topic"].split()) if reply.content else ""} for reply in replies]
+    topics = [{"topic": flatten(reply.content["topic"]) if reply.content else ""} for reply in replies]
     return columns(topics, _TOPICS)
 
 
@@ -106,7 +107,7 @@ def _make_unique(topics: list[str], keywords: list[list[str]]) -> list[str]:
     names: list[str] = []
     taken: set[str] = set()
     for number, (topic, words) in enumerate(zip(topics, keywords, strict=True), start=1):
-        name = topic.strip(" .\"'")[:_LONGEST_NAME].strip() or ", ".join(words[:3]) or f"cluster {number}"
+        name = flatten(topic).strip(" .\"'")[:_LONGEST_NAME].strip() or ", ".join(words[:3]) or f"cluster {number}"
         others = (word for word in words if word not in name.casefold())
         choices = chain([name], (f"{name} ({word})" for word in others), (f"{name} ({n})" for n in count(number)))
         name = next(choice for choice in choices if choice.casefold() not in taken)

@@ -35,6 +35,8 @@ class Trace:
 
     rejected: Dataset | None = None
     """The rows that were dropped, each with its reason in the column `rejected`."""
+    tables: dict[str, Dataset] = field(default_factory=dict)
+    """Other rows worth keeping, by name."""
     facts: dict[str, Any] = field(default_factory=dict)
     """Figures by name, ready for JSON."""
 

@@ -10,9 +10,10 @@ from rich.box import SIMPLE
 from rich.console import Console
 from rich.table import Table
 
-from auto_instruct_hf import AutoInstructError, Build, Recipe, Teacher, build, read_seeds
+from auto_instruct_hf import AutoInstructError, Build, Recipe, Teacher, build, push_build, read_seeds
 from auto_instruct_hf.errors import RecipeError
 from auto_instruct_hf.facts import PHASES, format_figure
+from auto_instruct_hf.hub import check_name
 
 PUBLISHED_SIZE = Recipe().num_instructions
 DEMONSTRATION_SIZE = 40
@@ -40,6 +41,15 @@ def main(
     seed: Annotated[int | None, typer.Option(help="Seed number of everything random.")] = None,
     out: Annotated[Path, typer.Option(help="Folder of the build.")] = Path("out"),
     recipe: Annotated[Path | None, typer.Option(help="YAML file with settings that differ from the defaults.")] = None,
+    license: Annotated[  # noqa: A002  # the Hub's own word
+        str | None, typer.Option(help="Under which the dataset is to be published, as the Hub writes it: cc-by-4.0.")
+    ] = None,
+    language: Annotated[str | None, typer.Option(help="Of the dataset, as the Hub writes it: en.")] = None,
+    push: Annotated[str | None, typer.Option(help="Publish on the Hub as USER/NAME.")] = None,
+    private: Annotated[bool, typer.Option(help="A new repository is private.")] = False,
+    revision: Annotated[str | None, typer.Option(help="Branch to publish on.")] = None,
+    tag: Annotated[str | None, typer.Option(help="Tag for the published commit, like v1.2.")] = None,
+    create_pr: Annotated[bool, typer.Option("--create-pr", help="Open a pull request instead.")] = False,
 ) -> None:
     """Grow seed tasks into an instruction-tuning dataset with a teacher model.
 
@@ -48,14 +58,20 @@ def main(
     """
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
     try:
+        if push:
+            check_name(push)
         settings = _recipe(recipe, num_instructions, num_samples, clf_share, seed)
         with Teacher(teacher, base_url=base_url, journal=out / "journal.sqlite", settings=settings.teacher) as model:
             if model.is_embedded and num_instructions is None and settings.num_instructions == PUBLISHED_SIZE:
                 settings = replace(settings, num_instructions=DEMONSTRATION_SIZE)
             _OUT.print(f"Teacher: {model.describe()}.{DEMONSTRATION if model.is_embedded else ''}")
             mapping = dict(_pair(text) for text in column or ())
-            made = build(read_seeds(seeds, columns=mapping), model, out, settings)
+            seed_tasks = read_seeds(seeds, columns=mapping)
+            made = build(seed_tasks, model, out, settings, license=license, language=language)
             _show(made, out, model)
+        if push:
+            options = {"private": private, "revision": revision, "tag": tag, "create_pr": create_pr}
+            _OUT.print(push_build(out / "dataset", push, **options).describe())
     except RecipeError as error:
         _ERR.print(f"wrong usage: {error}")
         raise typer.Exit(2) from None
@@ -92,9 +108,9 @@ def _show(made: Build, out: Path, teacher: Teacher) -> None:
     table.add_column("", no_wrap=True)
     for number, phase in enumerate(PHASES, start=1):
         table.add_column(f"{number} {phase}", justify="right", no_wrap=True)
-    for row in made.table:
-        cells = [map(format_figure, cell) for cell in zip(row.ours, row.published, strict=True)]
-        table.add_row(row.name, *(f"{ours} ({published})" if ours else "" for ours, published in cells))
+    for row in made.report["table"]:
+        cells = [map(format_figure, cell) for cell in zip(row["ours"], row["published"], strict=True)]
+        table.add_row(row["name"], *(f"{ours} ({published})" if ours else "" for ours, published in cells))
     Console(width=max(_OUT.width, TABLE_WIDTH), highlight=False).print(table)
     for phase, found in made.report["phases"].items():
         if found["rejected"]:
@@ -105,6 +121,10 @@ def _show(made: Build, out: Path, teacher: Teacher) -> None:
     sizes = ", ".join(f"{name} {len(split):,}" for name, split in made.sample.items())
     _OUT.print(f"Spent so far: {teacher.spent()}. Rows: {sizes}.")
     _OUT.print(f'load_dataset("{out / "dataset"}") reads them; {out / "report.json"} holds all figures.')
+    if not made.report["license"]:
+        _OUT.print("No licence is stated: give one with --license before you publish.")
+    if made.report["terms"]:
+        _OUT.print(made.report["terms"])
 
 
 if __name__ == "__main__":

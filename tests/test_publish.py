@@ -4,19 +4,25 @@ from pathlib import Path
 
 import pytest
 from datasets import ClassLabel, DatasetDict, List, load_dataset
-from huggingface_hub import DatasetCard
 from test_splitting import FEATURES, distinct, make_rows
 
-from auto_instruct_hf.card import render_card
-from auto_instruct_hf.facts import PHASES
+from auto_instruct_hf import publish
 from auto_instruct_hf.publish import add_messages, write_dataset
 from auto_instruct_hf.transform import from_rows
 
-FACTS = {
-    "title": "Title", "location": "OUT/dataset", "num_samples": 5, "num_seeds": 3, "version": "1", "teacher": "t",
-    "is_embedded": True, "phases": PHASES, "table": [{"name": "instances", "cells": [("1", "2")] * 4}],
-    "rejected": {"curate": {"no output": 1200}},
-}  # fmt: skip
+CARD = """---
+configs:
+- config_name: default
+  default: true
+  data_files:
+  - {split: train, path: data/default/train-*.parquet}
+  - {split: test, path: data/default/test-*.parquet}
+- config_name: instances
+  data_files:
+  - {split: train, path: data/instances/train-*.parquet}
+  - {split: test, path: data/instances/test-*.parquet}
+---
+"""
 
 
 @pytest.fixture
@@ -33,7 +39,7 @@ def configs(tmp_path: Path) -> dict[str, DatasetDict]:
 
 def test_what_is_written_loads_again(tmp_path: Path, configs: dict[str, DatasetDict]) -> None:
     folder = tmp_path / "dataset"
-    write_dataset(folder, configs, {"README.md": render_card(configs, FACTS), "recipe.yaml": "seed: 1\n"})
+    write_dataset(folder, configs, {"README.md": CARD.encode()})
     for name, loaded in (("default", load_dataset(str(folder))), ("instances", load_dataset(str(folder), "instances"))):
         assert list(loaded) == ["train", "test"]
         for split, part in loaded.items():
@@ -46,12 +52,13 @@ def test_what_is_written_loads_again(tmp_path: Path, configs: dict[str, DatasetD
 
 def test_writing_again_replaces_all_and_leaves_nothing_behind(tmp_path: Path, configs: dict[str, DatasetDict]) -> None:
     folder = tmp_path / "dataset"
-    write_dataset(folder, configs, {"README.md": "old", "extra.txt": "old"})
+    write_dataset(folder, configs, {"README.md": b"old", "extra.txt": b"old"})
     (tmp_path / ".dataset.new").mkdir()  # as a killed run leaves it
     fewer = {"default": DatasetDict({"train": configs["default"]["train"]})}
-    write_dataset(folder, fewer, {"README.md": render_card(fewer, FACTS)})
+    write_dataset(folder, fewer, {"README.md": b"new", "assets/a.png": b"png"})
     assert sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()) == [
         "README.md",
+        "assets/a.png",
         "data/default/train-00000-of-00001.parquet",
     ]
     assert not list(tmp_path.glob(".dataset.*"))
@@ -65,12 +72,13 @@ def test_messages_are_a_chat(configs: dict[str, DatasetDict]) -> None:
         assert user["content"] == (f"{row['instruction']}\n\n{row['input']}" if row["input"] else row["instruction"])
 
 
-def test_card_says_what_it_is(configs: dict[str, DatasetDict]) -> None:
-    card = DatasetCard(render_card(configs, FACTS))
-    assert [config["config_name"] for config in card.data.configs] == ["default", "instances"]
-    assert card.data.configs[0]["default"] is True
-    assert card.data.size_categories == "n<1K"
-    assert "A demonstration, not training data" in card.text
-    assert "| curate | no output | 1,200 |" in card.text
-    assert "| instances | 1 | 2 | 1 | 2 | 1 | 2 | 1 | 2 |" in card.text
-    assert "demonstration" not in DatasetCard(render_card(configs, {**FACTS, "is_embedded": False})).text
+def test_large_splits_are_cut_into_files(
+    tmp_path: Path, configs: dict[str, DatasetDict], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(publish, "_SHARD_BYTES", 2_000)
+    write_dataset(tmp_path / "dataset", configs, {"README.md": CARD.encode()})
+    files = sorted(path.name for path in (tmp_path / "dataset" / "data" / "instances").glob("train-*"))
+    assert len(files) > 2
+    assert files[0] == f"train-00000-of-{len(files):05d}.parquet"
+    loaded = load_dataset(str(tmp_path / "dataset"), "instances", split="train")
+    assert loaded.to_list() == configs["instances"]["train"].to_list()

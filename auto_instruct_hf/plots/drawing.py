@@ -1,0 +1,143 @@
+"""What the figures have in common: the style, panels by inches, safe text, labels that do not overlap, the PNG.
+
+No pyplot, and no setting of the reader's is changed or heard.
+"""
+
+import functools
+import io
+import re
+import unicodedata
+from collections.abc import Callable, Iterable
+from typing import Any, Literal, ParamSpec
+
+import numpy as np
+import numpy.typing as npt
+from matplotlib import font_manager, style
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, MaxNLocator
+from PIL import Image
+
+WIDTH = 10.0  # inches; 1,600 pixels, which a card shows at about 800: there 12 points are 13 pixels
+DPI = 160
+INK, FAINT, GRID, PAPER = "#1f1f1f", "#595959", "#dedede", "#ffffff"
+# Okabe and Ito's colours, which every colour vision tells apart; their yellow is too pale for points on white.
+COLOURS = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#56B4E9", "#CC79A7", "#666666")
+_FONT = "DejaVu Sans"  # comes with matplotlib: the same bytes on every machine
+_STYLE: dict[str, Any] = {
+    "font.family": _FONT, "font.size": 12, "text.parse_math": False, "text.color": INK,
+    "figure.facecolor": PAPER, "axes.facecolor": PAPER, "axes.edgecolor": FAINT, "axes.labelcolor": INK,
+    "axes.spines.top": False, "axes.spines.right": False, "axes.axisbelow": True, "axes.titlelocation": "left",
+    "axes.titlesize": 13, "axes.titleweight": "bold", "xtick.color": FAINT, "ytick.color": FAINT,
+    "xtick.labelcolor": INK, "ytick.labelcolor": INK, "grid.color": GRID, "legend.frameon": False,
+}  # fmt: skip
+_MOST_BYTES = 290_000  # of a file; beyond it colours are given up
+_LONGEST = 200  # letters; longer names are cut before they are measured
+
+P = ParamSpec("P")
+FloatArray = npt.NDArray[np.floating[Any]]
+IntArray = npt.NDArray[np.integer[Any]]
+
+
+def to_png(figure: Figure) -> bytes:
+    """Return a figure as PNG: opaque, at most 256 colours, without metadata, so equal figures give equal bytes."""
+    drawn = io.BytesIO()
+    with style.context(_STYLE, after_reset=True):
+        figure.savefig(drawn, format="png", dpi=DPI)
+    image = Image.open(drawn).convert("RGB")  # opaque, for dark pages too
+    for colours in (256, 128, 64):
+        packed = io.BytesIO()
+        image.quantize(colours, Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE).save(packed, "PNG", optimize=True)
+        if packed.tell() <= _MOST_BYTES:
+            break
+    return packed.getvalue()
+
+
+def styled(draw: Callable[P, Figure]) -> Callable[P, Figure]:
+    """Let a function draw in the style of the card, whatever the reader's own settings are."""
+
+    @functools.wraps(draw)
+    def drawn(*args: P.args, **kwargs: P.kwargs) -> Figure:
+        with style.context(_STYLE, after_reset=True):
+            return draw(*args, **kwargs)
+
+    return drawn
+
+
+def start(height: float, title: str, note: str) -> Figure:
+    """Return a figure of a height in inches with its heading, which takes 1.1 of them."""
+    figure = Figure(figsize=(WIDTH, height), dpi=DPI)
+    FigureCanvasAgg(figure)
+    figure.text(0.03, 1 - 0.2 / height, title, size=17, weight="bold", va="top")
+    figure.text(0.03, 1 - 0.6 / height, fit(note, 0.95 * WIDTH, 12), color=FAINT, va="top")
+    return figure
+
+
+def add_panel(figure: Figure, left: float, bottom: float, width: float, height: float) -> Axes:
+    """Add axes, placed by inches from the lower left corner."""
+    across, up = figure.get_size_inches()
+    return figure.add_axes((left / across, bottom / up, width / across, height / up))
+
+
+def show_counts(axes: Axes) -> None:
+    """Let the vertical axis show whole numbers, with lines to read them by."""
+    axes.yaxis.set_major_locator(MaxNLocator(5, integer=True))
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda count, _: f"{count:,.0f}"))
+    axes.grid(axis="y")
+
+
+def mark(axes: Axes, value: float, text: str, colour: str = INK, align: Literal["left", "right"] = "left") -> None:
+    """Draw a vertical line with its meaning above the panel."""
+    axes.axvline(value, color=colour, lw=1.6, ls="--")
+    place = axes.get_xaxis_transform()
+    axes.text(value, 1.02, text, size=11, color=colour, ha=align, va="bottom", transform=place)
+
+
+def say_empty(axes: Axes) -> None:
+    """Say that there is nothing to draw."""
+    axes.set(xticks=[], yticks=[])
+    axes.text(0.5, 0.5, "no rows", color=FAINT, ha="center", va="center", transform=axes.transAxes)
+
+
+def shorten_count(count: float) -> str:
+    """Return a count with three digits: 999, 1.23k, 45.6M."""
+    for unit, name in ((1e9, "B"), (1e6, "M"), (1e3, "k")):
+        if count >= 0.9995 * unit:
+            return f"{count / unit:.3g}{name}"
+    return f"{count:.0f}"
+
+
+@functools.cache
+def _glyphs() -> frozenset[int]:
+    return frozenset(font_manager.get_font(font_manager.findfont(_FONT)).get_charmap())
+
+
+def clean(text: str) -> str:
+    """Return a model's text as a line that the font can draw: "…" for letters that it lacks, "" where none is left."""
+    drawn = (
+        char if ord(char) in _glyphs() and unicodedata.category(char)[0] != "C" else "…" * char.isalnum()
+        for char in " ".join(text.split())[:_LONGEST]
+    )
+    line = " ".join(re.sub("…+", "…", "".join(drawn)).split())
+    return line if any(map(str.isalnum, line)) else ""
+
+
+def clean_names(names: Iterable[str]) -> list[str]:
+    """Clean the names of clusters; one with nothing to draw goes by its number."""
+    return [clean(name) or f"cluster {number}" for number, name in enumerate(names)]
+
+
+def fit(text: str, width: float, size: float) -> str:
+    """Shorten a line to a width in inches at a size in points."""
+    if _measure(text, size) <= width:
+        return text
+    kept = next((end for end in range(len(text), 0, -1) if _measure(text[:end] + "…", size) <= width), 0)
+    return text[:kept].rstrip(" ,;:…") + "…"
+
+
+def _measure(text: str, size: float) -> float:
+    font = font_manager.get_font(font_manager.findfont(_FONT))
+    font.set_size(size, 72)
+    font.set_text(text, 0.0)
+    return float(font.get_width_height()[0]) / 64 / 72

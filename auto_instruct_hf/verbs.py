@@ -1,0 +1,273 @@
+"""The root verb of an instruction and its direct object, by rules for English commands and questions.
+
+The picture of Self-Instruct (arXiv:2212.10560, figure 3) needs these two words and no more of grammar. Instructions are
+regular: nearly all begin with their verb, and the object is the last noun before a preposition, a clause or a stop. So
+a few lists of words do what would otherwise take a parser and its model. Text in other languages gives nothing.
+"""
+
+import re
+from itertools import pairwise
+
+
+def _words(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
+# What may stand first in an instruction and is then its verb, whatever follows.
+_VERBS = _words("""
+    accept access act adapt add address adjust advise affect agree allow analyse analyze annotate answer appear
+    apply appraise arrange ask assemble assess assign assume attempt avoid balance become begin believe belong
+    brainstorm break bring build buy calculate call capitalize categorise categorize cause change characterize
+    charge check choose cite clarify classify clean collect combine come comment compare compile complete compose
+    compress compute conclude conduct consider constrain construct contain continue contrast contribute convert
+    convince cook copy correct cost count cover craft create critique cut debate debug decide decode deduce define
+    deliver demonstrate derive describe deserve design detail detect determine develop devise diagnose differ
+    differentiate discover discuss distinguish divide draft draw eat edit elaborate eliminate emphasize employ
+    encode encourage enhance ensure enumerate establish estimate evaluate examine exist expand experience explain
+    explore express extend extract factor feel fill filter find finish fit fix follow forecast form format formulate
+    generalize generate get give go group grow guess guide happen have help highlight hold hypothesize identify
+    illustrate imagine implement improve include incorporate increase indicate infer influence inform insert inspect
+    integrate interpret introduce invent investigate join judge justify keep know label lack lead learn leave let
+    link list live locate look lose make manage mark match matter mean measure meet memorize mention merge modify
+    move name narrate need normalize observe obtain occur offer optimise optimize order organise organize outline
+    paraphrase parse pay perform persuade pick plan play predict prefer prepare present prevent print prioritize
+    produce proofread propose prove provide pull put quote rank rate reach read rearrange rebut recall receive
+    recite recommend reconstruct record reduce refactor refer reflect reformat reformulate refute relate remain
+    remember remove reorder reorganize rephrase replace reply represent require research resolve respond restate
+    retire return reveal review revise reword rewrite rhyme round run save say scan schedule search see segment
+    select sell send separate serve set share shorten show simplify simulate sketch solve sort speak specify
+    speculate spell spend split spot start state stay stop stream structure sue suggest suit sum summarise summarize
+    supply support suppose survive take talk teach tell tempt test think time trace track train transcribe transform
+    translate travel treat try turn understand unscramble update use verify visit visualize want watch win work
+    write
+""")
+_ASIDES = _words("""
+    please kindly first firstly second secondly then next now finally lastly also just always only never not don't do
+    and briefly carefully quickly concisely clearly ok okay so
+""")
+_POLITE = re.compile(
+    r"(?:(?:^|(?<=[,:-] ))(?:can|could|would|will) you|let's|let us|i(?: woul|')d like you to|i (?:want|need) you to|"
+    r"(?:your|the) (?:task|job|goal|aim) is to|you (?:should|must|will|have to|need to|are to|are asked to))\s+"
+)
+_NUMBERS = _words("one two three four five six seven eight nine ten several many")
+_DETERMINERS = _words(
+    "a an the this that these those my your his her its our their each every all any some both no another"
+)
+_PRONOUNS = _words("""
+    i you he she it we they me him us them myself yourself himself herself itself ourselves yourselves themselves
+    someone somebody something anyone anybody anything everyone everybody everything nobody nothing whoever whatever
+""")
+_PREPOSITIONS = _words("""
+    about above across after against along alongside amid among around as at because before behind below beneath beside
+    besides between beyond but by concerning despite during except for from in inside into like near of off on onto
+    opposite out over past per regarding relative since so than through throughout till to toward towards under unless
+    unlike until unto up upon via if when where whereas whereby while with within without using including ensuring based
+    given considering following according depending
+""")
+_QUESTIONS = _words("what which who whom whose when where why how")
+_BE = _words("is are was were am isn't aren't wasn't weren't what's who's where's how's")
+_AUXILIARIES = _words("""
+    do does did don't doesn't didn't can could will would shall should must may might cannot can't has have had
+""")
+_CLOSED = _PREPOSITIONS | _QUESTIONS | _PRONOUNS | _DETERMINERS | _BE | _AUXILIARIES
+_CLOSED |= _words("whether there here then not yet also whatever")
+_JOINTS = _words("and or , then & /")
+_PARTICLES = _words("out up down off away back over")
+_GIVING = _words("give teach tell show offer send")
+_THINKING = _words("think believe feel say suppose know")  # what follows is a clause
+# Nouns that look like participles, adjectives or adverbs.
+_NOUNS = _words("""
+    planning training marketing learning writing reading building cooking programming engineering testing housing thing
+    processing clothing teaching shopping meeting running gardening recycling advertising fundraising mining modeling
+    coding pricing tracking setting thinking speaking listening parenting hiking onboarding networking understanding
+    beginning warning finding feeling drawing painting recording ending meaning heading opening greeting saying wedding
+    rating ranking string spring king ring morning evening ceiling wording reasoning rendering spelling timing mapping
+    sibling funding parsing feed seed speed need word breed goal meal animal material journal tutorial signal manual
+    proposal festival hospital capital trial ritual deal appeal vegetable table variable syllable narrative perspective
+    adjective initiative archive topic music logic graphic infographic metric characteristic lyric traffic arithmetic
+    statistic comic critic rhetoric summary dictionary diary library itinerary vocabulary glossary commentary salary
+    boundary documentary reply family anomaly supply assembly
+""")
+_ADJECTIVES = _words("""
+    short long brief simple clear new old good best better bad fun funny quick easy hard strong weak big small large
+    little rich deep high low fresh healthy happy sad polite vivid unique concise precise warm cold dark light modern
+    catchy tasty cheap diverse accurate complete safe smart witty cozy scary silly spicy different important efficient
+    consistent coherent elegant recent current friendly likely lively lovely daily weekly monthly main top key
+""")
+_ADJECTIVE = re.compile(r".+(?:al|ive|ous|ful|less|able|ible|ic|ary|ing|ed|-friendly|-based|-step)")
+# What may follow its noun: "a story set in Rome".
+_AFTER_NOUN = _words(
+    "available present relevant suitable necessary responsible similar specific common such rich full made shown"
+)
+_IRREGULAR = {
+    plural: singular
+    for plural, _, singular in (
+        pair.partition(":")
+        for pair in _words("""
+            people:person children:child men:man women:woman feet:foot teeth:tooth mice:mouse lives:life knives:knife
+            leaves:leaf halves:half wolves:wolf shelves:shelf criteria:criterion phenomena:phenomenon analyses:analysis
+            hypotheses:hypothesis bases:basis crises:crisis theses:thesis diagnoses:diagnosis parentheses:parenthesis
+            matrices:matrix vertices:vertex indices:index stimuli:stimulus movies:movie cookies:cookie calories:calorie
+            ties:tie pies:pie lies:lie heroes:hero potatoes:potato tomatoes:tomato quizzes:quiz buses:bus biases:bias
+            viruses:virus bonuses:bonus aches:ache caches:cache does:do goes:go series:series species:species news:news
+            physics:physics mathematics:mathematics economics:economics ethics:ethics politics:politics bias:bias
+            lens:lens canvas:canvas atlas:atlas
+        """)
+    )
+}
+_SENTENCE_END = re.compile(r"(?<!e\.g\.)(?<!i\.e\.)(?<!etc\.)(?<=[.!?])[\"')\]]*\s+|\n+")
+_TOKEN = re.compile(r"[^\W_]+(?:['.&/_+-]+[^\W_]+)*[+#]*'?|[^\w\s]")
+_MARKS = frozenset("\"'*`[]{}<>")
+_QUOTES = str.maketrans("\u2018\u2019\u201c\u201d", "''\"\"")
+
+
+def root_verb_and_object(instruction: str) -> tuple[str, str]:
+    """Return what an instruction asks for: its verb and the noun it is to be done to.
+
+    The first sentence that is a command or a question counts; sentences before it only set the scene. Of verbs or nouns
+    joined by "and" the first counts. Both words are lower-case and in the form a dictionary lists them under.
+
+    Args:
+        instruction: English text.
+
+    Returns:
+        The verb and its direct object; "" in the place of either that is not there.
+    """
+    text = re.sub(r"\([^()]*\)", " ", instruction.lower().translate(_QUOTES))
+    for sentence in _SENTENCE_END.split(text):
+        plain, polite = _POLITE.subn("", sentence.strip(), 1)
+        words = _TOKEN.findall(plain)[:150]
+        if not words:
+            continue
+        fronted = bool(polite) or words[0] in _PREPOSITIONS or words[0].endswith("ing") or words[-1] == "?"
+        for start in (0, *(at for at, before in enumerate(words, 1) if before in {",", ":", "-"})):
+            if start == 0 or fronted or (start <= 4 and words[start - 1] != ","):  # "Task: sort the list"
+                found = _command(words[start:])
+                if not found and (start == 0 or words[-1] == "?"):
+                    found = _question(words[start:])
+                if found:
+                    return found
+    return "", ""
+
+
+def _command(words: list[str]) -> tuple[str, str] | None:
+    """Return verb and object of a clause that begins with its verb, None where it does not."""
+    at = 0
+    while at < len(words) - 1 and (not words[at][0].isalnum() or words[at].isdigit() or words[at] in _ASIDES):
+        at += 1
+    verb, follower = (*words[at:], ".", ".")[:2]
+    # An unknown word before a determiner is a verb too: "Untangle these notes".
+    unknown = verb.isalpha() and verb not in _CLOSED and not verb.endswith(("ing", "ed"))
+    if verb not in _VERBS and not (unknown and follower in _DETERMINERS | _NUMBERS):
+        return None
+    return None if follower in _BE | _AUXILIARIES else (verb, _object(verb, words[at + 1 :]))
+
+
+def _question(words: list[str]) -> tuple[str, str] | None:
+    """Return verb and object of a question, None where the clause is none."""
+    asking = 1 if words[0] in _PREPOSITIONS - _QUESTIONS else 0  # "in which year"
+    asks = words[asking : asking + 1] and words[asking] in _QUESTIONS
+    if not asks and words[0] not in _BE | _AUXILIARIES:
+        return None
+    for at, word in enumerate(words):
+        if word in _BE:
+            return "be", ""
+        if word in _AUXILIARIES:
+            asked = _noun(words[1:at]) if words[0] in _QUESTIONS else ""
+            return _after_subject(words[at + 1 :], asked)
+        if asks and at > asking and word not in _VERBS and _base(word) in _VERBS:  # "what causes rain"
+            return _base(word), _object(_base(word), words[at + 1 :])
+    return None
+
+
+def _after_subject(words: list[str], asked: str) -> tuple[str, str] | None:
+    """Return verb and object of what follows an auxiliary; the object may have been asked for before it."""
+    for at in range(1 if words and words[0] in _PRONOUNS else 2, len(words)):
+        before, verb = words[at - 1], words[at]
+        if verb == "be":
+            return "be", ""
+        if verb in _VERBS and before not in _DETERMINERS | _PREPOSITIONS - {"below", "above"}:
+            return verb, asked or _object(verb, words[at + 1 :])
+    return None
+
+
+def _object(verb: str, after: list[str]) -> str:
+    """Return the direct object in the words after a verb, "" where there is none."""
+    rest = [*after, ".", "."]
+    while True:
+        particle = rest[0] in _PARTICLES and rest[1] in _DETERMINERS | _NUMBERS
+        if rest[0] in _JOINTS and rest[1] in _VERBS | {"output"}:  # "identify and list"
+            rest = rest[2:]
+        elif particle or _is_adverb(rest[0]) or (verb, rest[0]) == ("fill", "in") or {*rest[:2]} < _JOINTS:
+            rest = rest[1:]
+        else:
+            break
+    if verb in _THINKING:
+        return ""
+    if rest[0] in _PRONOUNS and verb in _GIVING | {"ask", "write", "make", "find", "get", "bring"}:
+        rest = rest[1:]
+    elif verb in _GIVING:  # "give the reader an overview": the thing given comes second
+        for at in range(2, min(len(rest), 5)):
+            if rest[at] in {"a", "an", "the", "some"} and not _CLOSED.intersection(rest[1:at]):
+                return _noun(rest[at:])
+    return _noun(rest)
+
+
+def _noun(words: list[str]) -> str:
+    """Return the head of the noun phrase that the words begin with, "" where they begin with none."""
+    phrase: list[str] = []
+    begun = marked = False  # whether a noun was met; whether a quotation mark or bracket was
+    for word, following in pairwise([*words, "."]):
+        inner = not begun or (marked and following[0].isalnum() and following not in _CLOSED)
+        if word in _MARKS and inner:  # the "TODO" comment
+            marked = True
+            continue
+        if not phrase and _is_adverb(word):
+            continue
+        if word in {"following", "given"} and phrase and not begun:
+            phrase.append(word)
+        elif word in _JOINTS and phrase and _is_adjective(phrase[-1]):  # "a short, funny story"
+            if following in _CLOSED or following in _VERBS - _ADJECTIVES or not following[0].isalnum():
+                break
+        elif word in _DETERMINERS and not begun:
+            phrase.append(word)
+        elif word in _CLOSED or word in _JOINTS or not word[0].isalnum() or (begun and _is_apposed(word, following)):
+            break
+        else:
+            phrase.append(word)
+            begun = begun or not (_is_adjective(word) or word in _NUMBERS or word.isdigit() or word.endswith("'s"))
+    head = phrase[-1] if phrase else ""
+    if head in _CLOSED | _NUMBERS or head.endswith("'s") or _is_adverb(head) or not any(map(str.isalpha, head)):
+        return ""
+    gerund = head.endswith("ing") and head not in _NOUNS and len(phrase) == 1  # "try coming up with a name"
+    bare = head in _ADJECTIVES and phrase[0] not in _DETERMINERS  # "fits best"
+    return "" if gerund or bare else _base(head)
+
+
+def _is_apposed(word: str, following: str) -> bool:
+    """Tell whether a word after a noun begins what describes it: "a story set in Rome", "the data provided"."""
+    if word.endswith(("ing", "ed")):
+        return word not in _NOUNS
+    ends = following in _CLOSED or not following[0].isalnum()
+    return (ends and (word in _AFTER_NOUN or _is_adverb(word))) or (word, following) == ("set", "in")
+
+
+def _is_adjective(word: str) -> bool:
+    return word in _ADJECTIVES or (word not in _NOUNS and _ADJECTIVE.fullmatch(word) is not None)
+
+
+def _is_adverb(word: str) -> bool:
+    return word.endswith("ly") and word not in _NOUNS | _ADJECTIVES
+
+
+def _base(word: str) -> str:
+    """Return a noun's singular, which for a verb in -s is its infinitive."""
+    word = word.rstrip("'")
+    head, hyphen, last = word.rpartition("-")
+    if last in _IRREGULAR:
+        return head + hyphen + _IRREGULAR[last]
+    if len(last) < 4 or not last.endswith("s") or last.endswith(("ss", "us", "is")):
+        return word
+    if last.endswith("ies"):
+        return word[:-3] + "y"
+    return word[:-2] if last.endswith(("sses", "xes", "ches", "shes")) else word[:-1]

@@ -1,0 +1,179 @@
+"""The card is read by people and by machines: what it says is true, and no text of a model does anything in it."""
+
+import json
+from html.parser import HTMLParser
+from typing import Any
+
+import pytest
+import yaml
+from datasets import ClassLabel, DatasetInfo
+from huggingface_hub.repocard import REGEX_YAML_BLOCK
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from markdown_it import MarkdownIt
+from test_hub import built as built  # noqa: PLC0414  # a fixture
+
+from auto_instruct_hf.card import render_card
+from auto_instruct_hf.facts import warn_of_terms
+from auto_instruct_hf.markup import inline, json_block
+from auto_instruct_hf.topics import _make_unique
+
+MARKDOWN = MarkdownIt("gfm-like", {"linkify": False, "html": True})
+HOSTILE = st.one_of(
+    st.text(max_size=40),
+    st.lists(
+        st.sampled_from(
+            [
+                *("---\n", "```", "`", "|", "<script>alert(1)</script>", "[a](javascript:b)", "![x](y)", "**"),
+                *("&lt;", "\\", "`` `", "*a*"),
+                *("# ", "\n\n", "$x$", "http://a.b", "www.a.b", "<!--", "{{ 1 }}", "{% raw %}", ": ", "'", '"', "\x85"),
+                *("\u202e", "~~", "- a", "1. ", "@user", "\x00", "\t", "null", "😀"),
+            ]
+        ),
+        max_size=6,
+    ).map("".join),
+)  # fmt: skip
+
+
+@pytest.fixture
+def report(built: Any) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((built / "dataset" / "report.json").read_text())
+    return found
+
+
+def take_apart(text: str) -> tuple[dict[str, Any], str]:
+    """Return YAML and page, parted where the Hub's own client parts them."""
+    found = REGEX_YAML_BLOCK.search(text)
+    assert found
+    head: dict[str, Any] = yaml.safe_load(found[2])
+    return head, text[found.end() :]
+
+
+class Tags(HTMLParser):
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.tags: list[str] = []
+        self.text = ""
+        self.feed(page)
+
+    def handle_starttag(self, tag: str, attrs: Any) -> None:
+        self.tags.append(tag)
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+
+@settings(max_examples=400, deadline=None)
+@given(HOSTILE)
+def test_inline_text_is_shown_as_it_is_and_does_nothing(text: str) -> None:
+    page = Tags(MARKDOWN.render(f"before {inline(text)} after"))
+    assert page.tags == ["p"]
+    shown = " ".join(page.text.split())
+    wanted = inline(text)
+    assert shown.startswith("before")
+    assert shown.endswith("after")
+    letters = [letter for letter in text if letter.isalnum()]
+    assert [letter for letter in shown if letter.isalnum()] == [*"before", *letters, *"after"], wanted
+
+
+@settings(max_examples=200, deadline=None)
+@given(HOSTILE)
+def test_a_table_keeps_its_shape(text: str) -> None:
+    page = Tags(MARKDOWN.render(f"| a | b |\n|---|---|\n| {inline(text)} | end |\n"))
+    assert page.tags.count("td") == 2
+    assert set(page.tags) <= {"table", "thead", "tbody", "tr", "th", "td"}
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.dictionaries(st.sampled_from(["instruction", "input"]), HOSTILE))
+def test_a_block_ends_where_it_should(row: dict[str, str]) -> None:
+    page = Tags(MARKDOWN.render(f"before\n\n{json_block(row)}\n\nafter"))
+    assert page.tags == ["p", "pre", "code", "p"]
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(topics=st.lists(HOSTILE, min_size=2, max_size=4, unique=True), hostile=HOSTILE)
+def test_hostile_text_breaks_neither_yaml_nor_page(report: dict[str, Any], topics: list[str], hostile: str) -> None:
+    feature = ClassLabel(names=_make_unique(topics, [[] for _ in topics]))
+    info = DatasetInfo(features=report_features(report, feature))._to_yaml_dict()
+    poisoned = {
+        **report,
+        "title": f"By {hostile}",
+        "teacher": hostile,
+        "seeds": {**report["seeds"], "name": hostile},
+        "stopped": hostile,
+        "dataset_info": [{"config_name": "default", **info}],
+        "examples": {"a task": {"instruction": hostile, "output": hostile}},
+    }
+    text = render_card(poisoned, "user/name")
+    head, body = take_apart(text)
+    names = head["dataset_info"][0]["features"][-1]["dtype"]["class_label"]["names"]
+    assert [names[str(number)] for number in range(len(topics))] == feature.names
+    page = Tags(MARKDOWN.render(body))
+    assert not set(page.tags) & {"script", "iframe", "style", "del", "s"}
+    assert page.tags.count("h2") == body.count("\n## ")
+
+
+def report_features(report: dict[str, Any], cluster: ClassLabel) -> Any:
+    from datasets import Features, Value
+
+    return Features({"instruction": Value("string"), "cluster": cluster})
+
+
+def test_yaml_holds_facts(report: dict[str, Any]) -> None:
+    head, _ = take_apart(render_card(report, "user/name"))
+    assert head["license"] == "mit"
+    assert head["language"] == "en"
+    assert head["source_datasets"] == ["original"]
+    assert head["size_categories"] == "n<1K"
+    assert [config["config_name"] for config in head["configs"]] == ["default", "instances"]
+    splits = {one["name"]: one["num_examples"] for one in head["dataset_info"][1]["splits"]}
+    assert splits == report["configs"]["instances"]
+
+
+def test_what_nobody_stated_is_not_said(report: dict[str, Any]) -> None:
+    text = render_card({**report, "license": None, "language": None}, "user/name")
+    head, _ = take_apart(text)
+    assert "license" not in head
+    assert "language" not in head
+    assert "its publisher stated no licence" in " ".join(text.split())
+
+
+def test_page_says_what_a_reader_needs(report: dict[str, Any]) -> None:
+    text = render_card(report, "user/name")
+    for words in (
+        'load_dataset("user/name", "instances")',
+        "| `cluster` | ClassLabel of 5 | the topic |",
+        "| instructions | 40 | 1 | 40 | 2 | 40 | 3 | 40 |  |",
+        "python scripts/build.py --recipe recipe.yaml",
+        "the seeds of auto-instruct-hf, 175 of them, under apache-2.0",
+        "OpenAI's model's: its terms restrict",
+        "(assets/verbs.png)",
+        "## Known limits",
+        "@inproceedings{wang2023selfinstruct",
+    ):
+        assert words in text
+    assert "demonstration" not in text
+    assert "A demonstration, not training data" in render_card({**report, "is_embedded": True}, "user/name")
+
+
+def test_card_shows_only_figures_that_are_there(built: Any, report: dict[str, Any]) -> None:
+    assert [plot["file"] for plot in report["plots"]] == [
+        f"assets/{name}.png" for name in ("topics", "lengths", "similarity", "acceptance", "verbs", "cost")
+    ]
+    for plot in report["plots"]:
+        assert (built / "dataset" / plot["file"]).read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize(
+    ("model", "provider"),
+    [
+        ("gpt-4o", "OpenAI"),
+        ("openai/o3-mini", "OpenAI"),
+        ("claude-x", "Anthropic"),
+        ("gemini-3", "Google"),
+        ("Qwen3", ""),
+    ],
+)
+def test_terms_are_told_where_they_restrict(model: str, provider: str) -> None:
+    assert warn_of_terms(model).startswith(f"The outputs are {provider}'s") if provider else warn_of_terms(model) == ""
