@@ -13,7 +13,7 @@ from .recipe import Recipe
 from .seeds import BUNDLED_NAME
 from .teacher import Teacher
 from .teacher.journal import Usage
-from .teacher.prices import Cost, price
+from .teacher.prices import Cost, find_provider, price
 from .transform import Trace
 
 PHASES = ("bootstrap", "attributes", "completion", "sampled")
@@ -32,13 +32,9 @@ _VERSIONS = (
     "rapidfuzz", "numpy", "torch",
 )  # fmt: skip
 
-# What the providers say of their outputs as training data, by the first letters of a model's name.
-_TERMS = {
-    ("gpt-", "o1", "o3", "o4", "chatgpt"): "OpenAI",
-    ("claude",): "Anthropic",
-    ("gemini",): "Google",
-    ("grok",): "xAI",
-}
+# Their terms restrict training on what their models write; open weights are under licences of their own.
+_RESTRICTING = {"openai", "anthropic", "google", "x-ai"}
+_OPEN = "gpt-oss"
 
 
 @dataclass(frozen=True)
@@ -187,13 +183,12 @@ def make_report(
 
 def warn_of_terms(model: str) -> str:
     """Return a warning where a model's provider restricts training on its outputs, or ""."""
-    name = model.lower().rpartition("/")[2]
-    provider = next((provider for starts, provider in _TERMS.items() if name.startswith(starts)), None)
-    if provider is None:
+    identifier, name = find_provider(model)
+    if identifier not in _RESTRICTING or _OPEN in model:
         return ""
     return (
-        f"The outputs are {provider}'s model's: its terms restrict using them to train models that compete with it. "
-        "Read them before you train on this."
+        f"The outputs are those of a model by {name}, whose terms restrict using them to train models that compete "
+        "with its own. Read them before you train on this."
     )
 
 

@@ -82,7 +82,8 @@ def draw_lengths(input_words: Sequence[int], output_words: Sequence[int]) -> Fig
         width = math.ceil(max(limit, 1) / 40)
         edges = np.arange(-0.5, limit + width, width)
         axes.hist(lengths, edges.tolist(), color=COLOURS[0], edgecolor=PAPER, linewidth=0.6)
-        mark(axes, float(np.median(lengths)), f"median {np.median(lengths):,.0f}")
+        median = float(np.median(lengths))
+        mark(axes, median, f"median {median:,.0f}", align="left" if median < edges[-1] / 2 else "right")
         if beyond := int((lengths > edges[-1]).sum()):
             axes.set_xlabel(f"words (not shown: {beyond:,} longer, up to {longest:,.0f})")
         show_counts(axes)

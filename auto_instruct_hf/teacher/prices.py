@@ -32,3 +32,14 @@ def price(usage: Usage) -> Cost:
         return Cost(float(genai_prices.calc_price(tokens, model_ref=usage.model).total_price))
     except LookupError:
         return Cost(None)
+
+
+def find_provider(model: str) -> tuple[str, str]:
+    """Return the id and the name of the company that sells a model, ("", "") where it is not known."""
+    import genai_prices
+
+    try:
+        found = genai_prices.calc_price(genai_prices.Usage(input_tokens=1), model_ref=model.rpartition("/")[2])
+    except LookupError:
+        return "", ""
+    return found.provider.id, found.provider.name
