@@ -8,7 +8,8 @@ import jinja2
 from huggingface_hub import DatasetCardData
 
 from .facts import PHASES, format_figure
-from .markup import inline, json_block
+from .markup import fenced, inline, json_block
+from .texts import flatten
 
 _PACKAGE = Path(__file__).parent
 # Beside the package in a checkout, inside it in an installed wheel.
@@ -59,6 +60,7 @@ def render_card(report: Mapping[str, Any], location: str) -> str:
             "card_data": _card_data(report).to_yaml(),
             "title": report["title"],
             "location": location,
+            "command": fenced(flatten(report["command"]), "bash"),
             "num_samples": sum(report["configs"]["default"].values()),
             "splits": list(report["configs"]["default"]),
             "columns": [(name, kind, _COLUMNS.get(name, "")) for name, kind in report["columns"].items()],

@@ -1,6 +1,7 @@
 """The figures of a build: the table beside the published one, rejects by reason, tokens and money by phase."""
 
 import importlib.metadata
+import re
 import shlex
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -108,7 +109,7 @@ def count_reasons(rejected: Dataset | None) -> dict[str, int]:
 
 def list_costs(usages: Iterable[Usage]) -> list[dict[str, Any]]:
     """Return the journal's sums with their price in US dollars (None where it is unknown)."""
-    return [{**asdict(usage), "dollars": price(usage).dollars} for usage in usages]
+    return [{**asdict(usage), "model": hide_folder(usage.model), "dollars": price(usage).dollars} for usage in usages]
 
 
 def total_cost(usages: Iterable[Usage]) -> Cost:
@@ -152,21 +153,26 @@ def make_report(
     is_bundled = name == BUNDLED_NAME
     whole = next(iter(configs.values()))
     features = next(iter(whole.values())).features
+    given = {"--license": license, "--language": language}
+    words = [word for option, value in given.items() if value for word in (option, value)]
     seeds_option = [] if is_bundled else ["--seeds", name]
     return {
-        "title": f"Instructions by {teacher.model}",
-        "teacher": teacher.model,
+        "title": f"Instructions by {hide_folder(teacher.model)}",
+        "teacher": hide_folder(teacher.model),
         "is_embedded": teacher.is_embedded,
+        "prompts": teacher.prompts,
         "seeds": {"name": name, "rows": len(seeds), "license": seeds.info.license or None, "is_bundled": is_bundled},
         "seed": recipe.seed,
         "license": license,
         "terms": warn_of_terms(teacher.model),
         "language": language or ("en" if is_bundled else None),
-        "command": shlex.join(["python", "scripts/build.py", "--recipe", "recipe.yaml", *seeds_option]),
+        "command": shlex.join(["python", "scripts/build.py", "--recipe", "recipe.yaml", *seeds_option, *words]),
         "max_similarity": recipe.bootstrap.max_similarity,
+        "max_similarity_across_splits": recipe.splitting.max_similarity,
+        "num_distinct": len({key for part in configs["default"].values() for key in part["instance_id"]}),
         "clf_share": recipe.clf_share,
-        "embedding": recipe.embedding.model,
-        "num_instructions": table[0].ours[PHASES.index("completion")],
+        "embedding": hide_folder(recipe.embedding.model),
+        "num_instructions": table[0].ours[PHASES.index("sampled")],
         "num_topics": len(features["cluster"].names),
         "configs": {config: {split: len(part) for split, part in splits.items()} for config, splits in configs.items()},
         "columns": {column: _name_type(feature) for column, feature in features.items()},
@@ -179,6 +185,11 @@ def make_report(
         "dollars": total_cost(usage).dollars,
         "versions": list_versions(),
     }
+
+
+def hide_folder(name: str) -> str:
+    """Return the last part of a path on this machine; any other name as it is."""
+    return re.split(r"[\\/]", name.rstrip("\\/"))[-1] if re.match(r"[/~.]|[A-Za-z]:[\\/]", name) else name
 
 
 def warn_of_terms(model: str) -> str:
@@ -219,7 +230,6 @@ def _pick_examples(instances: DatasetDict) -> dict[str, dict[str, Any]]:
             kind = "a classification task" if row["is_classification"] else kind
             if kind not in found:
                 found[kind] = {name: _cut(value) for name, value in {**row, "cluster": topics[row["cluster"]]}.items()}
-    return found
     return found
 
 

@@ -3,17 +3,19 @@
 import hashlib
 import json
 import re
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import httpx2
-from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi
+from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi, get_token
 from huggingface_hub.errors import (
+    GatedRepoError,
     HfHubHTTPError,
     HFValidationError,
-    LocalTokenNotFoundError,
     OfflineModeIsEnabled,
     RepositoryNotFoundError,
     RevisionNotFoundError,
@@ -23,12 +25,13 @@ from huggingface_hub.utils import validate_repo_id  # type: ignore[attr-defined]
 
 from .errors import HubError, RecipeError
 
-# A second writer can get in between reading the head and committing; more often than this is no accident.
+_Result = TypeVar("_Result")
+
 _ATTEMPTS = 4
+_SECONDS_TO_WAIT = 1.0
 _CONFLICTS = (409, 412)
-# What an earlier push may have left and this one does not bring; anything else in the repository is its owner's.
-_OURS = ("data/", "assets/")
-_AGAIN = "The repository is as it was, the build is safe: run the same command again"
+_PASSING = (*_CONFLICTS, 429, 500, 502, 503, 504)
+_SAFE = "The build is safe, and what is sent already is not sent again"
 
 
 @dataclass(frozen=True)
@@ -72,11 +75,12 @@ def push(
     create_pr: bool = False,
     token: str | None = None,
     replaced: Mapping[str, str] | None = None,
+    owned: str = "",
 ) -> Pushed:
     """Publish a folder as a dataset, in one commit.
 
-    Files that did not change are not sent; if none did, there is no commit. Data and plots of an earlier push that this
-    one does not bring are removed in the same commit; other files of the repository stay.
+    Files that did not change are not sent; if none did, there is no commit. What an earlier push brought and this one
+    does not is removed in the same commit; other files of the repository stay.
 
     Args:
         folder: A built `dataset` folder.
@@ -87,6 +91,7 @@ def push(
         create_pr: Open a pull request instead of committing to the branch.
         token: Access token; None: HF_TOKEN or the stored one. Never written anywhere.
         replaced: Texts to send in place of files of the folder, by name.
+        owned: Pattern of the files that a push may remove because the folder no longer has them; "": none.
 
     Returns:
         Where it ended.
@@ -97,58 +102,94 @@ def push(
             tag stands on another commit.
     """
     check_name(repo_id)
+    if create_pr and tag:
+        raise RecipeError("a pull request cannot be tagged: leave out --tag, and tag the commit once it is merged")
     folder = Path(folder)
     if not (folder / "README.md").is_file():
         raise HubError(f"{folder} is no built dataset (it has no README.md): build one with scripts/build.py first")
+    if not (token or get_token()):
+        raise HubError("no token: set HF_TOKEN, or log in with `hf auth login`")
     api = HfApi(token=token)
+    files = _read(folder, replaced or {})
     with _explained(repo_id):
-        api.create_repo(repo_id, repo_type="dataset", private=private, exist_ok=True)
-        if private and not api.repo_info(repo_id, repo_type="dataset").private:
+        _again(lambda: api.create_repo(repo_id, repo_type="dataset", private=private or None, exist_ok=True))
+        if private and not _again(lambda: api.repo_info(repo_id, repo_type="dataset")).private:
             raise HubError(f"{repo_id} exists and is public: make it private in its settings, or push to another name")
-        if revision:
-            api.create_branch(repo_id, branch=revision, repo_type="dataset", exist_ok=True)
-        pushed = _commit(api, _read(folder, replaced or {}), repo_id, revision, create_pr)
-        if tag:
-            _tag(api, repo_id, tag, pushed.commit)
+        if revision and not create_pr and not revision.startswith("refs/"):
+            _again(lambda: api.create_branch(repo_id, branch=revision, repo_type="dataset", exist_ok=True))
+        tags = _again(lambda: api.list_repo_refs(repo_id, repo_type="dataset")).tags if tag else []
+        tagged = next((one.target_commit for one in tags if one.name == tag), None)
+        pushed = _commit(api, files, repo_id, revision, create_pr, tagged, owned)
+    if tag and not tagged:
+        with _explained(
+            repo_id, f"the dataset is published as commit {pushed.commit[:12]}, only the tag {tag} is missing"
+        ):
+            _again(lambda: api.create_tag(repo_id, tag=tag, revision=pushed.commit, repo_type="dataset", exist_ok=True))
     return pushed
 
 
+def _again(call: Callable[[], _Result]) -> _Result:
+    """Repeat a call that changes nothing twice, while the fault may pass."""
+    for attempt in range(_ATTEMPTS):
+        try:
+            return call()
+        except (HfHubHTTPError, httpx2.TransportError) as error:
+            status = getattr(getattr(error, "response", None), "status_code", None)
+            if attempt == _ATTEMPTS - 1 or (status is not None and status not in _PASSING):
+                raise
+            time.sleep(_SECONDS_TO_WAIT * 2**attempt)
+    raise AssertionError("the last attempt returns or raises")
+
+
 def _read(folder: Path, replaced: Mapping[str, str]) -> dict[str, Path | bytes]:
-    files: dict[str, Path | bytes] = {
-        path.relative_to(folder).as_posix(): path for path in sorted(folder.rglob("*")) if path.is_file()
-    }
+    files: dict[str, Path | bytes] = {}
+    for path in sorted(folder.rglob("*")):
+        name = path.relative_to(folder)
+        if path.is_file() and not any(part.startswith(".") for part in name.parts):
+            files[name.as_posix()] = path
     return files | {name: text.encode() for name, text in replaced.items()}
 
 
 def _commit(
-    api: HfApi, files: Mapping[str, Path | bytes], repo_id: str, revision: str | None, create_pr: bool
+    api: HfApi,
+    files: Mapping[str, Path | bytes],
+    repo_id: str,
+    revision: str | None,
+    create_pr: bool,
+    tagged: str | None,
+    owned: str,
 ) -> Pushed:
-    for attempt in range(_ATTEMPTS):
-        head = api.repo_info(repo_id, repo_type="dataset", revision=revision).sha
-        operations = _find_changes(api, files, repo_id, head)
-        url = f"{api.endpoint}/datasets/{repo_id}"
-        if not operations and head:
-            return Pushed(url, head, is_new=False)
-        try:
-            made = api.create_commit(
-                repo_id,
-                operations,
-                commit_message="Publish the dataset",
-                repo_type="dataset",
-                revision=revision,
-                create_pr=create_pr,
-                parent_commit=head,  # so a second writer's commit is never overwritten unseen
-            )
-        except HfHubHTTPError as error:
-            if error.response is not None and error.response.status_code in _CONFLICTS and attempt < _ATTEMPTS - 1:
-                continue
-            raise
-        return Pushed(made.pr_url or url, made.oid, is_new=True)
-    raise AssertionError("the last attempt returns or raises")
+    """Commit what differs; `tagged` is the commit on which the tag asked for stands already, or None."""
+    url = f"{api.endpoint}/datasets/{repo_id}"
+    heads: list[str] = []
+
+    def attempt() -> Pushed:
+        # Each attempt compares anew: a second writer's commit is seen, one whose answer was lost is not repeated.
+        branch = None if create_pr else revision
+        head = api.repo_info(repo_id, repo_type="dataset", revision=branch).sha or ""
+        heads.append(head)
+        operations = _find_changes(api, files, repo_id, head, owned)
+        if tagged and (operations or tagged != head):
+            raise HubError(f"the tag stands on another commit of {repo_id} already: give it another name")
+        if not operations:
+            return Pushed(url, head, is_new=head != heads[0])
+        made = api.create_commit(
+            repo_id,
+            operations,
+            commit_message="Publish the dataset",
+            repo_type="dataset",
+            revision=branch,
+            create_pr=create_pr,
+            parent_commit=head,
+        )
+        return Pushed(made.pr_url or url, made.oid, is_new=made.oid != head)
+
+    # A pull request whose answer was lost would be opened twice.
+    return attempt() if create_pr else _again(attempt)
 
 
 def _find_changes(
-    api: HfApi, files: Mapping[str, Path | bytes], repo_id: str, head: str | None
+    api: HfApi, files: Mapping[str, Path | bytes], repo_id: str, head: str | None, owned: str
 ) -> list[CommitOperationAdd | CommitOperationDelete]:
     """Compare files with the repository by content, so that nothing is sent twice and nothing committed in vain."""
     tree = api.list_repo_tree(repo_id, recursive=True, repo_type="dataset", revision=head)
@@ -158,7 +199,7 @@ def _find_changes(
         for name, content in files.items()
         if not _is_same(content, remote.get(name))
     ]
-    gone = [name for name in remote if name.startswith(_OURS) and name not in files]
+    gone = [name for name in remote if re.fullmatch(owned, name) and name not in files]
     return changes + [CommitOperationDelete(name) for name in gone]
 
 
@@ -172,47 +213,43 @@ def _is_same(file: Path | bytes, entry: RepoFile | None) -> bool:
     return hashlib.sha1(header + content, usedforsecurity=False).hexdigest() == entry.blob_id  # git's own name for it
 
 
-def _tag(api: HfApi, repo_id: str, tag: str, commit: str) -> None:
-    tags = {ref.name: ref.target_commit for ref in api.list_repo_refs(repo_id, repo_type="dataset").tags}
-    if tag not in tags:
-        api.create_tag(repo_id, tag=tag, revision=commit, repo_type="dataset")
-    elif tags[tag] != commit:
-        raise HubError(
-            f"the dataset is published, but the tag {tag} stands on another commit of {repo_id}: give it another name"
-        )
-
-
 @contextmanager
-def _explained(repo_id: str) -> Iterator[None]:
+def _explained(repo_id: str, done: str = "") -> Iterator[None]:
     """Turn whatever the client raises into one line that says what is safe and how to go on."""
+    safe = done or f"{_SAFE}: run the same command again"
     try:
         yield
+    except GatedRepoError:
+        raise HubError(f"{repo_id} is gated, and the token has no access to it. {safe}") from None
     except RepositoryNotFoundError:
         raise HubError(f"{repo_id} is not there, or the token may not see it: check the name and HF_TOKEN") from None
     except RevisionNotFoundError:
         raise HubError(f"{repo_id} has no such revision: check --revision") from None
-    except LocalTokenNotFoundError:
-        raise HubError("no token: set HF_TOKEN, or log in with `hf auth login`") from None
     except OfflineModeIsEnabled:
-        raise HubError(f"HF_HUB_OFFLINE is set: unset it to push. {_AGAIN}") from None
+        raise HubError(f"HF_HUB_OFFLINE is set: unset it to push. {safe}") from None
     except HfHubHTTPError as error:
-        raise HubError(_tell(repo_id, error)) from None
+        raise HubError(_tell(repo_id, error, safe)) from None
     except json.JSONDecodeError:
-        raise HubError(f"the Hub answers {repo_id} with something that is not its own. {_AGAIN}") from None
+        raise HubError(f"the Hub answers {repo_id} with something that is not its own. {safe}") from None
     except (httpx2.HTTPError, RuntimeError, OSError) as error:
-        raise HubError(f"the way to {repo_id} broke: {_one_line(error.__cause__ or error)}. {_AGAIN}") from None
+        raise HubError(f"the way to {repo_id} broke: {_one_line(error.__cause__ or error)}. {safe}") from None
+    except (ValueError, KeyError, TypeError) as error:  # what the client makes of an answer or a card it cannot use
+        raise HubError(f"the Hub and {repo_id} do not agree: {_one_line(error)}. {done or _SAFE}") from None
 
 
-def _tell(repo_id: str, error: HfHubHTTPError) -> str:
+def _tell(repo_id: str, error: HfHubHTTPError, safe: str) -> str:
     status = error.response.status_code if error.response is not None else 0
     if status == 401:
-        return f"the Hub does not know the token (HF_TOKEN): make a new one with write access. {_AGAIN}"
+        return "the Hub does not know the token (HF_TOKEN): make a new one with write access"
     if status == 403:
-        return f"the token may not write to {repo_id}: push to a namespace of yours, or use --create-pr"
+        said = _one_line(error.server_message or error)
+        return f"the token may not write to {repo_id} ({said}): push to a namespace of yours, or open a pull request"
     if status in _CONFLICTS:
-        return f"somebody else commits to {repo_id} at the same time. {_AGAIN}"
-    return f"the Hub answers {repo_id} with {status}: {_one_line(error.server_message or error)}. {_AGAIN}"
+        return f"somebody else commits to {repo_id} at the same time. {safe}"
+    return f"the Hub answers {repo_id} with {status}: {_one_line(error.server_message or error)}. {safe}"
 
 
 def _one_line(error: object) -> str:
-    return re.sub(r"(hf_|Bearer )\w+", r"\1***", " ".join(f"{error}".split()))[:200]
+    """Return an error on one line, without the token and without what stands behind an address: both may be secret."""
+    text = " ".join(f"{error}".split()).replace(get_token() or "\0", "***")
+    return re.sub(r"\?\S+", "", re.sub(r"(hf_|Bearer )[\w.-]+", r"\1***", text))[:200]

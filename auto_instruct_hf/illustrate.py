@@ -25,7 +25,7 @@ CAPTIONS = {
     "similarity": "The highest ROUGE-L of each instruction against all before it, when it was admitted",
     "acceptance": "How many candidates each round of the bootstrap kept",
     "verbs": "The 20 most frequent root verbs, each with its four most frequent objects, beside those of the seeds",
-    "cost": "What each phase cost",
+    "cost": "What each phase cost, in dollars where prices are known, else in tokens",
 }
 """The figures in the order of the card: file name without its ending -> caption."""
 

@@ -21,6 +21,11 @@ def json_block(row: Mapping[str, Any]) -> str:
     """Return a row as JSON in a fenced block that nothing in it can end."""
     text = json.dumps(row, indent=2, ensure_ascii=False)
     text = CONTROL.sub(lambda found: found[0] if set(found[0]) == {"\n"} else " ", text)
+    return fenced(text, "json")
+
+
+def fenced(text: str, language: str) -> str:
+    """Return text in a fenced block that nothing in it can end."""
     longest = max((len(run) for run in re.findall(r"`+", text)), default=0)
     fence = "`" * max(3, longest + 1)
-    return f"{fence}json\n{text}\n{fence}"
+    return f"{fence}{language}\n{text}\n{fence}"

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -127,7 +127,7 @@ def build(
             report["usage"],
             recipe.bootstrap.max_similarity,
         )
-        publish.write_build(out, report, resolve(recipe, teacher), material, traces)
+        publish.write_build(out, report, recipe, material, traces)
     return Build(sample, instances, report)
 
 
@@ -147,13 +147,3 @@ def _phase(name: str, traces: dict[str, Trace]) -> Iterator[Trace]:
     traces[name] = Trace()
     yield traces[name]
     traces[name].facts["seconds"] = round(time.monotonic() - start, 3)
-
-
-def resolve(recipe: Recipe, teacher: Teacher) -> Recipe:
-    """Return the recipe that gives the same build again: with the teacher that was used, without its address."""
-    model = "embedded" if teacher.is_embedded else teacher.model
-    return replace(
-        recipe,
-        prompts=recipe.prompts or teacher.prompts,
-        teacher=replace(recipe.teacher, model=model, base_url=None),
-    )

@@ -3,20 +3,31 @@
 import json
 import shutil
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import jinja2
 from datasets import Dataset, DatasetDict, Features
 
 from .card import render_card
 from .errors import HubError
 from .hub import Pushed, push
 from .illustrate import CAPTIONS, Material, draw_plots
+from .prompts import REQUESTS, find_folder
 from .recipe import Recipe
 from .schema import MESSAGES
 from .transform import Batch, Trace, apply, without_bars
 
 _SHARD_BYTES = 500_000_000
+# What an earlier push may have left; anything else in a repository is its owner's.
+_OURS = "|".join(
+    [
+        r"data/[^/]+/[^/]+-\d{5}-of-\d{5}\.parquet",
+        *(rf"assets/{name}\.png" for name in CAPTIONS),
+        *(rf"prompts/{name}\.yaml" for name in REQUESTS),
+    ]
+)
 
 
 def add_messages(splits: DatasetDict, *, cache_dir: Path | None = None) -> DatasetDict:
@@ -64,7 +75,7 @@ def write_build(
     Args:
         out: Folder of the build.
         report: As `facts.make_report` returns it.
-        recipe: The recipe that gives the same build again.
+        recipe: The recipe that was used.
         material: The rows, and what else the figures need.
         traces: What the phases found, by name.
     """
@@ -73,7 +84,8 @@ def write_build(
     public = {**report, "plots": shown, "phases": {name: _timeless(found) for name, found in report["phases"].items()}}
     files = {
         "README.md": render_card(public, (out / "dataset").as_posix()).encode(),
-        "recipe.yaml": recipe.to_yaml().encode(),
+        **_copy_prompts(recipe.prompts),
+        "recipe.yaml": _resolve(recipe, report).to_yaml().encode(),
         "report.json": _to_json(public),
         **{f"assets/{name}.png": png for name, png in plots.items()},
     }
@@ -109,12 +121,21 @@ def write_dataset(folder: Path, configs: Mapping[str, DatasetDict], files: Mappi
     shutil.rmtree(old, ignore_errors=True)
 
 
-def push_build(folder: str | Path, repo_id: str, **options: Any) -> Pushed:
+def push_build(
+    folder: str | Path,
+    repo_id: str,
+    *,
+    license: str | None = None,  # noqa: A002  # the Hub's own word
+    language: str | None = None,
+    **options: Any,
+) -> Pushed:
     """Publish a built `dataset` folder on the Hub, in one commit, its card telling how to load it from there.
 
     Args:
         folder: The folder.
         repo_id: `user/name`.
+        license: Of the dataset, in place of what the build was told.
+        language: Likewise.
         **options: As `hub.push` takes them.
 
     Returns:
@@ -123,13 +144,36 @@ def push_build(folder: str | Path, repo_id: str, **options: Any) -> Pushed:
     Raises:
         HubError: If the folder is no built dataset, the Hub refuses, or it cannot be reached.
     """
+    words = {"license": license, "language": language}
     try:
         report = json.loads((Path(folder) / "report.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
         raise HubError(
             f"{folder} is no built dataset (no report.json in it): build one with scripts/build.py"
         ) from None
-    return push(folder, repo_id, replaced={"README.md": render_card(report, repo_id)}, **options)
+    try:
+        card = render_card({**report, **{name: word for name, word in words.items() if word}}, repo_id)
+    except (jinja2.UndefinedError, LookupError, TypeError, AttributeError):
+        raise HubError(f"{folder} was built by another version: run the build again, it asks for nothing") from None
+    return push(folder, repo_id, replaced={"README.md": card}, owned=_OURS, **options)
+
+
+def _resolve(recipe: Recipe, report: Mapping[str, Any]) -> Recipe:
+    """Return the recipe that gives the same build again: with the teacher used, without this machine's paths."""
+    model = "embedded" if report["is_embedded"] else report["teacher"]
+    return replace(
+        recipe,
+        prompts="prompts" if _copy_prompts(recipe.prompts) else recipe.prompts or report["prompts"],
+        teacher=replace(recipe.teacher, model=model, base_url=None),
+        embedding=replace(recipe.embedding, model=report["embedding"]),
+    )
+
+
+def _copy_prompts(source: str | None) -> dict[str, bytes]:
+    """Return the prompts that do not come with the package, by their path in the published folder."""
+    if source in (None, "default", "small"):
+        return {}
+    return {f"prompts/{name}.yaml": (find_folder(source) / f"{name}.yaml").read_bytes() for name in REQUESTS}
 
 
 def _timeless(found: Mapping[str, Any]) -> dict[str, Any]:

@@ -15,13 +15,12 @@ from auto_instruct_hf.errors import RecipeError
 from auto_instruct_hf.facts import PHASES, format_figure
 from auto_instruct_hf.hub import check_name
 
-PUBLISHED_SIZE = Recipe().num_instructions
 DEMONSTRATION_SIZE = 40
 TABLE_WIDTH = 108
 DEMONSTRATION = " A demonstration: its words are not training data. For a real dataset set OPENAI_API_KEY or --teacher."
 
-_OUT = Console(highlight=False, soft_wrap=True)
-_ERR = Console(stderr=True, highlight=False, soft_wrap=True)
+_OUT = Console(highlight=False, soft_wrap=True, markup=False)
+_ERR = Console(stderr=True, highlight=False, soft_wrap=True, markup=False)
 
 
 def main(
@@ -62,7 +61,7 @@ def main(
             check_name(push)
         settings = _recipe(recipe, num_instructions, num_samples, clf_share, seed)
         with Teacher(teacher, base_url=base_url, journal=out / "journal.sqlite", settings=settings.teacher) as model:
-            if model.is_embedded and num_instructions is None and settings.num_instructions == PUBLISHED_SIZE:
+            if model.is_embedded and num_instructions is None and recipe is None:
                 settings = replace(settings, num_instructions=DEMONSTRATION_SIZE)
             _OUT.print(f"Teacher: {model.describe()}.{DEMONSTRATION if model.is_embedded else ''}")
             mapping = dict(_pair(text) for text in column or ())
@@ -70,7 +69,7 @@ def main(
             made = build(seed_tasks, model, out, settings, license=license, language=language)
             _show(made, out, model)
         if push:
-            options = {"private": private, "revision": revision, "tag": tag, "create_pr": create_pr}
+            options: dict[str, Any] = {"private": private, "revision": revision, "tag": tag, "create_pr": create_pr}
             _OUT.print(push_build(out / "dataset", push, **options).describe())
     except RecipeError as error:
         _ERR.print(f"wrong usage: {error}")

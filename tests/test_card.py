@@ -91,7 +91,7 @@ def test_a_block_ends_where_it_should(row: dict[str, str]) -> None:
     assert page.tags == ["p", "pre", "code", "p"]
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(topics=st.lists(HOSTILE, min_size=2, max_size=4, unique=True), hostile=HOSTILE)
 def test_hostile_text_breaks_neither_yaml_nor_page(report: dict[str, Any], topics: list[str], hostile: str) -> None:
     feature = ClassLabel(names=_make_unique(topics, [[] for _ in topics]))
@@ -102,6 +102,8 @@ def test_hostile_text_breaks_neither_yaml_nor_page(report: dict[str, Any], topic
         "teacher": hostile,
         "seeds": {**report["seeds"], "name": hostile},
         "stopped": hostile,
+        "embedding": hostile,
+        "command": f"python {hostile}",
         "dataset_info": [{"config_name": "default", **info}],
         "examples": {"a task": {"instruction": hostile, "output": hostile}},
     }
@@ -149,7 +151,10 @@ def test_page_says_what_a_reader_needs(report: dict[str, Any]) -> None:
         "the seeds of auto-instruct-hf, 175 of them, under apache-2.0",
         "a model by OpenAI, whose terms restrict",
         "(assets/verbs.png)",
+        "## How it was checked",
         "## Known limits",
+        "Seed number: 42",
+        "8 instruction-tuning rows (40 instructions,",
         "@inproceedings{wang2023selfinstruct",
     ):
         assert words in text

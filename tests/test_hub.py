@@ -137,7 +137,7 @@ def test_nothing_changed_is_no_commit_and_what_went_away_is_gone(hub: StubHub, b
     ("token", "repo", "options", "words"),
     [
         ("hf_wrong", REPO, (), "does not know the token"),
-        ("", REPO, (), "does not know the token"),
+        ("", REPO, (), "no token: set HF_TOKEN"),
         (OTHER_TOKEN, "alice/other", (), "may not write to alice/other"),
     ],
 )
@@ -179,7 +179,9 @@ def test_branch_pull_request_and_a_tag_that_stands(hub: StubHub, built: Path, tm
     assert "README.md" in repo.find("refs/pr/1").files
     failed = push(hub, built, tmp_path / "c", "--tag", "v1")
     assert failed.returncode == 1
-    assert "the tag v1 stands on another commit" in failed.stderr
+    assert "the tag stands on another commit" in failed.stderr
+    assert "README.md" not in repo.find().files  # told before anything is committed
+    assert push(hub, built, tmp_path / "d", "--create-pr", "--tag", "v2").returncode == 2
 
 
 def test_a_second_writer_is_not_overwritten(hub: StubHub, built: Path, tmp_path: Path) -> None:
@@ -188,6 +190,7 @@ def test_a_second_writer_is_not_overwritten(hub: StubHub, built: Path, tmp_path:
     assert done.returncode == 0, done.stderr
     assert hub.repos[REPO].find().files["theirs.txt"] == b"kept"
     assert "README.md" in hub.repos[REPO].find().files
+    assert sum("/commit/" in path for _, path in hub.requests) == 2  # the first one was refused
 
 
 def test_an_upload_cut_in_the_middle_is_taken_up_again(hub: StubHub, built: Path, tmp_path: Path) -> None:
@@ -197,16 +200,31 @@ def test_an_upload_cut_in_the_middle_is_taken_up_again(hub: StubHub, built: Path
     assert len(hub.repos[REPO].history()) == 2
 
 
-@pytest.mark.parametrize("failure", [Failure("/commit/", status=503), Failure("/commit/", status=0)])
-def test_a_failing_commit_leaves_the_repository_as_it_was(
-    hub: StubHub, built: Path, tmp_path: Path, failure: Failure
-) -> None:
-    hub.failures.append(failure)
+@pytest.mark.parametrize(
+    ("where", "status"),
+    [
+        ("/commit/", 503),
+        ("/commit/", 429),
+        ("/commit/", 0),
+        ("/repos/create", 503),
+        ("/api/datasets/alice/tasks$", 500),
+    ],
+)
+def test_a_fault_that_passes_is_waited_for(hub: StubHub, built: Path, tmp_path: Path, where: str, status: int) -> None:
+    hub.failures.append(Failure(where, status=status))
+    done = push(hub, built, tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert len(hub.repos[REPO].history()) == 2
+
+
+def test_a_commit_that_keeps_failing_leaves_the_repository_as_it_was(hub: StubHub, built: Path, tmp_path: Path) -> None:
+    hub.failures.append(Failure("/commit/", status=503, times=99))
     failed = push(hub, built, tmp_path / "a")
     assert failed.returncode == 1
     assert "run the same command again" in failed.stderr
     assert "Traceback" not in failed.stderr
     assert len(hub.repos[REPO].history()) == 1
+    hub.failures.clear()
     sent = hub.uploaded
     assert push(hub, built, tmp_path / "b").returncode == 0
     assert hub.uploaded == sent  # what was sent is not sent again
@@ -215,10 +233,41 @@ def test_a_failing_commit_leaves_the_repository_as_it_was(
 
 def test_a_commit_whose_answer_is_lost_is_not_made_twice(hub: StubHub, built: Path, tmp_path: Path) -> None:
     hub.failures.append(Failure("/commit/", status=0, after=True))
-    assert push(hub, built, tmp_path / "a").returncode == 1
-    done = push(hub, built, tmp_path / "b")
-    assert done.stdout.startswith("Nothing has changed")
+    done = push(hub, built, tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("Published")
     assert len(hub.repos[REPO].history()) == 2
+
+
+def test_a_failing_tag_is_told_as_such(hub: StubHub, built: Path, tmp_path: Path) -> None:
+    hub.failures.append(Failure("/tag/", status=500, times=99))
+    failed = push(hub, built, tmp_path, "--tag", "v1")
+    assert failed.returncode == 1
+    assert "is published as commit" in failed.stderr
+    assert "only the tag v1 is missing" in failed.stderr
+
+
+def test_the_owners_files_stay(hub: StubHub, built: Path, tmp_path: Path) -> None:
+    theirs = {"data/precious.csv": b"x", "assets/logo.png": b"y", "data/default/train-00007-of-00009.parquet": b"ours"}
+    hub.add_repo(REPO, theirs)
+    (built / "dataset" / ".env").write_text("SECRET")
+    try:
+        assert push(hub, built, tmp_path).returncode == 0
+    finally:
+        (built / "dataset" / ".env").unlink()
+    files = hub.repos[REPO].find().files
+    assert {"data/precious.csv", "assets/logo.png"} <= set(files)
+    assert "data/default/train-00007-of-00009.parquet" not in files
+    assert ".env" not in files
+
+
+def test_a_build_of_another_version_is_told(hub: StubHub, built: Path, tmp_path: Path) -> None:
+    (tmp_path / "old" / "dataset").mkdir(parents=True)
+    for content in ("{}", "[]", "5"):
+        (tmp_path / "old" / "dataset" / "report.json").write_text(content)
+        failed = push(hub, tmp_path / "old", tmp_path / "home")
+        assert failed.returncode == 1
+        assert "was built by another version" in failed.stderr
 
 
 def test_a_killed_push_leaves_the_repository_as_it_was(hub: StubHub, built: Path, tmp_path: Path) -> None:

@@ -123,8 +123,12 @@ def load_prompts(source: str = "default") -> Mapping[str, Prompt]:
     Raises:
         PromptError: If a file is missing, is not YAML or has an unknown or missing key.
     """
-    folder = Path(__file__).parent / source if source in ("default", "small") else Path(source)
-    return {name: _read(folder / f"{name}.yaml") for name in REQUESTS}
+    return {name: _read(find_folder(source) / f"{name}.yaml") for name in REQUESTS}
+
+
+def find_folder(source: str) -> Path:
+    """Return the folder of a set of prompts: `default` and `small` are those of the package."""
+    return Path(__file__).parent / source if source in ("default", "small") else Path(source)
 
 
 def _read(path: Path) -> Prompt:
