@@ -15,7 +15,7 @@ build: install
 	$(BIN)/python scripts/build.py --teacher embedded --out $(OUT)
 
 test: install
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto --dist loadfile
 
 check: install
 	$(BIN)/ruff check .
