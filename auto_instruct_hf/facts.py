@@ -130,7 +130,7 @@ def make_report(
     recipe: Recipe,
     traces: Mapping[str, Trace],
     *,
-    license: str | None,  # noqa: A002  # the Hub's own word
+    license: str | None,
     language: str | None,
 ) -> dict[str, Any]:
     """Collect all that is to be said of a build, ready for JSON: the card is made of nothing else.
@@ -217,7 +217,11 @@ def _name_type(feature: object) -> str:
         return f"list of {_name_type(feature.feature)}"
     if isinstance(feature, Mapping):
         return "{" + ", ".join(f"{name}: {_name_type(one)}" for name, one in feature.items()) + "}"
-    return f"ClassLabel of {feature.num_classes}" if isinstance(feature, ClassLabel) else str(feature.dtype)  # type: ignore[attr-defined]
+    return (
+        f"ClassLabel of {feature.num_classes}"
+        if isinstance(feature, ClassLabel)
+        else str(getattr(feature, "dtype", feature))
+    )
 
 
 def _pick_examples(instances: DatasetDict) -> dict[str, dict[str, Any]]:

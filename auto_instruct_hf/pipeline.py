@@ -41,7 +41,7 @@ def build(
     out: str | Path,
     recipe: Recipe | None = None,
     *,
-    license: str | None = None,  # noqa: A002  # the Hub's own word
+    license: str | None = None,
     language: str | None = None,
 ) -> Build:
     """Run all phases and write the dataset. A rerun goes on where an earlier run ended, however it ended.

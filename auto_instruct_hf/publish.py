@@ -125,7 +125,7 @@ def push_build(
     folder: str | Path,
     repo_id: str,
     *,
-    license: str | None = None,  # noqa: A002  # the Hub's own word
+    license: str | None = None,
     language: str | None = None,
     **options: Any,
 ) -> Pushed:

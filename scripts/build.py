@@ -40,7 +40,7 @@ def main(
     seed: Annotated[int | None, typer.Option(help="Seed number of everything random.")] = None,
     out: Annotated[Path, typer.Option(help="Folder of the build.")] = Path("out"),
     recipe: Annotated[Path | None, typer.Option(help="YAML file with settings that differ from the defaults.")] = None,
-    license: Annotated[  # noqa: A002  # the Hub's own word
+    license: Annotated[
         str | None, typer.Option(help="Under which the dataset is to be published, as the Hub writes it: cc-by-4.0.")
     ] = None,
     language: Annotated[str | None, typer.Option(help="Of the dataset, as the Hub writes it: en.")] = None,

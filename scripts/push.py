@@ -13,7 +13,7 @@ from auto_instruct_hf.errors import RecipeError
 def main(
     out: Annotated[Path, typer.Argument(help="Folder of a build.")],
     repo_id: Annotated[str, typer.Argument(help="USER/NAME of the dataset on the Hub.")],
-    license: Annotated[str | None, typer.Option(help="In place of what the build was told.")] = None,  # noqa: A002
+    license: Annotated[str | None, typer.Option(help="In place of what the build was told.")] = None,
     language: Annotated[str | None, typer.Option(help="In place of what the build was told.")] = None,
     private: Annotated[bool, typer.Option(help="A new repository is private.")] = False,
     revision: Annotated[str | None, typer.Option(help="Branch to publish on.")] = None,

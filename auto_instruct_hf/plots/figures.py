@@ -15,14 +15,9 @@ from matplotlib.ticker import MaxNLocator
 
 from .drawing import (  # isort: skip
     COLOURS, FAINT, INK, PAPER, WIDTH, FloatArray, add_panel, clean, clean_names, fit, mark, say_empty, shorten_count,
-    show_counts, start, styled, to_png,
+    show_counts, start, styled,
 )  # fmt: skip
-from .topic_map import draw_map
 
-__all__ = [
-    "draw_acceptance", "draw_cluster_sizes", "draw_costs", "draw_lengths", "draw_map", "draw_similarity", "draw_verbs",
-    "to_png",
-]  # fmt: skip
 _NUM_VERBS, _NUM_NOUNS = 20, 4  # as in Self-Instruct's figure
 _NARROWEST = 0.025  # of the circle before all is fitted in: a verb's segment must hold its word
 _TOKENS = (COLOURS[0], "#b9d7ea", COLOURS[1])  # new input, cached input, output
