@@ -25,6 +25,10 @@ class TeacherError(AutoInstructError):
     """The teacher cannot be reached or refuses every request; what was answered so far is in the journal."""
 
 
+class BudgetError(TeacherError):
+    """The next request might cost more than is left; raising the budget goes on from there."""
+
+
 class WeightsError(AutoInstructError):
     """A package with model weights is missing, or holds another file than the one this was written for."""
 

@@ -13,8 +13,7 @@ from datasets import ClassLabel, Dataset, DatasetDict, DatasetInfo, List, SplitD
 from .recipe import Recipe
 from .seeds import BUNDLED_NAME
 from .teacher import Teacher
-from .teacher.journal import Usage
-from .teacher.prices import Cost, find_provider, price
+from .teacher.prices import find_provider
 from .transform import Trace
 
 PHASES = ("bootstrap", "attributes", "completion", "sampled")
@@ -107,14 +106,12 @@ def count_reasons(rejected: Dataset | None) -> dict[str, int]:
     return dict(Counter(rejected["rejected"]).most_common()) if rejected is not None else {}
 
 
-def list_costs(usages: Iterable[Usage]) -> list[dict[str, Any]]:
-    """Return the journal's sums with their price in US dollars (None where it is unknown)."""
-    return [{**asdict(usage), "model": hide_folder(usage.model), "dollars": price(usage).dollars} for usage in usages]
-
-
-def total_cost(usages: Iterable[Usage]) -> Cost:
-    """Return the price of all the journal's sums."""
-    return sum(map(price, usages), Cost(0.0))
+def list_costs(teacher: Teacher) -> list[dict[str, Any]]:
+    """Return the sums of a teacher's journal with their price in US dollars (None where it is unknown)."""
+    return [
+        {**asdict(usage), "model": hide_folder(usage.model), "dollars": teacher.prices.price(usage).dollars}
+        for usage in teacher.journal.usage()
+    ]
 
 
 def list_versions() -> dict[str, str]:
@@ -148,7 +145,6 @@ def make_report(
     Returns:
         The report.
     """
-    usage = teacher.journal.usage()
     name = seeds.info.dataset_name or "seeds of one's own"
     is_bundled = name == BUNDLED_NAME
     whole = next(iter(configs.values()))
@@ -181,8 +177,8 @@ def make_report(
         "table": [asdict(row) for row in table],
         "phases": {phase: {**one.facts, "rejected": count_reasons(one.rejected)} for phase, one in traces.items()},
         "stopped": traces["bootstrap"].facts["stopped"],
-        "usage": list_costs(usage),
-        "dollars": total_cost(usage).dollars,
+        "usage": list_costs(teacher),
+        "dollars": teacher.spent().dollars,
         "versions": list_versions(),
     }
 

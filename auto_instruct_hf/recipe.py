@@ -28,13 +28,42 @@ class TeacherSettings:
 
     model: str | None = None
     base_url: str | None = None
-    concurrency: int = 32
+    concurrency: int | None = None
+    """Requests in flight at most; None: a few at first, more while the endpoint takes them. Both fall when it answers
+    that they are too many (429), and rise again."""
+    rpm: float | None = None
+    """Requests a minute at most; None: as many as the endpoint takes."""
+    tpm: int | None = None
+    """Tokens a minute at most, input and output."""
+    budget: float | None = None
+    """US dollars for all requests in the journal, those of earlier runs included; None: as much as it takes."""
+    batch: bool = False
+    """Ask through the Batch API: half the price, answers within a day."""
+    structured: Literal["auto", "json_schema", "json_object", "text"] = "auto"
+    """How the schema of a reply is sent; `auto` finds out what the endpoint takes."""
+    input_price: float | None = None
+    """US dollars a million input tokens, where the list price is unknown or not yours; with `output_price`."""
+    cached_price: float | None = None
+    """Likewise for input from the provider's prefix cache; None: as other input."""
+    output_price: float | None = None
     attempts: int = 6
+    """How often a request whose reply is not usable is asked, each time with another draw."""
     retries: int = 8
+    """How often a request without an answer (5xx, dropped, timed out) is sent again."""
     timeout: float = 300.0
+    max_failing: float = 0.5
+    """Stop when more of the last 100 answers failed than this share; 1: never."""
 
     def __post_init__(self) -> None:
-        _check(self.concurrency >= 1, "teacher.concurrency", self.concurrency, "at least 1")
+        for name in ("concurrency", "rpm", "tpm", "budget"):
+            value, least = getattr(self, name), 0 if name == "budget" else 1
+            _check(value is None or value >= least, f"teacher.{name}", value, f"at least {least}")
+        for name in ("input_price", "cached_price", "output_price"):
+            value = getattr(self, name)
+            _check(value is None or value >= 0, f"teacher.{name}", value, "0 or more (US dollars a million tokens)")
+        both = (self.input_price is None) == (self.output_price is None)
+        _check(both, "teacher.output_price", self.output_price, "given together with teacher.input_price")
+        _check(0 < self.max_failing <= 1, "teacher.max_failing", self.max_failing, "above 0 and at most 1")
         _check(self.attempts >= 1, "teacher.attempts", self.attempts, "at least 1")
         _check(self.retries >= 0, "teacher.retries", self.retries, "0 or more")
         _check(self.timeout > 0, "teacher.timeout", self.timeout, "above 0 (seconds)")

@@ -1,7 +1,7 @@
 """The teacher is where money is spent: each reply is checked, kept before it is used, and never asked for twice."""
 
+import contextlib
 import json
-import re
 import sqlite3
 import threading
 from collections.abc import Sequence
@@ -11,13 +11,11 @@ from typing import Any
 import pytest
 from stub_teacher import KEY, StubTeacher, serve_stub
 
-from auto_instruct_hf.errors import RecipeError, TeacherError
+from auto_instruct_hf.errors import BudgetError, RecipeError, TeacherError
 from auto_instruct_hf.prompts import load_prompts
 from auto_instruct_hf.recipe import TeacherSettings
-from auto_instruct_hf.teacher import Journal, Reply, Request, Teacher
+from auto_instruct_hf.teacher import Reply, Request, Teacher
 from auto_instruct_hf.teacher.exchange import find_fault
-from auto_instruct_hf.teacher.journal import Entry
-from auto_instruct_hf.teacher.prices import price
 
 PROMPT = load_prompts()["output"]
 
@@ -72,7 +70,7 @@ def test_faults_are_asked_again_with_a_new_draw_and_none_reaches_a_row(tmp_path:
         "refused": 0.1,
         "garbage": 0.1,
     }
-    with serve_stub(faults=faults) as stub, open_teacher(stub, tmp_path, attempts=12) as teacher:
+    with serve_stub(faults=faults) as stub, open_teacher(stub, tmp_path, attempts=12, max_failing=1.0) as teacher:
         replies = teacher.ask(make_requests(150))
         assert all(reply.content for reply in replies)
         assert sum(stub.struck.values()) > 5
@@ -295,58 +293,59 @@ def test_ledger_sums_by_phase(stub: StubTeacher, tmp_path: Path) -> None:
     assert usage == {"first": (3, 300, 60), "second": (2, 200, 40)}
 
 
-def test_prices_are_list_prices(tmp_path: Path) -> None:
-    with Journal(tmp_path / "journal.sqlite") as journal:
-        entry = Entry("{}", input_tokens=1_000_000, output_tokens=1_000_000)
-        for model in ("gpt-4o", "nobody-knows", "SmolLM2-135M-Instruct"):
-            journal.record(model, entry, phase="p", model=model, request={})
-        costs = {usage.model: price(usage) for usage in journal.usage()}
-    assert costs["gpt-4o"].dollars == 12.5  # $2.50 in, $10 out a million
-    assert str(costs["nobody-knows"]) == "price unknown"
-    assert costs["SmolLM2-135M-Instruct"].dollars == 0
-    assert (costs["gpt-4o"] + costs["nobody-knows"]).dollars is None
-
-
-def test_first_reply_to_a_key_stands(tmp_path: Path) -> None:
-    with Journal(tmp_path / "journal.sqlite") as journal:
-        journal.record("k", Entry("first"), phase="p", model="m", request={})
-        journal.record("k", Entry("second"), phase="p", model="m", request={})
-        entry = journal.get("k")
-        assert entry is not None
-        assert entry.text == "first"
-        assert journal.get("other") is None
-
-
-@pytest.mark.parametrize("content", [b"not a database, but long enough to be read as one" * 50, None])
-def test_a_journal_that_cannot_be_read_is_named(tmp_path: Path, content: bytes | None) -> None:
-    path = tmp_path / "journal.sqlite"
-    if content is None:
-        connection = sqlite3.connect(path)
-        connection.execute("PRAGMA user_version=99")
-        connection.close()
-    else:
-        path.write_bytes(content)
-    with pytest.raises(TeacherError, match=re.escape(str(path))):
-        Journal(path)
-
-
-def test_a_full_disk_stops_clearly(tmp_path: Path) -> None:
-    with Journal(tmp_path / "journal.sqlite") as journal:
-        journal._connection.execute("PRAGMA max_page_count=8")
-
-        def fill() -> None:
-            for number in range(100):
-                journal.record(str(number), Entry("x" * 4000), phase="p", model="m", request={})
-
-        with pytest.raises(TeacherError, match="make room"):
-            fill()
-        kept = sum(journal.get(str(number)) is not None for number in range(100))
-        assert 0 < kept < 100
-        assert journal._connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
-
-
 def test_journal_holds_what_was_asked(stub: StubTeacher, tmp_path: Path) -> None:
     with open_teacher(stub, tmp_path) as teacher:
         teacher.ask(make_requests(1))
     row = sqlite3.connect(tmp_path / "journal.sqlite").execute("SELECT request FROM replies").fetchone()
     assert json.loads(row[0]) == stub.answered[0]
+
+
+def test_an_endpoint_that_fails_too_often_stops_the_run_and_keeps_everything(tmp_path: Path) -> None:
+    with serve_stub(faults={"poison": 0.7}) as stub, open_teacher(stub, tmp_path, retries=0) as teacher:
+        with pytest.raises(TeacherError, match=r"of its last 100 answers \d\d were of no use \(\d\d InternalServerError"):
+            teacher.ask(make_requests(1000))
+        assert len(stub.answered) < 400  # it did not go on to the end
+        good = {json.dumps(body["messages"]) for body in stub.answered if "response_format" in body}
+        rows = sqlite3.connect(tmp_path / "journal.sqlite").execute("SELECT request FROM replies WHERE error = ''")
+        assert {json.dumps(json.loads(row[0])["messages"]) for row in rows} == good  # what was answered is kept
+
+
+def test_what_is_in_flight_when_a_run_stops_is_kept(tmp_path: Path) -> None:
+    with serve_stub(delay=0.3) as stub, open_teacher(stub, tmp_path, concurrency=10) as teacher:
+        threading.Timer(0.5, lambda: setattr(stub, "down", 401)).start()
+        with pytest.raises(TeacherError, match="AuthenticationError"):
+            teacher.ask(make_requests(100))
+        kept = sqlite3.connect(tmp_path / "journal.sqlite").execute("SELECT COUNT(*) FROM replies").fetchone()[0]
+        assert kept == len(stub.answered) >= 10
+
+
+# -- money ----------------------------------------------------------------------------------------------------------
+
+
+def spend(stub: StubTeacher, folder: Path, budget: float, count: int = 60, **settings: Any) -> tuple[int, float]:
+    """Ask under a budget; return how many were answered and what was spent. The stub's answers take 100 + 20 tokens."""
+    prices = {"input_price": 100.0, "output_price": 1000.0, **settings}
+    with open_teacher(stub, folder, budget=budget, **prices) as teacher:
+        with contextlib.suppress(BudgetError):
+            assert all(contents(teacher.ask(make_requests(count))))
+        return sum(usage.requests for usage in teacher.journal.usage()), teacher.spent().dollars or 0.0
+
+
+def test_a_budget_is_never_crossed_and_raising_it_goes_on(stub: StubTeacher, tmp_path: Path) -> None:
+    each = 100 * 1e-4 + 20 * 1e-3  # $0.03 an answer; the dearest might cost $1.2 for its output alone
+    assert spend(stub, tmp_path, 0.5) == (0, 0.0)  # not one would be sure to fit
+    first, spent = spend(stub, tmp_path, 2.0)
+    assert 0 < first < 60
+    assert spent == pytest.approx(first * each)
+    assert 2.0 - 1.4 < spent <= 2.0  # less is left than the next request might cost
+    assert spend(stub, tmp_path, 2.0) == (first, spent)
+    with open_teacher(stub, tmp_path, budget=spent, input_price=1.0, output_price=1e6) as teacher:
+        with pytest.raises(BudgetError, match=r"the budget of \$.* is used up.* Raise --budget"):
+            teacher.ask(make_requests(60))
+    assert spend(stub, tmp_path, 10.0) == (60, pytest.approx(60 * each))
+    assert len(stub.answered) == 60  # none was paid twice
+
+
+def test_a_budget_without_a_price_is_refused(stub: StubTeacher, tmp_path: Path) -> None:
+    with pytest.raises(RecipeError, match=r"that of stub is not known: give teacher.input_price"):
+        open_teacher(stub, tmp_path, budget=1.0)

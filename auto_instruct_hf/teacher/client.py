@@ -5,47 +5,38 @@ keeps its connections for the whole run, and everything works inside a notebook 
 """
 
 import asyncio
-import hashlib
 import json
 import threading
-import time
+from collections import Counter
 from collections.abc import Coroutine, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any, TypeVar
 
-import openai
-
-from ..errors import TeacherError
+from ..errors import RecipeError, TeacherError
 from ..prompts import Prompt
 from ..recipe import TeacherSettings
 from ..transform import default_folder
 from . import embedded
+from .batch import Batches
+from .budget import Budget
 from .endpoint import Endpoint
-from .exchange import NOT_A_COMPLETION, Reply, Request, read_completion
-from .journal import Entry, Journal
-from .prices import Cost, price
+from .exchange import NO_ANSWER, NOT_A_COMPLETION, Reply, Request, address, is_final
+from .journal import Entry, Journal, Record
+from .prices import Cost, Prices, rates_from
 from .progress import Progress
+from .sender import Sender
+from .throttle import MOST_AT_ONCE
+from .writer import Writer
 
-# No other request would fare better.
-_FATAL = (
-    openai.AuthenticationError,
-    openai.PermissionDeniedError,
-    openai.NotFoundError,
-    openai.RateLimitError,
-)
-_NO_ANSWER = "no answer"
-_RETRIES_AT_FIRST = 3
 # So many requests without an answer, and none with one: it is not the requests.
 _HOPELESS = 8
-# One attempt's draw numbers stay clear of another's.
-_NEXT_ATTEMPT = 1_000_003
-# Servers differ in how many bits a seed may have.
-_SEEDS = 2**31
-# At temperature 0 another draw would only repeat the reply that was not usable.
-_TEMPERATURE_OF_RETRIES = 0.7
-_PROBE = [{"role": "user", "content": "Answer with the word yes."}]
+# A batch may take a day: a last few are asked one by one.
+_TOO_FEW = 20
+_BATCH_ATTEMPTS = 3
+# What is in flight when a run must stop is paid for: worth a short wait, in seconds.
+_GRACE = 10.0
 
 _Result = TypeVar("_Result")
 
@@ -60,10 +51,11 @@ class Teacher:
         api_key: Its key; None: OPENAI_API_KEY. Never written anywhere.
         journal: File of the journal; None: `journal.sqlite` in a folder of our own in the cache of `datasets`. Replies
             are kept by model and request: for two endpoints that serve different models by one name, use two journals.
-        settings: Concurrency, retries and the like; `model` and `base_url` in it stand where none is given here.
+        settings: Rates, budget, retries and the like; `model` and `base_url` in it stand where none is given here.
 
     Raises:
-        RecipeError: If there is an address but neither a model nor a key, or the key is no key.
+        RecipeError: If there is an address but neither a model nor a key, the key is no key, or there is a budget but
+            no price.
         TeacherError: If the journal cannot be opened.
     """
 
@@ -81,15 +73,26 @@ class Teacher:
         self.model = self._endpoint.model
         self.is_embedded = self._endpoint.is_embedded
         self.describe = self._endpoint.describe
+        given = rates_from(self._settings.input_price, self._settings.cached_price, self._settings.output_price)
+        self.prices = Prices({self.model: given} if given else {})
+        self._check_price()
         self.journal = Journal(Path(journal or default_folder() / "journal.sqlite"))
+        self._writer = Writer(self.journal)
+        self._budget = Budget(self._settings.budget, lambda: self.spent().dollars or 0.0)
+        concurrency = embedded.SLOTS if self.is_embedded else self._settings.concurrency
+        self._sender = Sender(self._endpoint, self._settings, concurrency, self._stopped_by)
+        self._sender.has_answered = any(
+            one.requests > one.failed for one in self.journal.usage() if one.model == self.model
+        )
+        self._batches = Batches(self.journal.path) if self._settings.batch else None
+        # Some wait for the disk while others wait for the endpoint.
+        self._num_workers = (concurrency or MOST_AT_ONCE) * 5 // 4 + 4
         self._phase = ""
         self._progress: Progress | None = None
         self._in_flight: dict[str, asyncio.Task[Entry]] = {}
-        self._has_answered = any(one.requests > one.failed for one in self.journal.usage() if one.model == self.model)
-        self._unanswered: list[tuple[str, Entry, dict[str, Any]]] = []
+        self._unanswered: list[Record] = []
         self._closing = threading.Lock()
         self._loop = asyncio.new_event_loop()
-        self._slots = asyncio.Semaphore(embedded.SLOTS if self.is_embedded else self._settings.concurrency)
         self._thread = threading.Thread(target=self._loop.run_forever, name="teacher", daemon=True)
         self._thread.start()
 
@@ -123,6 +126,8 @@ class Teacher:
             self._loop.call_soon_threadsafe(self._loop.stop)
             self._thread.join()
             self._loop.close()
+            if self._batches:
+                self._batches.close()
             self.journal.close()
 
     def ask(self, requests: Sequence[Request]) -> list[Reply]:
@@ -135,8 +140,9 @@ class Teacher:
             One reply a request, in their order. One that stays unusable after all attempts carries its error.
 
         Raises:
-            TeacherError: If the endpoint cannot be reached, rejects the key, or refuses whatever it is asked. What was
-                answered until then is in the journal.
+            TeacherError: If the endpoint cannot be reached, rejects the key, refuses whatever it is asked, or fails too
+                often. What was answered until then is in the journal.
+            BudgetError: If the budget is used up.
         """
         return self._run(self._ask_all(requests))
 
@@ -152,7 +158,7 @@ class Teacher:
             The progress bar, to show a note in.
         """
         self._phase = name
-        self._progress = Progress(name, total, lambda: str(self.spent()))
+        self._progress = Progress(name, total, lambda: self.spent().dollars)
         try:
             yield self._progress
         finally:
@@ -160,8 +166,15 @@ class Teacher:
             self._progress = None
 
     def spent(self) -> Cost:
-        """Return what all requests in the journal cost at list price."""
-        return sum((price(usage) for usage in self.journal.usage()), Cost(0.0))
+        """Return what all requests in the journal cost."""
+        return sum(map(self.prices.price, self.journal.usage()), Cost(0.0))
+
+    def _check_price(self) -> None:
+        if self._settings.budget is not None and self.prices.find(self.model) is None:
+            raise RecipeError(
+                f"a budget needs a price, and that of {self.model} is not known: give teacher.input_price and "
+                "teacher.output_price in the recipe (US dollars a million tokens)"
+            )
 
     def _run(self, work: Coroutine[Any, Any, _Result]) -> _Result:
         future = asyncio.run_coroutine_threadsafe(work, self._loop)
@@ -180,42 +193,83 @@ class Teacher:
 
     async def _ask_all(self, requests: Sequence[Request]) -> list[Reply]:
         self._unanswered.clear()  # of a call that was given up
+        if self._batches:
+            await self._ask_in_batches(self._batches, requests)
+        replies: list[Reply | None] = [None] * len(requests)
+        waiting = iter(enumerate(requests))
+
+        async def work() -> None:
+            for number, request in waiting:
+                replies[number] = await self._ask_one(request)
+
+        workers = [asyncio.create_task(work()) for _ in range(min(self._num_workers, len(requests)))]
         try:
-            async with asyncio.TaskGroup() as group:
-                tasks = [group.create_task(self._ask_one(request)) for request in requests]
-        except ExceptionGroup as group_of_errors:
-            raise group_of_errors.exceptions[0] from None
+            await asyncio.wait(workers, return_when=asyncio.FIRST_EXCEPTION)
+            for _ in waiting:  # where one failed: nothing new is asked
+                pass
+            await asyncio.wait(workers, timeout=_GRACE)
+        finally:
+            for worker in workers:
+                worker.cancel()
+            ended = await asyncio.gather(*workers, return_exceptions=True)
+        for error in ended:
+            if isinstance(error, Exception):
+                self._sender.start_anew()
+                raise error
         if self._unanswered:  # and nothing was ever answered
+            self._sender.start_anew()
             raise self._give_up()
-        return [task.result() for task in tasks]
+        return [reply for reply in replies if reply is not None]
+
+    async def _ask_in_batches(self, batches: Batches, requests: Sequence[Request]) -> None:
+        """Have batches answer what is not in the journal. What they fail to answer, and a last few, stay as they are."""
+        failures: Counter[str] = Counter()
+        while True:
+            unknown = self._find_unknown(requests)
+            wanted = {key: one for key, one in unknown.items() if failures[key] < _BATCH_ATTEMPTS}
+            if len(wanted) < _TOO_FEW:
+                return
+            if not self._sender.has_answered:  # one by itself shows that the endpoint answers, and what it takes
+                key, (body, prompt) = next(iter(wanted.items()))
+                await self._send_once(key, body, prompt)
+                continue
+            chosen = self._budget.choose({key: body for key, (body, _) in wanted.items()}, self.prices.find(self.model))
+            bodies = {key: self._sender.dialect.translate(body) for key, body in chosen.items()}
+            async for answer in batches.answer(await self._endpoint.connect(), bodies, note=self._note):
+                if answer.is_passing:
+                    failures[answer.key] += 1
+                    continue
+                body, one = wanted.get(answer.key, ({}, None))
+                entry = self._sender.read_answer(answer, one)
+                await self._keep(Record(answer.key, entry, self._phase, self.model, body, is_batch=True))
+
+    def _find_unknown(self, requests: Sequence[Request]) -> dict[str, tuple[dict[str, Any], Prompt]]:
+        """Return the next attempts that are not in the journal, by key."""
+        unknown = {}
+        for request in requests:
+            for attempt in range(self._settings.attempts):
+                key, body = address(request, self.model, attempt)
+                entry = self.journal.get(key)
+                if entry is None:
+                    unknown[key] = (body, request.prompt)
+                if entry is None or is_final(entry):
+                    break
+        return unknown
 
     async def _ask_one(self, request: Request) -> Reply:
-        entry = Entry("", "never asked")
+        entry, is_known = Entry("", "never asked"), True
         for attempt in range(self._settings.attempts):
-            body = self._body(request, attempt)
-            key = hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()
-            entry = self.journal.get(key) or await self._send_once(key, body, request.prompt)
-            # The client has retried a request without an answer already; another draw is for another answer.
-            if not entry.error or entry.error.startswith(_NO_ANSWER):
+            key, body = address(request, self.model, attempt)
+            known = self.journal.get(key)
+            is_known = is_known and known is not None
+            entry = known or await self._send_once(key, body, request.prompt)
+            if is_final(entry):
                 break
         if self._progress is not None:
-            self._progress.advance()
+            self._progress.advance(is_known=is_known)
         # What a server says of its own failure stays in the journal: it may name accounts, and no two are alike.
         reason = entry.error.partition(":")[0]
         return Reply(None, reason) if reason else Reply(json.loads(entry.text))
-
-    def _body(self, request: Request, attempt: int) -> dict[str, Any]:
-        prompt = request.prompt
-        temperature = prompt.temperature if attempt == 0 else max(prompt.temperature, _TEMPERATURE_OF_RETRIES)
-        schema = {"name": prompt.name, "strict": True, "schema": prompt.schema}
-        return {
-            "model": self.model,
-            "messages": request.messages,
-            "temperature": temperature,
-            "max_tokens": prompt.max_tokens,
-            "seed": (request.draw + attempt * _NEXT_ATTEMPT) % _SEEDS,
-            "response_format": {"type": "json_schema", "json_schema": schema},
-        }
 
     async def _send_once(self, key: str, body: dict[str, Any], prompt: Prompt) -> Entry:
         """Send a request, or wait for the same one that is in flight already."""
@@ -225,58 +279,33 @@ class Teacher:
         return await self._in_flight[key]
 
     async def _send(self, key: str, body: dict[str, Any], prompt: Prompt) -> Entry:
-        async with self._slots:
-            start = time.monotonic()
-            try:
-                completion = await self._create(body)
-            except openai.APIError:
-                # Whose fault is it? The endpoint's, if it does not answer the simplest request either: that stops the
-                # run, and nothing is held against this request. Else it gets another chance: the fault may be over.
-                await self._create({"model": self.model, "messages": _PROBE}, is_probe=True)
-                try:
-                    completion = await self._create(body)
-                except openai.APIError as error:
-                    return self._fail(key, Entry("", f"{_NO_ANSWER}: {self._endpoint.explain(error)}"), body)
-            entry = read_completion(completion, prompt, time.monotonic() - start)
-            if entry.error == NOT_A_COMPLETION:  # a login page, say: as much as no answer
-                return self._fail(key, entry, body)
-            return self._record(key, entry, body)
+        async with self._budget.room(body, self.prices.find(self.model)):
+            entry = await self._sender.send(body, prompt)
+            return await self._keep(Record(key, entry, self._phase, self.model, body))
 
-    async def _create(self, body: dict[str, Any], is_probe: bool = False) -> object:
-        client = await self._endpoint.connect()
-        if not self._has_answered:  # a wrong address or a dead server should not take a minute to be told
-            client = client.with_options(max_retries=min(self._settings.retries, _RETRIES_AT_FIRST))
-        try:
-            return await client.chat.completions.create(**body)
-        except (json.JSONDecodeError, UnicodeDecodeError):  # a body that is not JSON; the client lets it through
-            return None
-        except openai.APIError as error:
-            if is_probe or isinstance(error, _FATAL):
-                raise TeacherError(self._stopped_by(self._endpoint.explain(error))) from None
-            raise
-
-    def _fail(self, key: str, entry: Entry, body: dict[str, Any]) -> Entry:
-        """Record that a request gets no answer; but not before any has got one: then the fault may be in all."""
-        if self._has_answered:
-            return self._record(key, entry, body)
-        self._unanswered.append((key, entry, body))
+    async def _keep(self, record: Record) -> Entry:
+        """Record a reply; but that a request gets none not before any has got one: then the fault may be in all."""
+        error = record.entry.error
+        if self._sender.has_answered or not (error.startswith(NO_ANSWER) or error == NOT_A_COMPLETION):
+            held, self._unanswered = self._unanswered, []
+            for other in held:
+                await self._writer.write(other)
+            return await self._writer.write(record)
+        self._unanswered.append(record)
         if len(self._unanswered) >= _HOPELESS:
             raise self._give_up()
-        return entry
+        return record.entry
 
-    def _record(self, key: str, entry: Entry, body: dict[str, Any]) -> Entry:
-        if not entry.error:
-            self._has_answered = True
-            while self._unanswered:
-                self._record(*self._unanswered.pop())
-        return self.journal.record(key, entry, phase=self._phase, model=self.model, request=body)
+    def _note(self, text: str) -> None:
+        if self._progress is not None:
+            self._progress.note(text)
 
     def _give_up(self) -> TeacherError:
-        reason = self._unanswered[-1][1].error
-        return TeacherError(self._stopped_by(f"it refuses whatever it is asked: {reason}"))
+        reason = self._unanswered[-1].entry.error
+        return self._stopped_by(f"refuses whatever it is asked: {reason}")
 
-    def _stopped_by(self, reason: str) -> str:
-        return (
-            f"the teacher {self.describe()} does not answer: {reason}. Everything answered so far is in "
+    def _stopped_by(self, reason: str) -> TeacherError:
+        return TeacherError(
+            f"the teacher {self.describe()} {reason}. Everything answered so far is in "
             f"{self.journal.path}; run the same command again to go on from there"
         )

@@ -1,47 +1,88 @@
 """The journal: every reply of a teacher, on disk before it is used. It is the cache of requests and the ledger of cost.
 
-SQLite in write-ahead mode with `synchronous=NORMAL`: a reply that was recorded survives the death of the process at any
-point; after a power failure the newest ones may be missing (they are asked again), and the journal is sound.
+SQLite in write-ahead mode with `synchronous=FULL`: what was recorded survives the death of the process at any point,
+and a power failure as well, as far as the disk keeps what it says it has written. That costs a wait for the disk per
+commit; so replies that come in while one commit waits are committed together by the next.
+
+Several processes may use one journal at once: each sees what the others recorded, the first reply to a key stands. Only
+a request that two of them have in flight at the same moment is paid twice.
 """
 
 import json
 import sqlite3
 import threading
 import time
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, fields
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 from ..errors import TeacherError
 
-_FORMAT = 1
-_TABLE = """
-CREATE TABLE IF NOT EXISTS replies (
-    key TEXT PRIMARY KEY,
+FORMAT = 2
+_TABLES = """
+CREATE TABLE replies (
+    key TEXT NOT NULL UNIQUE,
     phase TEXT NOT NULL,
     model TEXT NOT NULL,
+    is_batch INTEGER NOT NULL,
     request TEXT NOT NULL,
     text TEXT NOT NULL,
+    raw TEXT NOT NULL,
     error TEXT NOT NULL,
     input_tokens INTEGER NOT NULL,
     cached_tokens INTEGER NOT NULL,
     output_tokens INTEGER NOT NULL,
     seconds REAL NOT NULL,
     created REAL NOT NULL
-) WITHOUT ROWID
+);
+-- Kept with the replies in one transaction, and left alone when replies are pruned: what was paid stays paid.
+CREATE TABLE sums (
+    phase TEXT NOT NULL,
+    model TEXT NOT NULL,
+    is_batch INTEGER NOT NULL,
+    requests INTEGER NOT NULL,
+    failed INTEGER NOT NULL,
+    input_tokens INTEGER NOT NULL,
+    cached_tokens INTEGER NOT NULL,
+    output_tokens INTEGER NOT NULL,
+    seconds REAL NOT NULL,
+    PRIMARY KEY (phase, model, is_batch)
+);
 """
-
-_SUMS = """
-SELECT phase, model, COUNT(*), SUM(error != ''), SUM(input_tokens), SUM(cached_tokens), SUM(output_tokens)
-FROM replies GROUP BY phase, model ORDER BY MIN(created)
+# Format 1 had neither sums, nor batch mode, nor replies that were mended.
+_FROM_1 = (
+    "ALTER TABLE replies RENAME TO replies_1;"
+    + _TABLES
+    + """
+INSERT INTO replies SELECT key, phase, model, 0, request, text, '', error, input_tokens, cached_tokens, output_tokens,
+    seconds, created FROM replies_1 ORDER BY created;
+INSERT INTO sums SELECT phase, model, 0, COUNT(*), SUM(error != ''), SUM(input_tokens), SUM(cached_tokens),
+    SUM(output_tokens), SUM(seconds) FROM replies GROUP BY phase, model ORDER BY MIN(created);
+DROP TABLE replies_1;
 """
-_INSERT = "INSERT OR IGNORE INTO replies VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+)
+_COLUMNS = 13
+_ENTRY = "text, error, input_tokens, cached_tokens, output_tokens, seconds, raw"
+_ADD_SUMS = """
+INSERT INTO sums VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET requests = requests + excluded.requests,
+    failed = failed + excluded.failed, input_tokens = input_tokens + excluded.input_tokens,
+    cached_tokens = cached_tokens + excluded.cached_tokens, output_tokens = output_tokens + excluded.output_tokens,
+    seconds = seconds + excluded.seconds
+"""
+# SQLite takes 32,766 variables a statement.
+_MOST_AT_ONCE = 2000
 
 
 @dataclass(frozen=True)
 class Entry:
-    """One answered request: the text of the reply as it came, and why it is not usable ("" where it is)."""
+    """One answered request: the JSON of the reply, and why it is not usable ("" where it is).
+
+    `raw` is the reply as it came, where `text` was mended. Tokens are counts; `seconds` is how long the answer took.
+    """
 
     text: str
     error: str = ""
@@ -49,52 +90,57 @@ class Entry:
     cached_tokens: int = 0
     output_tokens: int = 0
     seconds: float = 0.0
+    raw: str = ""
+
+
+@dataclass(frozen=True)
+class Record:
+    """An entry with its request: what `Journal.record` writes. `request` is the body asked for; it holds no secret."""
+
+    key: str
+    entry: Entry
+    phase: str
+    model: str
+    request: dict[str, Any]
+    is_batch: bool = False
 
 
 @dataclass(frozen=True)
 class Usage:
-    """Sums over the journal for one phase and model. Tokens are counts; `cached_tokens` are part of `input_tokens`."""
+    """Sums over the journal for one phase, model and mode. `cached_tokens` are part of `input_tokens`."""
 
     phase: str
     model: str
+    is_batch: bool = False
     requests: int = 0
     failed: int = 0
     input_tokens: int = 0
     cached_tokens: int = 0
     output_tokens: int = 0
-
-    def plus(self, entry: Entry) -> "Usage":
-        """Return the sums with one more reply."""
-        return Usage(
-            self.phase,
-            self.model,
-            self.requests + 1,
-            self.failed + bool(entry.error),
-            self.input_tokens + entry.input_tokens,
-            self.cached_tokens + entry.cached_tokens,
-            self.output_tokens + entry.output_tokens,
-        )
+    seconds: float = 0.0
 
 
 class Journal:
-    """Replies by the key of their request. Safe to use from several threads."""
+    """Replies by the key of their request. Safe to use from several threads.
+
+    Args:
+        path: The file; made if there is none, brought to the present format if it has an earlier one.
+
+    Raises:
+        TeacherError: If it cannot be opened, is no journal, or has a later format.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._lock = threading.Lock()
+        self._writing, self._reading = threading.Lock(), threading.Lock()
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            self._connection = sqlite3.connect(path, check_same_thread=False, isolation_level=None, timeout=30)
-            self._connection.execute("PRAGMA journal_mode=WAL")
-            self._connection.execute("PRAGMA synchronous=NORMAL")
-            version = self._connection.execute("PRAGMA user_version").fetchone()[0]
-            if version not in (0, _FORMAT):
-                raise TeacherError(
-                    f"{path} has journal format {version}, this version reads {_FORMAT}: use another --out"
-                )
-            self._connection.execute(_TABLE)
-            self._connection.execute(f"PRAGMA user_version={_FORMAT}")
-            self._usage = {(row[0], row[1]): Usage(*row) for row in self._connection.execute(_SUMS)}
+            self._writer = self._connect()
+            self._writer.execute("PRAGMA journal_mode=WAL")
+            self._writer.execute("PRAGMA synchronous=FULL")
+            self._bring_up_to_date()
+            # A connection of its own: a reader does not wait for a commit.
+            self._reader = self._connect()
         except (sqlite3.DatabaseError, OSError) as error:
             raise TeacherError(f"cannot open the journal {path}: {error}") from None
 
@@ -108,50 +154,127 @@ class Journal:
 
     def close(self) -> None:
         """Close the file. The journal cannot be used afterwards."""
-        with self._lock:
-            self._connection.close()
+        with self._writing, self._reading:
+            self._reader.close()
+            self._writer.close()
 
     def get(self, key: str) -> Entry | None:
         """Return the recorded reply, or None."""
-        query = "SELECT text, error, input_tokens, cached_tokens, output_tokens, seconds FROM replies WHERE key = ?"
-        with self._lock:
-            row = self._connection.execute(query, (key,)).fetchone()
-        return Entry(*row) if row else None
-
-    def record(self, key: str, entry: Entry, *, phase: str, model: str, request: dict[str, Any]) -> Entry:
-        """Write a reply; it is committed when this returns. The first reply to a key stands.
-
-        Args:
-            key: Hash of the request.
-            entry: The reply.
-            phase: Under which its cost is counted.
-            model: Whose reply it is.
-            request: The body sent, for reading later; it holds no secret.
-
-        Returns:
-            The reply that stands.
-
-        Raises:
-            TeacherError: If the disk refuses it (full, read-only).
-        """
-        values = (
-            key, phase, model, json.dumps(request, ensure_ascii=False), entry.text, entry.error, entry.input_tokens,
-            entry.cached_tokens, entry.output_tokens, entry.seconds, time.time(),
-        )  # fmt: skip
-        try:
-            with self._lock:
-                if self._connection.execute(_INSERT, values).rowcount:
-                    before = self._usage.get((phase, model), Usage(phase, model))
-                    self._usage[phase, model] = before.plus(entry)
-                    return entry
-        except sqlite3.DatabaseError as error:
-            raise TeacherError(
-                f"cannot write to the journal {self.path}: {error}. What it holds is safe; "
-                "make room or mend its folder, then run the same command again"
-            ) from None
-        return self.get(key) or entry
+        row = self.query(f"SELECT {_ENTRY} FROM replies WHERE key = ?", key)
+        return Entry(*row[0]) if row else None
 
     def usage(self) -> list[Usage]:
-        """Return the sums by phase and model, in the order of their first requests."""
-        with self._lock:
-            return list(self._usage.values())
+        """Return the sums by phase, model and mode, in the order of their first requests."""
+        rows = self.query("SELECT * FROM sums ORDER BY rowid")
+        return [Usage(row[0], row[1], bool(row[2]), *row[3:]) for row in rows]
+
+    def query(self, statement: str, *values: Any) -> list[Any]:
+        """Return the rows of a SELECT over the tables `replies` and `sums`."""
+        with self._reading:
+            return self._reader.execute(statement, values).fetchall()
+
+    def record(self, records: Sequence[Record]) -> list[Entry]:
+        """Write replies; all of them are committed, or none, when this returns. The first reply to a key stands.
+
+        Args:
+            records: The replies.
+
+        Returns:
+            For each the reply that stands.
+
+        Raises:
+            TeacherError: If the disk refuses them (full, read-only).
+        """
+        new = {record.key: record for record in reversed(records)}
+        with self._transaction():
+            known: dict[str, Entry] = {}
+            for slice_ in _slices(list(new)):
+                marks = ", ".join("?" * len(slice_))
+                found = self._writer.execute(
+                    f"SELECT key, {_ENTRY} FROM replies WHERE key IN ({marks})",
+                    slice_,
+                )
+                known.update((row[0], Entry(*row[1:])) for row in found)
+            fresh = [record for key, record in new.items() if key not in known]
+            for chosen in _slices(fresh):
+                # One statement for all: between two the interpreter's lock would be given up, and waited for, each time.
+                row = f"({', '.join('?' * _COLUMNS)})"
+                self._writer.execute(
+                    f"INSERT INTO replies VALUES {', '.join([row] * len(chosen))}",
+                    [value for record in chosen for value in _values(record)],
+                )
+            for sums in _add_up(fresh):
+                self._writer.execute(_ADD_SUMS, sums)
+        return [known.get(record.key) or new[record.key].entry for record in records]
+
+    def prune(self, condition: str, *values: Any) -> int:
+        """Delete replies, so that they are asked for again. What they cost stays in the sums.
+
+        Args:
+            condition: What follows WHERE in SQL, over the columns of `replies`.
+            *values: For its question marks.
+
+        Returns:
+            How many were deleted.
+        """
+        with self._transaction():
+            count = self._writer.execute(f"DELETE FROM replies WHERE {condition}", values).rowcount
+        with self._writing:
+            self._writer.execute("VACUUM")
+        return int(count)
+
+    def _connect(self) -> sqlite3.Connection:
+        return sqlite3.connect(self.path, check_same_thread=False, isolation_level=None, timeout=30)
+
+    def _bring_up_to_date(self) -> None:
+        with self._transaction():  # of two processes that open a new journal at once, one makes it
+            version = self._writer.execute("PRAGMA user_version").fetchone()[0]
+            if version > FORMAT or version < 0:
+                raise TeacherError(
+                    f"{self.path} has journal format {version}, this version reads {FORMAT}: use another --out"
+                )
+            for statement in {0: _TABLES, 1: _FROM_1}.get(version, "").split(";"):
+                self._writer.execute(statement)
+            self._writer.execute(f"PRAGMA user_version={FORMAT}")
+
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        with self._writing:
+            try:
+                self._writer.execute("BEGIN IMMEDIATE")
+                yield
+                self._writer.execute("COMMIT")
+            except BaseException as error:
+                if self._writer.in_transaction:
+                    self._writer.execute("ROLLBACK")
+                if isinstance(error, sqlite3.DatabaseError):
+                    raise TeacherError(
+                        f"cannot write to the journal {self.path}: {error}. What it holds is safe; "
+                        "make room or mend its folder, then run the same command again"
+                    ) from None
+                raise
+
+
+def _slices(items: list[Any]) -> Iterable[list[Any]]:
+    return (items[start : start + _MOST_AT_ONCE] for start in range(0, len(items), _MOST_AT_ONCE))
+
+
+def _values(record: Record) -> tuple[Any, ...]:
+    entry = record.entry
+    return (
+        record.key, record.phase, record.model, record.is_batch, json.dumps(record.request, ensure_ascii=False),
+        entry.text, entry.raw, entry.error, entry.input_tokens, entry.cached_tokens, entry.output_tokens, entry.seconds,
+        time.time(),
+    )  # fmt: skip
+
+
+def _add_up(records: Iterable[Record]) -> list[tuple[Any, ...]]:
+    names = [field.name for field in fields(Usage)][3:]
+    totals: dict[tuple[str, str, bool], Counter[str]] = {}
+    for record in records:
+        total = totals.setdefault((record.phase, record.model, record.is_batch), Counter())
+        total["requests"] += 1
+        total["failed"] += bool(record.entry.error)
+        for name in names[2:]:
+            total[name] += getattr(record.entry, name)
+    return [(*group, *(total[name] for name in names)) for group, total in totals.items()]

@@ -1,9 +1,29 @@
 """What tokens cost, from the list prices that `genai-prices` ships. No network."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 
 from .embedded import MODEL as EMBEDDED_MODEL
 from .journal import Usage
+
+# What OpenAI, and those who follow it, ask for requests that may wait for a day.
+BATCH_DISCOUNT = 0.5
+_MILLION = 1_000_000
+
+
+@dataclass(frozen=True)
+class Rates:
+    """US dollars a token: not cached input, input from the server's prefix cache, output."""
+
+    input: float
+    cached: float
+    output: float
+
+    def cost(self, input_tokens: float, output_tokens: float, cached_tokens: float = 0, *, is_batch: bool) -> float:
+        """Return the price in US dollars; `cached_tokens` are part of `input_tokens`."""
+        full = (input_tokens - cached_tokens) * self.input + cached_tokens * self.cached + output_tokens * self.output
+        return full * (BATCH_DISCOUNT if is_batch else 1.0)
 
 
 @dataclass(frozen=True)
@@ -19,19 +39,53 @@ class Cost:
         return "price unknown" if self.dollars is None else f"${self.dollars:.2f}"
 
 
-def price(usage: Usage) -> Cost:
-    """Return what a sum of the journal costs at list price, prefix-cached tokens at theirs."""
+class Prices:
+    """Prices of models: those given by hand before the list's.
+
+    Args:
+        given: Rates by model.
+    """
+
+    def __init__(self, given: Mapping[str, Rates] | None = None) -> None:
+        self._given = dict(given or {})
+
+    def find(self, model: str) -> Rates | None:
+        """Return a model's rates, or None where nobody knows them."""
+        return self._given.get(model) or _list_price(model)
+
+    def price(self, usage: Usage) -> Cost:
+        """Return what a sum of the journal costs."""
+        rates = self.find(usage.model)
+        if rates is None:
+            return Cost(None)
+        tokens = (usage.input_tokens, usage.output_tokens, usage.cached_tokens)
+        return Cost(rates.cost(*tokens, is_batch=usage.is_batch))
+
+
+@cache
+def _list_price(model: str) -> Rates | None:
     import genai_prices  # takes half a second to import: only where it is used
 
-    if usage.model == EMBEDDED_MODEL:
-        return Cost(0.0)
-    tokens = genai_prices.Usage(
-        input_tokens=usage.input_tokens, cache_read_tokens=usage.cached_tokens, output_tokens=usage.output_tokens
-    )
+    if model == EMBEDDED_MODEL:
+        return Rates(0.0, 0.0, 0.0)
+
+    # For a short request: some models cost more in long ones, and sums over many requests say nothing of that.
+    def a_token(**tokens: int) -> float:
+        return float(genai_prices.calc_price(genai_prices.Usage(**tokens), model_ref=model).total_price) / 1000
+
     try:
-        return Cost(float(genai_prices.calc_price(tokens, model_ref=usage.model).total_price))
+        return Rates(
+            a_token(input_tokens=1000), a_token(input_tokens=1000, cache_read_tokens=1000), a_token(output_tokens=1000)
+        )
     except LookupError:
-        return Cost(None)
+        return None
+
+
+def rates_from(input: float | None, cached: float | None, output: float | None) -> Rates | None:
+    """Make rates of US dollars a million tokens; None where they are not given. Cached tokens cost as others if not."""
+    if input is None or output is None:
+        return None
+    return Rates(input / _MILLION, (input if cached is None else cached) / _MILLION, output / _MILLION)
 
 
 def find_provider(model: str) -> tuple[str, str]:

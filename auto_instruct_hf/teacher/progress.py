@@ -1,4 +1,4 @@
-"""The progress bar of requests, with what has been spent."""
+"""The progress bar of requests, with what has been spent and what the phase will have cost."""
 
 import time
 from collections.abc import Callable
@@ -16,20 +16,24 @@ class Progress:
     Args:
         name: Its label.
         total: How many requests there will be; None: not known.
-        spent: Returns the cost so far, as text. Called once a second at most.
+        spent: Returns the US dollars spent so far, None where a price is unknown. Called once a second at most.
     """
 
-    def __init__(self, name: str, total: int | None, spent: Callable[[], str]) -> None:
+    def __init__(self, name: str, total: int | None, spent: Callable[[], float | None]) -> None:
         self._name = name
         self._total = total
         self._spent = spent
+        self._before = spent()
+        self._paid = self._known = 0
         self._note = ""
         self._bar: tqdm[Any] | None = None
         self._noted = 0.0
         self._enabled = datasets.utils.logging.is_progress_bar_enabled()
 
-    def advance(self) -> None:
-        """Count one answered request."""
+    def advance(self, *, is_known: bool) -> None:
+        """Count one answered request; `is_known`: by the journal, so it cost nothing now."""
+        self._known += is_known
+        self._paid += not is_known
         if not self._enabled:
             return
         if self._bar is None:
@@ -49,7 +53,18 @@ class Progress:
         if self._bar is not None:
             self._bar.close()
 
+    def describe_cost(self) -> str:
+        """Return what has been spent in all, and what it will be at the end of the phase."""
+        spent = self._spent()
+        if spent is None or self._before is None:
+            return "price unknown"
+        words = f"spent ${spent:.2f}"
+        if self._total and self._paid:
+            left = max(self._total - self._known - self._paid, 0)
+            words += f" (${spent + left * (spent - self._before) / self._paid:.2f} when done)"
+        return words
+
     def _show(self) -> None:
         self._noted = time.monotonic()
         if self._bar is not None:
-            self._bar.set_postfix_str(", ".join(filter(None, [self._note, f"spent {self._spent()}"])))
+            self._bar.set_postfix_str(", ".join(filter(None, [self._note, self.describe_cost()])))
