@@ -36,6 +36,12 @@ class StubTeacher:
     """How many of the next requests get a 503."""
     poison: int = 500
     """The status that poisoned requests get."""
+    unknown: tuple[str, ...] = ()
+    """What the endpoint does not take, each refused as servers do: json_schema, json_object, temperature, max_tokens,
+    seed, system; `ignores_schema`: it takes any response_format and heeds none."""
+    wraps: str = "{}"
+    """What a model writes around its JSON where the server does not hold it to JSON."""
+    refused: int = 0
     now: int = 0
     most_at_once: int = 0
     answered: list[dict[str, Any]] = field(default_factory=list)
@@ -74,13 +80,16 @@ def serve_stub(**settings: Any) -> Iterator[StubTeacher]:
                 self._send(401, {"error": {"message": f"Incorrect API key provided: {key}"}})
             elif stub.down or is_failing:
                 self._send(stub.down or 503, {"error": {"message": "down"}})
+            elif refused := next(filter(None, (_refuse(body, name) for name in stub.unknown)), None):
+                stub.refused += 1
+                self._send(400, {"error": refused})
             elif "response_format" in body and _pick(stub.faults, ("poison",), str(body["messages"])):
                 self._send(stub.poison, {"error": {"message": "this one kills me"}})
             elif not self._strike(digest):
                 fault = _pick(stub.faults, ("broken", "cut", "refused", "garbage"), digest)
                 with lock:
                     stub.answered.append(body)
-                self._send(200, b"<html>" if fault == "garbage" else _completion(body, digest, fault))
+                self._send(200, b"<html>" if fault == "garbage" else _completion(body, digest, fault, stub))
 
         def _strike(self, digest: str) -> bool:
             """Let a fault of the connection happen, the first time a request is seen."""
@@ -134,8 +143,34 @@ def _pick(faults: dict[str, float], names: tuple[str, ...], digest: str) -> str:
     return ""
 
 
-def _completion(body: dict[str, Any], digest: str, fault: str) -> dict[str, Any]:
+def _refuse(body: dict[str, Any], name: str) -> dict[str, Any] | None:
+    """Return the error of a server that does not take a part of a request, where the request has it."""
+    if body.get("response_format", {}).get("type") == name:
+        return {"message": f"response_format of type '{name}' is not supported by this model", "param": None}
+    if name == "system" and body["messages"][0]["role"] == "system":
+        return {"message": "System role not supported"}
+    if name not in body:
+        return None
+    instead = " Use 'max_completion_tokens' instead." if name == "max_tokens" else ""
+    message = f"Unsupported parameter: '{name}' is not supported with this model.{instead}"
+    return {"message": message, "param": name, "code": "unsupported_parameter"}
+
+
+def _schema_of(body: dict[str, Any]) -> dict[str, Any]:
+    """Return the schema of the reply, from wherever a request holds it."""
+    form = body.get("response_format", {})
+    if form.get("type") == "json_schema":
+        return dict(form["json_schema"]["schema"])
+    words = body["messages"][0]["content"].partition("this JSON schema:\n")[2]
+    return dict(json.JSONDecoder().raw_decode(words)[0]) if words else {"properties": {}}
+
+
+def _completion(body: dict[str, Any], digest: str, fault: str, stub: StubTeacher) -> dict[str, Any]:
     text = json.dumps(reply_to(body, digest))
+    if body.get("response_format", {}).get("type") != "json_schema":
+        text = stub.wraps.replace("{}", text)
+    elif "ignores_schema" in stub.unknown:
+        text = "Of course! Here is what you asked for."
     if fault in ("broken", "cut"):
         text = text[: len(text) // 2]
     message = {"role": "assistant", "content": text}
@@ -154,7 +189,7 @@ def _completion(body: dict[str, Any], digest: str, fault: str) -> dict[str, Any]
 def reply_to(body: dict[str, Any], digest: str) -> dict[str, Any]:
     """Make up a valid reply: by the names of the fields that the schema asks for."""
     draw = random.Random(digest)
-    properties = body["response_format"]["json_schema"]["schema"]["properties"] if "response_format" in body else {}
+    properties = _schema_of(body)["properties"]
     instruction = body["messages"][-1]["content"]
     is_clf = "pod" in instruction  # so the same instruction is always of the same kind
     words = [draw.choice(_WORDS) for _ in range(12)]

@@ -185,7 +185,9 @@ class Journal:
         Raises:
             TeacherError: If the disk refuses them (full, read-only).
         """
-        new = {record.key: record for record in reversed(records)}
+        new: dict[str, Record] = {}
+        for record in records:
+            new.setdefault(record.key, record)
         with self._transaction():
             known: dict[str, Entry] = {}
             for slice_ in _slices(list(new)):

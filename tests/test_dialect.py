@@ -1,0 +1,94 @@
+"""Servers differ in what they take of a request; the same question reaches them all, and is the same in the journal."""
+
+import sqlite3
+from pathlib import Path
+from typing import Any
+
+import pytest
+from stub_teacher import serve_stub
+from test_teacher import contents, make_requests, open_teacher
+
+from auto_instruct_hf.errors import TeacherError
+from auto_instruct_hf.teacher import Teacher
+
+UNKNOWN: list[tuple[str, ...]] = [
+    ("json_schema",),
+    ("json_schema", "json_object"),
+    ("temperature",),
+    ("max_tokens",),
+    ("seed",),
+    ("system",),
+    ("json_schema", "json_object", "temperature", "max_tokens", "seed", "system"),
+    ("ignores_schema",),
+]
+
+
+@pytest.mark.parametrize("unknown", UNKNOWN, ids="+".join)
+def test_what_a_server_refuses_is_put_in_another_way(tmp_path: Path, unknown: tuple[str, ...]) -> None:
+    with serve_stub(unknown=unknown) as stub, open_teacher(stub, tmp_path, concurrency=8, attempts=12) as teacher:
+        replies = teacher.ask(make_requests(40))
+        assert all(contents(replies))
+    for name in {"temperature", "max_tokens", "seed"} & set(unknown):
+        assert not [body for body in stub.answered if name in body]
+    with serve_stub() as other, open_teacher(other, tmp_path, attempts=12) as teacher:
+        assert teacher.ask(make_requests(40)) == replies  # a server that takes everything would be asked the same
+        assert not other.answered
+
+
+def test_what_a_server_refuses_is_learnt_once(tmp_path: Path) -> None:
+    with serve_stub(unknown=("temperature",)) as stub, open_teacher(stub, tmp_path, concurrency=2) as teacher:
+        teacher.ask(make_requests(30))
+        assert stub.refused <= 2  # what was in flight at first
+        teacher.ask(make_requests(60))
+        assert stub.refused <= 2
+
+
+@pytest.mark.parametrize(
+    "wraps",
+    ["Sure, here it is:\n```json\n{}\n```\nAnything else?", "<think>Should it be {a: 1}? No.</think>\n{}", "{},", "\n{}\n"],
+)
+def test_what_a_model_writes_around_its_json_is_taken_off(tmp_path: Path, wraps: str) -> None:
+    with serve_stub(wraps=wraps) as stub, open_teacher(stub, tmp_path, structured="text") as teacher:
+        replies = teacher.ask(make_requests(5))
+        assert all(contents(replies))
+        assert not [body for body in stub.answered if "response_format" in body]
+    raw, text = sqlite3.connect(tmp_path / "journal.sqlite").execute("SELECT raw, text FROM replies").fetchone()
+    assert (raw or text).strip().startswith(wraps.partition("{}")[0].strip())  # and can be read as it came
+    with open_teacher(stub, tmp_path) as teacher:
+        assert teacher.ask(make_requests(5)) == replies
+
+
+def test_what_cannot_be_mended_is_asked_again_and_never_taken(tmp_path: Path) -> None:
+    with serve_stub(wraps='{"outputs": ["x"]}') as stub:
+        with open_teacher(stub, tmp_path, structured="json_object", attempts=2) as teacher:
+            replies = teacher.ask(make_requests(3))
+    assert [reply.error for reply in replies] == ["not as the schema asks"] * 3
+    assert len(stub.answered) == 6
+
+
+def test_a_way_that_is_asked_for_is_kept(tmp_path: Path) -> None:
+    """Who names the way wants to be told that it does not work."""
+    with serve_stub(unknown=("json_schema",)) as stub:
+        with open_teacher(stub, tmp_path, structured="json_schema", retries=0) as teacher:
+            with pytest.raises(TeacherError, match="'json_schema' is not supported"):
+                teacher.ask(make_requests(9))
+
+
+def test_the_same_request_has_one_key_in_every_dialect(tmp_path: Path) -> None:
+    def keys(**settings: Any) -> set[str]:
+        folder = tmp_path / "-".join(map(str, settings.values()))
+        with serve_stub() as stub, open_teacher(stub, folder, **settings) as teacher:
+            teacher.ask(make_requests(4))
+            return {row[0] for row in teacher.journal.query("SELECT key FROM replies")}
+
+    assert keys(structured="text") == keys(structured="json_object") == keys(structured="json_schema")
+
+
+def test_nothing_of_it_changes_the_fingerprint(tmp_path: Path) -> None:
+    with serve_stub() as stub:
+        identities = []
+        for number, settings in enumerate(({}, {"structured": "text", "rpm": 600.0, "budget": None, "timeout": 9.0})):
+            with open_teacher(stub, tmp_path / str(number), **settings) as teacher:
+                assert isinstance(teacher, Teacher)
+                identities.append(teacher.identity)
+    assert identities[0] == identities[1]
