@@ -15,7 +15,7 @@ from .errors import HubError
 from .hub import Pushed, push
 from .illustrate import CAPTIONS, Material, draw_plots
 from .prompts import REQUESTS, find_folder
-from .recipe import Recipe
+from .recipe import Recipe, TeacherSettings
 from .schema import MESSAGES
 from .transform import Batch, Trace, apply, without_bars
 
@@ -164,7 +164,8 @@ def _resolve(recipe: Recipe, report: Mapping[str, Any]) -> Recipe:
     return replace(
         recipe,
         prompts="prompts" if _copy_prompts(recipe.prompts) else recipe.prompts or report["prompts"],
-        teacher=replace(recipe.teacher, model=model, base_url=None),
+        # How it was sent, and for how much, is nobody else's business and decides no row.
+        teacher=TeacherSettings(model=model, attempts=recipe.teacher.attempts),
         embedding=replace(recipe.embedding, model=report["embedding"]),
     )
 

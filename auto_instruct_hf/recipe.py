@@ -63,6 +63,8 @@ class TeacherSettings:
             _check(value is None or value >= 0, f"teacher.{name}", value, "0 or more (US dollars a million tokens)")
         both = (self.input_price is None) == (self.output_price is None)
         _check(both, "teacher.output_price", self.output_price, "given together with teacher.input_price")
+        ways = get_args(get_type_hints(type(self))["structured"])
+        _check(self.structured in ways, "teacher.structured", self.structured, f"one of {', '.join(ways)}")
         _check(0 < self.max_failing <= 1, "teacher.max_failing", self.max_failing, "above 0 and at most 1")
         _check(self.attempts >= 1, "teacher.attempts", self.attempts, "at least 1")
         _check(self.retries >= 0, "teacher.retries", self.retries, "0 or more")

@@ -38,6 +38,15 @@ def main(
     num_samples: Annotated[int | None, typer.Option(min=1, help="Rows of the sample; five times the former.")] = None,
     clf_share: Annotated[float | None, typer.Option(min=0, max=1, help="Share of classification wanted.")] = None,
     seed: Annotated[int | None, typer.Option(help="Seed number of everything random.")] = None,
+    budget: Annotated[
+        float | None, typer.Option(min=0, help="US dollars for all requests; stops before one that might cross it.")
+    ] = None,
+    batch: Annotated[bool, typer.Option("--batch", help="Ask through the Batch API: half the price, slower.")] = False,
+    rpm: Annotated[float | None, typer.Option(min=1, help="Requests a minute at most; else what is taken.")] = None,
+    tpm: Annotated[int | None, typer.Option(min=1, help="Tokens a minute at most.")] = None,
+    structured: Annotated[
+        str | None, typer.Option(help="How schemas are sent: json_schema, json_object, text; else found out.")
+    ] = None,
     out: Annotated[Path, typer.Option(help="Folder of the build.")] = Path("out"),
     recipe: Annotated[Path | None, typer.Option(help="YAML file with settings that differ from the defaults.")] = None,
     license: Annotated[
@@ -59,7 +68,9 @@ def main(
     try:
         if push:
             check_name(push)
-        settings = _recipe(recipe, num_instructions, num_samples, clf_share, seed)
+        sizes = {"num_instructions": num_instructions, "num_samples": num_samples, "clf_share": clf_share, "seed": seed}
+        asking = {"budget": budget, "batch": batch or None, "rpm": rpm, "tpm": tpm, "structured": structured}
+        settings = _recipe(recipe, sizes, asking)
         with Teacher(teacher, base_url=base_url, journal=out / "journal.sqlite", settings=settings.teacher) as model:
             if model.is_embedded and num_instructions is None and recipe is None:
                 settings = replace(settings, num_instructions=DEMONSTRATION_SIZE)
@@ -82,17 +93,10 @@ def main(
         raise typer.Exit(1) from None
 
 
-def _recipe(
-    path: Path | None, num_instructions: int | None, num_samples: int | None, clf_share: float | None, seed: int | None
-) -> Recipe:
-    given: dict[str, Any] = {
-        "num_instructions": num_instructions,
-        "num_samples": num_samples,
-        "clf_share": clf_share,
-        "seed": seed,
-    }
+def _recipe(path: Path | None, sizes: dict[str, Any], asking: dict[str, Any]) -> Recipe:
     recipe = Recipe.from_yaml(path) if path else Recipe()
-    return replace(recipe, **{name: value for name, value in given.items() if value is not None})
+    teacher = replace(recipe.teacher, **{name: value for name, value in asking.items() if value is not None})
+    return replace(recipe, teacher=teacher, **{name: value for name, value in sizes.items() if value is not None})
 
 
 def _pair(text: str) -> tuple[str, str]:

@@ -61,7 +61,7 @@ def test_folder_loads_and_holds_what_was_built(done: Any) -> None:
     sample = load_dataset(str(out / "dataset"), split="train")
     assert sample.column_names == [*INSTANCES, "cluster", "messages"]
     used = Recipe.from_yaml(out / "dataset" / "recipe.yaml")
-    assert used == replace(RECIPE, prompts="default", teacher=replace(RECIPE.teacher, model="stub"))
+    assert used == replace(RECIPE, prompts="default", teacher=TeacherSettings(model="stub"))
 
 
 def test_no_instruction_stands_in_two_splits_of_either_config(done: Any) -> None:
