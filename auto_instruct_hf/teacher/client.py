@@ -212,7 +212,7 @@ class Teacher:
             "model": self.model,
             "messages": request.messages,
             "temperature": temperature,
-            "max_tokens": prompt.max_tokens,
+            "max_tokens": prompt.max_tokens * request.items,
             "seed": (request.draw + attempt * _NEXT_ATTEMPT) % _SEEDS,
             "response_format": {"type": "json_schema", "json_schema": schema},
         }

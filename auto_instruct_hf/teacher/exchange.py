@@ -20,6 +20,8 @@ class Request:
     prompt: Prompt
     messages: Sequence[Message]
     draw: int = 0
+    items: int = 1
+    """How many items are asked about: the longest reply is so many times the prompt's."""
 
 
 @dataclass(frozen=True)
