@@ -59,8 +59,8 @@ class BootstrapSettings:
     instructions_per_request: int = 10
     """Fewer where the prompt's schema admits fewer."""
     requests_per_round: int = 256
-    """The most. A round asks for as many as all before it together, the first for 32 at most: the end of each is a wait,
-    and the first ones are small because later requests show what earlier ones brought."""
+    """The most. A round asks for as many as all before it together, the first for 32: the end of each is a wait, and
+    the first ones are small because later requests show what earlier ones brought."""
     min_acceptance: float = 0.02
     patience: int = 200
     """Stop when fewer than `min_acceptance` of the candidates were kept in the last `patience` requests."""

@@ -29,8 +29,8 @@ class StubTeacher:
 
     url: str = ""
     faults: dict[str, float] = field(default_factory=dict)
-    """Share of requests by fault: error500, error429, dropped, broken, cut, refused, garbage; missing, doubled (of the answers
-    to a group, one); poison: always a 500."""
+    """Share of requests by fault: error500, error429, dropped, broken, cut, refused, garbage; missing,
+    doubled (of the answers to a group, one); poison: always a 500."""
     down: int = 0
     """Where not 0: the HTTP status of every answer."""
     delay: float = 0.0
