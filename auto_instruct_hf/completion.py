@@ -1,13 +1,16 @@
 """Phase 3: an input for each label of a classification task, an output for each strategy of the others."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from datasets import Dataset
 
+from .grouping import Item, ask_items, count_requests
 from .prompts import Prompt, load_prompts
+from .recipe import CompletionSettings
 from .schema import ATTRIBUTED, INSTANCES, require_columns, with_rejected
-from .teacher import Ask, Request, Teacher
+from .teacher import Ask, Teacher
 from .texts import make_id, text_or_nothing
 from .transform import Batch, Trace, apply, columns, keep, rows
 
@@ -16,6 +19,7 @@ def complete(
     attributed: Dataset,
     teacher: Teacher,
     *,
+    settings: CompletionSettings | None = None,
     prompts: str | None = None,
     cache_dir: Path | None = None,
     trace: Trace | None = None,
@@ -25,6 +29,7 @@ def complete(
     Args:
         attributed: Columns as `schema.ATTRIBUTED`.
         teacher: Who writes.
+        settings: How many instances share a request.
         prompts: A set of prompts: `default`, `small` or a folder; None: the one that suits the teacher.
         cache_dir: Folder of the cache; None: as in `transform.apply`.
         trace: Where given, it receives the instances whose request failed.
@@ -35,14 +40,17 @@ def complete(
     """
     needed = ("instruction_id", "instruction", "is_classification", "input", "attributes")
     attributed = require_columns(attributed, ATTRIBUTED, "complete", needed)
-    chosen = load_prompts(prompts or teacher.prompts)
-    with teacher.phase("complete", total=sum(max(1, len(texts)) for texts in attributed["attributes"])):
+    settings = settings or CompletionSettings()
+    loaded = load_prompts(prompts or teacher.prompts)
+    chosen = {name: loaded[name] for name in ("input", "output")}
+    count = sum(max(1, len(texts)) for texts in attributed["attributes"])
+    with teacher.phase("complete", total=count_requests(chosen["output"], count, settings.instances_per_request)):
         judged = apply(
             attributed.select_columns(list(needed)),
             complete_batch,
             phase="complete",
             features=with_rejected(INSTANCES),
-            settings={"prompts": {name: chosen[name] for name in ("input", "output")}},
+            settings={"prompts": chosen, "instances_per_request": settings.instances_per_request},
             resources={"ask": teacher.ask},
             depends_on=teacher.identity,
             cache_dir=cache_dir,
@@ -50,19 +58,24 @@ def complete(
     return keep(judged, phase="complete", cache_dir=cache_dir, trace=trace)
 
 
-def complete_batch(batch: Batch, *, ask: Ask, prompts: dict[str, Prompt]) -> dict[str, list[Any]]:
-    """Complete a batch of attributed instructions: one request an instance.
+def complete_batch(
+    batch: Batch, *, ask: Ask, prompts: dict[str, Prompt], instances_per_request: int = 1
+) -> dict[str, list[Any]]:
+    """Complete a batch of attributed instructions.
 
     Args:
         batch: Columns `instruction_id`, `instruction`, `is_classification`, `input`, `attributes`.
         ask: Answers requests.
         prompts: The prompts `input` and `output`.
+        instances_per_request: The most that share a request, where the prompt is grouped.
 
     Returns:
         Columns as `schema.INSTANCES` and `rejected`, one row an instance.
     """
     instances = [_start(row, attribute) for row in rows(batch) for attribute in row["attributes"] or [""]]
-    for instance, reply in zip(instances, ask([_request(instance, prompts) for instance in instances]), strict=True):
+    items = [_item(instance, prompts) for instance in instances]
+    replies = ask_items(ask, items, instances_per_request, _is_complete)
+    for instance, reply in zip(instances, replies, strict=True):
         if reply.content is None:
             instance["rejected"] = f"teacher: {reply.error}"
         elif instance["is_classification"]:
@@ -86,10 +99,12 @@ def _start(row: dict[str, Any], attribute: str) -> dict[str, Any]:
     }
 
 
-def _request(instance: dict[str, Any], prompts: dict[str, Prompt]) -> Request:
+def _item(instance: dict[str, Any], prompts: dict[str, Prompt]) -> Item:
+    instruction, attribute = instance["instruction"], instance["attribute"]
     if instance["is_classification"]:
-        prompt = prompts["input"]
-        return Request(prompt, prompt.messages(instruction=instance["instruction"], label=instance["attribute"]))
-    prompt = prompts["output"]
-    variables = {"input": instance["input"], "strategy": instance["attribute"]}
-    return Request(prompt, prompt.messages(instruction=instance["instruction"], **variables))
+        return Item(prompts["input"], {"instruction": instruction, "label": attribute})
+    return Item(prompts["output"], {"instruction": instruction, "input": instance["input"], "strategy": attribute})
+
+
+def _is_complete(answer: Mapping[str, Any]) -> bool:
+    return bool(text_or_nothing(answer["input"]) if "input" in answer else answer["output"].strip())

@@ -12,6 +12,8 @@ from .texts import count_words, instruction_id
 
 # Ours: a last round must not be so small that the wait for one reply outweighs what it asks for.
 _FEWEST_REQUESTS = 8
+# Ours: the first round of all. No later one asks for more than all before it, so that the pool leads what is asked.
+_FIRST_REQUESTS = 32
 
 
 class Growth:
@@ -89,10 +91,10 @@ class Growth:
         # At first a guess of one in two; then what the last rounds gave.
         expected = kept / asked if asked else settings.instructions_per_request / 2
         wanted = math.ceil((self._target - len(self.admitted)) / max(expected, 0.1))
-        size = min(max(wanted, _FEWEST_REQUESTS), settings.requests_per_round)
+        first = sum(item["requests"] for item in self.rounds)
+        size = min(max(wanted, _FEWEST_REQUESTS), max(first, _FIRST_REQUESTS), settings.requests_per_round)
         shared = [self._examples(generator, kind) for kind in (False, True)] if self._same_examples else None
         requests = []
-        first = sum(item["requests"] for item in self.rounds)
         for number in range(first, first + size):
             # Evenly spread: as many as the share says among any run of requests.
             kind = math.floor((number + 1) * self._clf_share) > math.floor(number * self._clf_share)

@@ -80,7 +80,7 @@ def build(
         with _phase("attribute", traces) as trace:
             attributed = attribute(instructions, teacher, settings=recipe.attribution, trace=trace, **asking)
         with _phase("complete", traces) as trace:
-            completed = complete(attributed, teacher, trace=trace, **asking)
+            completed = complete(attributed, teacher, settings=recipe.completion, trace=trace, **asking)
         with _phase("curate", traces) as trace:
             curated = curate(completed, settings=recipe.curation, trace=trace, **common)
         if not len(curated):

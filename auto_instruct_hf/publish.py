@@ -14,7 +14,7 @@ from .card import render_card
 from .errors import HubError
 from .hub import Pushed, push
 from .illustrate import CAPTIONS, Material, draw_plots
-from .prompts import REQUESTS, find_folder
+from .prompts import REQUESTS, find_folder, list_names
 from .recipe import Recipe, TeacherSettings
 from .schema import MESSAGES
 from .transform import Batch, Trace, apply, without_bars
@@ -174,7 +174,7 @@ def _copy_prompts(source: str | None) -> dict[str, bytes]:
     """Return the prompts that do not come with the package, by their path in the published folder."""
     if source in (None, "default", "small"):
         return {}
-    return {f"prompts/{name}.yaml": (find_folder(source) / f"{name}.yaml").read_bytes() for name in REQUESTS}
+    return {f"prompts/{name}.yaml": (find_folder(source) / f"{name}.yaml").read_bytes() for name in list_names(source)}
 
 
 def _timeless(found: Mapping[str, Any]) -> dict[str, Any]:

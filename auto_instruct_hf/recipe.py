@@ -89,7 +89,9 @@ class BootstrapSettings:
     )  # fmt: skip
     instructions_per_request: int = 10
     """Fewer where the prompt's schema admits fewer."""
-    requests_per_round: int = 32
+    requests_per_round: int = 256
+    """The most. A round asks for as many as all before it together, the first for 32: the end of each is a wait, and
+    the first ones are small because later requests show what earlier ones brought."""
     min_acceptance: float = 0.02
     patience: int = 200
     """Stop when fewer than `min_acceptance` of the candidates were kept in the last `patience` requests."""
@@ -106,12 +108,31 @@ class BootstrapSettings:
 
 @dataclass(frozen=True)
 class AttributionSettings:
-    """Phase 2. At most three strategies, as published."""
+    """Phase 2. At most three strategies, as published; the rest is ours."""
 
     max_strategies: int = 3
+    instructions_per_request: int = 10
+    """With prompts that ask about several; 1: each alone. More cost fewer tokens (`benchmarks/cost.py`). What sharing a
+    request costs in quality has not been measured on a large model. The longest reply asked for is so many times the
+    prompt's `max_tokens`; the teacher must admit it."""
 
     def __post_init__(self) -> None:
         _check(self.max_strategies >= 0, "attribution.max_strategies", self.max_strategies, "0 or more")
+        number = self.instructions_per_request
+        _check(number >= 1, "attribution.instructions_per_request", number, "at least 1")
+
+
+@dataclass(frozen=True)
+class CompletionSettings:
+    """Phase 3. Ours: the original asks for each instance alone."""
+
+    instances_per_request: int = 8
+    """As `attribution.instructions_per_request`. At the default the longest reply is 9,600 tokens (gpt-4o admits
+    16,384): lower it for a teacher that admits less."""
+
+    def __post_init__(self) -> None:
+        number = self.instances_per_request
+        _check(number >= 1, "completion.instances_per_request", number, "at least 1")
 
 
 @dataclass(frozen=True)
@@ -188,6 +209,7 @@ class Recipe:
     teacher: TeacherSettings = field(default_factory=TeacherSettings)
     bootstrap: BootstrapSettings = field(default_factory=BootstrapSettings)
     attribution: AttributionSettings = field(default_factory=AttributionSettings)
+    completion: CompletionSettings = field(default_factory=CompletionSettings)
     curation: CurationSettings = field(default_factory=CurationSettings)
     embedding: EmbeddingSettings = field(default_factory=EmbeddingSettings)
     clustering: ClusteringSettings = field(default_factory=ClusteringSettings)

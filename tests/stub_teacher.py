@@ -1,13 +1,15 @@
 """A deterministic teacher over real HTTP: an OpenAI-compatible endpoint whose reply depends on the request alone.
 
 Faults come in two kinds. Those of a reply (broken JSON, cut off, refused) depend on the request too, so asking again
-with another draw number may cure them and a rerun meets the same. Those of the connection (500, 429, dropped) strike a
+with another draw number may cure them and a rerun meets the same; so do those of a group (an answer left out, or given
+twice). Those of the connection (500, 429, dropped) strike a
 request once and are gone, as they are in life.
 """
 
 import hashlib
 import json
 import random
+import re
 import threading
 import time
 from collections import Counter
@@ -27,7 +29,8 @@ class StubTeacher:
 
     url: str = ""
     faults: dict[str, float] = field(default_factory=dict)
-    """Share of requests by fault: error500, error429, dropped, broken, cut, refused, garbage; poison: always a 500."""
+    """Share of requests by fault: error500, error429, dropped, broken, cut, refused, garbage; missing,
+    doubled (of the answers to a group, one); poison: always a 500."""
     down: int = 0
     """Where not 0: the HTTP status of every answer."""
     delay: float = 0.0
@@ -86,7 +89,7 @@ def serve_stub(**settings: Any) -> Iterator[StubTeacher]:
             elif "response_format" in body and _pick(stub.faults, ("poison",), str(body["messages"])):
                 self._send(stub.poison, {"error": {"message": "this one kills me"}})
             elif not self._strike(digest):
-                fault = _pick(stub.faults, ("broken", "cut", "refused", "garbage"), digest)
+                fault = _pick(stub.faults, ("broken", "cut", "refused", "garbage", "missing", "doubled"), digest)
                 with lock:
                     stub.answered.append(body)
                 self._send(200, b"<html>" if fault == "garbage" else _completion(body, digest, fault, stub))
@@ -166,7 +169,11 @@ def _schema_of(body: dict[str, Any]) -> dict[str, Any]:
 
 
 def _completion(body: dict[str, Any], digest: str, fault: str, stub: StubTeacher) -> dict[str, Any]:
-    text = json.dumps(reply_to(body, digest))
+    reply = reply_to(body, digest)
+    if fault in ("missing", "doubled") and reply.get("answers"):
+        place = random.Random(digest).randrange(len(reply["answers"]))
+        reply["answers"][place : place + 1] = reply["answers"][place : place + 1] * (2 if fault == "doubled" else 0)
+    text = json.dumps(reply)
     if body.get("response_format", {}).get("type") != "json_schema":
         text = stub.wraps.replace("{}", text)
     elif "ignores_schema" in stub.unknown:
@@ -186,14 +193,30 @@ def _completion(body: dict[str, Any], digest: str, fault: str, stub: StubTeacher
     }
 
 
+_ITEM = re.compile(r"^### (\d+)\n", re.MULTILINE)
+
+
 def reply_to(body: dict[str, Any], digest: str) -> dict[str, Any]:
     """Make up a valid reply: by the names of the fields that the schema asks for."""
+    schema = _schema_of(body)
+    text = body["messages"][-1]["content"]
+    if "answers" not in schema["properties"]:
+        return _answer(schema, text, digest)
+    _, *parts = _ITEM.split(text)  # a number, the item's text, a number, ...
+    of_item = schema["properties"]["answers"]["items"]
+    items = zip(parts[::2], parts[1::2], strict=True)
+    return {"answers": [_answer(of_item, own, digest + number, int(number)) for number, own in items]}
+
+
+def _answer(schema: dict[str, Any], text: str, digest: str, number: int = 1) -> dict[str, Any]:
     draw = random.Random(digest)
-    properties = _schema_of(body)["properties"]
-    instruction = body["messages"][-1]["content"]
-    is_clf = "pod" in instruction  # so the same instruction is always of the same kind
+    is_clf = "pod" in text  # so the same instruction is always of the same kind
+    if "anyOf" in schema:
+        schema = next(one for one in schema["anyOf"] if ("labels" in one["properties"]) == is_clf)
+    properties = schema["properties"]
     words = [draw.choice(_WORDS) for _ in range(12)]
     answers: dict[str, Any] = {
+        "number": number,
         "instructions": [" ".join(draw.choices(_WORDS, k=draw.randint(6, 12))) for _ in range(6)],
         "is_classification": is_clf,
         "labels": ["yes", "no", "perhaps"][: draw.randint(2, 3)],

@@ -10,7 +10,7 @@ STOREYS = [
     ["recipe", "texts", "schema", "packaged", "verbs", "markup"],
     ["prompts", "transform", "novelty"],
     ["seeds", "teacher", "embedding"],
-    ["growth", "topics"],
+    ["growth", "grouping", "topics"],
     ["bootstrap", "attribution", "completion", "curation", "clustering", "splitting", "sampling"],
     ["facts", "plots", "hub"],
     ["card", "illustrate"],

@@ -25,16 +25,17 @@ def instruction_rows(*texts: str) -> list[dict[str, Any]]:
     ]
 
 
-def judge(answers: dict[str, Any], texts: Sequence[str] = ("Do this for me",)) -> list[dict[str, Any]]:
+def judge(
+    answers: dict[str, Any], texts: Sequence[str] = ("Do this for me",), prompts: str = "small"
+) -> list[dict[str, Any]]:
     """Run the batch function with a teacher that answers each request by its prompt."""
 
     def ask(requests: Sequence[Request]) -> list[Reply]:
         replies = [answers[request.prompt.name] for request in requests]
         return [Reply(None, reply) if isinstance(reply, str) else Reply(reply) for reply in replies]
 
-    prompts = dict(load_prompts())
     batch = columns(instruction_rows(*texts), INSTRUCTIONS)
-    found = attribute_batch(batch, ask=ask, prompts=prompts, max_strategies=3)
+    found = attribute_batch(batch, ask=ask, prompts=dict(load_prompts(prompts)), max_strategies=3)
     return [dict(zip(found, values, strict=True)) for values in zip(*found.values(), strict=True)]
 
 
@@ -55,6 +56,18 @@ def test_other_tasks_get_an_input_and_at_most_three_strategies(given: str | None
     assert row["input"] == kept
 
 
+def test_one_request_says_it_all() -> None:
+    labels = {"number": 1, "is_classification": True, "labels": ["a", "A", "b"], "input": None, "strategies": []}
+    row = judge({"attributes": {"answers": [labels]}}, prompts="default")[0]
+    assert (row["is_classification"], row["attributes"], row["input"]) == (True, ["a", "b"], "")
+    other = {"number": 1, "is_classification": False, "labels": [], "input": " On this. ", "strategies": ["Rhyme."]}
+    row = judge({"attributes": {"answers": [other]}}, prompts="default")[0]
+    assert (row["is_classification"], row["attributes"], row["input"]) == (False, ["Rhyme."], "On this.")
+    without = {"answers": [{**labels, "labels": [" "]}]}
+    assert judge({"attributes": without}, prompts="default")[0]["rejected"] == "classification without labels"
+    assert judge({"attributes": "refused"}, prompts="default")[0]["rejected"] == "teacher: refused"
+
+
 def test_failures_are_reasons_not_exceptions() -> None:
     labelled = {"classify": {"is_classification": True}}
     assert judge({"classify": "cut off"})[0]["rejected"] == "teacher: cut off"
@@ -63,7 +76,7 @@ def test_failures_are_reasons_not_exceptions() -> None:
 
 
 def test_phase_over_http(teacher: Teacher, stub: StubTeacher, tmp_path: Path) -> None:
-    stub.faults = {"refused": 0.5}
+    stub.faults = {"refused": 0.85}
     texts = [f"Explain the {word} of the matter {number}" for number in range(20) for word in ("pod", "rest")]
     trace = Trace()
     found = attribute(from_rows(instruction_rows(*texts), INSTRUCTIONS), teacher, cache_dir=tmp_path / "c", trace=trace)
@@ -93,7 +106,7 @@ def test_another_teacher_is_asked_anew(stub: StubTeacher, tmp_path: Path) -> Non
             found[model, attempts] = attribute(data, teacher, cache_dir=tmp_path / "cache")._fingerprint
     assert len(set(found.values())) == 3
     assert {body["model"] for body in stub.answered} == {"one", "two"}
-    assert len(stub.answered) == 4  # other attempts make another result, of replies that are known
+    assert len(stub.answered) == 2  # other attempts make another result, of replies that are known
 
 
 def test_own_dataset_needs_its_columns(teacher: Teacher) -> None:

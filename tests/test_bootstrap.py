@@ -82,6 +82,17 @@ def test_share_of_requests_for_classification(share: float, rounds: int) -> None
     assert abs(sum(asked) - share * len(asked)) <= 1
 
 
+@given(st.integers(1, 500), st.integers(1, 20))
+def test_rounds_double_between_their_limits(most: int, rounds: int) -> None:
+    growth = Growth(seed_rows(9), 10**6, 0.1, 1, BootstrapSettings(requests_per_round=most), same_examples=False)
+    sizes: list[int] = []
+    for _ in range(rounds):
+        sizes.append(len(growth.plan()))
+        growth.judge([])
+    for number, size in enumerate(sizes):
+        assert size == min(most, max(32, sum(sizes[:number])))
+
+
 def test_classification_requests_show_classification_seeds() -> None:
     rows = seed_rows(20) + seed_rows(8, is_classification=True, instruction="")
     for number, row in enumerate(rows[20:]):

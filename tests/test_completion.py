@@ -1,13 +1,17 @@
 """Completion multiplies rows: one for each label or strategy, one where there is neither."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from stub_teacher import StubTeacher
 
 from auto_instruct_hf import Teacher, complete
+from auto_instruct_hf.completion import complete_batch
+from auto_instruct_hf.prompts import load_prompts
 from auto_instruct_hf.schema import ATTRIBUTED, INSTANCES
-from auto_instruct_hf.transform import Trace, from_rows
+from auto_instruct_hf.teacher import Reply, Request
+from auto_instruct_hf.transform import Trace, columns, from_rows
 
 
 def row(number: int, attributes: list[str], **values: Any) -> dict[str, Any]:
@@ -34,9 +38,25 @@ def test_one_row_an_attribute(teacher: Teacher, stub: StubTeacher, tmp_path: Pat
     assert all(one["input"] for one in labelled)
     assert [one["input"] for one in others] == ["Some text.", "Some text.", ""]
     assert all(one["output"] for one in others)
-    asked = [body["messages"][-1]["content"] for body in stub.answered]
-    assert sorted(text.split("\n")[1] for text in asked) == sorted(f"Do thing {n}" for n in (1, 1, 2, 2, 3))
+    inputs, outputs = sorted((body["messages"][-1]["content"] for body in stub.answered), key=len)
+    assert inputs == "Instruction:\nDo thing 1\n\nLabels:\n### 1\nyes\n### 2\nno"
+    assert outputs.count("Do thing 2") == 1, "what several instances share is written once"
+    assert "### 2\nRhyme." in outputs
+
+
+def test_one_request_an_instance_where_the_prompts_ask_so() -> None:
+    asked: list[str] = []
+
+    def ask(requests: Sequence[Request]) -> list[Reply]:
+        asked.extend(request.messages[-1]["content"] for request in requests)
+        return [Reply({request.prompt.name: f"text {number}"}) for number, request in enumerate(requests)]
+
+    batch = columns(ROWS, ATTRIBUTED)
+    found = complete_batch(batch, ask=ask, prompts=dict(load_prompts("small")), instances_per_request=8)
+    assert [text.split("\n")[1] for text in asked] == [f"Do thing {n}" for n in (1, 1, 2, 2, 3)]
     assert sum("Strategy:\nRhyme." in text for text in asked) == 1
+    assert found["input"] == ["text 0", "text 1", "Some text.", "Some text.", ""]
+    assert found["output"] == ["yes", "no", "text 2", "text 3", "text 4"]
 
 
 def test_failed_instances_are_dropped_with_their_reason(teacher: Teacher, stub: StubTeacher, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -9,11 +10,12 @@ import pytest
 
 from auto_instruct_hf import prompts
 from auto_instruct_hf.errors import PromptError
-from auto_instruct_hf.prompts import REQUESTS, load_prompts
+from auto_instruct_hf.prompts import REQUESTS, list_names, load_prompts
 
 EXAMPLE = {"instruction": "Explain what a tide is and why it comes.", "domain": "geography", "classification": False}
 VARIABLES: dict[str, dict[str, Any]] = {
     "bootstrap": {"examples": [EXAMPLE], "classification": True, "domain": "law", "count": 5, "pick": 7},
+    "attributes": {"instruction": "Do {{ x }} & 'y'."},
     "classify": {"instruction": "Do {{ x }} & 'y'."},
     "labels": {"instruction": "Do it."},
     "strategies": {"instruction": "Do it."},
@@ -24,11 +26,17 @@ VARIABLES: dict[str, dict[str, Any]] = {
 FOLDER = Path(prompts.__file__).parent
 
 
-@pytest.mark.parametrize("source", ["default", "small"])
-@pytest.mark.parametrize("name", REQUESTS)
+PROMPTS = [(source, name) for source in ("default", "small") for name in list_names(source)]
+
+
+def filled(prompt: prompts.Prompt, variables: dict[str, Any]) -> list[dict[str, str]]:
+    return prompt.messages(items=[{"number": 1, **variables}]) if prompt.is_grouped else prompt.messages(**variables)
+
+
+@pytest.mark.parametrize(("source", "name"), PROMPTS)
 def test_each_prompt_renders_to_a_chat(source: str, name: str) -> None:
     prompt = load_prompts(source)[name]
-    messages = prompt.messages(**VARIABLES[name])
+    messages = filled(prompt, VARIABLES[name])
     assert [message["role"] for message in messages] == ["system"] + ["user", "assistant"] * (
         len(messages) // 2 - 1
     ) + ["user"]
@@ -40,24 +48,93 @@ def test_each_prompt_renders_to_a_chat(source: str, name: str) -> None:
     assert all(message["content"] for message in messages)
 
 
-@pytest.mark.parametrize("source", ["default", "small"])
-@pytest.mark.parametrize("name", REQUESTS)
+def test_each_set_can_do_the_same() -> None:
+    assert {name for name, prompt in load_prompts().items() if prompt.is_grouped} == {"attributes", "input", "output"}
+    assert not any(prompt.is_grouped for prompt in load_prompts("small").values())
+    assert {name for _, name in PROMPTS} == set(REQUESTS)
+
+
+# What OpenAI's structured outputs know in strict mode, of what a schema here might use.
+KEYWORDS = {"type", "properties", "required", "additionalProperties", "items", "enum", "anyOf"}
+
+
+def parts_of(schema: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    yield schema
+    for part in (*schema.get("properties", {}).values(), *schema.get("anyOf", ()), schema.get("items")):
+        if part:
+            yield from parts_of(part)
+
+
+@pytest.mark.parametrize(("source", "name"), PROMPTS)
 def test_each_schema_is_strict(source: str, name: str) -> None:
-    # What OpenAI's structured outputs ask of a schema in strict mode.
-    schema = load_prompts(source)[name].schema
-    assert schema["type"] == "object"
-    assert schema["additionalProperties"] is False
-    assert schema["required"] == list(schema["properties"])
+    root = load_prompts(source)[name].schema
+    assert root["type"] == "object"
+    for part in parts_of(dict(root)):
+        if source == "default":
+            assert set(part) <= KEYWORDS
+        if part.get("type") == "object":
+            assert part["additionalProperties"] is False
+            assert part["required"] == list(part["properties"])
+        # It refuses alternatives whose first properties have the same name.
+        first = [next(iter(one["properties"])) for one in part.get("anyOf", ()) if "properties" in one]
+        assert len(set(first)) == len(first)
+
+
+@pytest.mark.parametrize("name", ["attributes", "input", "output"])
+def test_what_is_constant_comes_first(name: str) -> None:
+    prompt = load_prompts()[name]
+    texts = [filled(prompt, {**VARIABLES[name], "instruction": text}) for text in ("Do this.", "Do that.")]
+    assert texts[0][:-1] == texts[1][:-1]
+    assert texts[0][-1] != texts[1][-1]
 
 
 def test_parts_that_are_empty_leave_no_trace() -> None:
-    message = load_prompts()["output"].messages(instruction="Do it.", input="", strategy="")[-1]["content"]
+    message = load_prompts("small")["output"].messages(instruction="Do it.", input="", strategy="")[-1]["content"]
     assert message == "Instruction:\nDo it."
+    item = {"number": 1, "instruction": "Do it.", "input": "", "strategy": ""}
+    message = load_prompts()["output"].messages(items=[item])[-1]["content"]
+    assert message == "Instruction:\nDo it.\n\nStrategies:\n### 1\nYour own choice."
+
+
+def test_what_instances_share_is_written_once() -> None:
+    shared = {"instruction": "Do it.", "input": "On this."}
+    items = [
+        {"number": 1, **shared, "strategy": "Slowly."},
+        {"number": 2, **shared, "strategy": "Fast."},
+        {"number": 3, "instruction": "Do it.", "input": "On that.", "strategy": "Fast."},
+    ]
+    message = load_prompts()["output"].messages(items=items)[-1]["content"]
+    assert message == (
+        "Instruction:\nDo it.\n\nInput:\nOn this.\n\nStrategies:\n### 1\nSlowly.\n### 2\nFast.\n\n"
+        "Instruction:\nDo it.\n\nInput:\nOn that.\n\nStrategies:\n### 3\nFast."
+    )
 
 
 def test_missing_variable_is_named() -> None:
     with pytest.raises(PromptError, match="prompt 'labels': 'instruction' is undefined"):
-        load_prompts()["labels"].messages(label="x")
+        load_prompts("small")["labels"].messages(label="x")
+
+
+def test_a_set_says_in_one_way_what_attributes_are(tmp_path: Path) -> None:
+    folder = tmp_path / "mine"
+    shutil.copytree(FOLDER / "small", folder)
+    assert list_names(str(folder)) == list_names("small")
+    shutil.copy(FOLDER / "default" / "attributes.yaml", folder)
+    with pytest.raises(PromptError, match=r"has attributes.yaml and classify.yaml and labels.yaml.*needs either"):
+        load_prompts(str(folder))
+    for name in ("attributes", "classify", "labels", "strategies"):
+        (folder / f"{name}.yaml").unlink()
+    with pytest.raises(PromptError, match=r"has no attributes.yaml: a set needs either"):
+        load_prompts(str(folder))
+
+
+def test_answers_of_a_group_need_numbers(tmp_path: Path) -> None:
+    folder = tmp_path / "mine"
+    shutil.copytree(FOLDER / "default", folder)
+    text = (folder / "input.yaml").read_text()
+    (folder / "input.yaml").write_text(text.replace("required: [number, input]", "required: [input]"))
+    with pytest.raises(PromptError, match=r"input.yaml: each of the answers must have a number"):
+        load_prompts(str(folder))
 
 
 @pytest.mark.parametrize(
@@ -72,7 +149,7 @@ def test_missing_variable_is_named() -> None:
 )
 def test_broken_sets_are_told_by_file(tmp_path: Path, change: Any, message: str) -> None:
     folder = tmp_path / "mine"
-    shutil.copytree(FOLDER / "default", folder)
+    shutil.copytree(FOLDER / "small", folder)
     change(folder / "labels.yaml")
     with pytest.raises(PromptError, match=message) as caught:
         load_prompts(str(folder))

@@ -43,6 +43,8 @@ def test_nothing_given_is_the_published_recipe(tmp_path: Path) -> None:
         ("clf_share: 2", "clf_share is 2.0; it must be in [0, 1]"),
         ("bootstrap: 3", "expected settings by name"),
         ("bootstrap: {banned: [1]}", "bootstrap.banned is [1]"),
+        ("completion: {instances_per_request: 0}", "completion.instances_per_request is 0; it must be at least 1"),
+        ("attribution: {instructions_per_request: 0}", "attribution.instructions_per_request is 0"),
         ("splitting: {test: 0.6, validation: 0.5}", "below 1 less splitting.validation"),
         ("[1, 2]", "expected settings by name"),
         ("a: [", "is not YAML"),

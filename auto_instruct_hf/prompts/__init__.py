@@ -8,17 +8,25 @@ Each file holds:
     user         the request (Jinja)
     schema       JSON schema of the reply
     temperature  float
-    max_tokens   int, the longest reply
+    max_tokens   int, the longest reply, to one item
     exchanges    optional: fixed earlier exchanges, each with `user` and `assistant` (the JSON of the reply)
     each         optional: the same for every item of the variable `examples` (Jinja in both)
 
-The templates may use:
+A set has `bootstrap`, `input`, `output`, `topic`, and either `attributes` or the three `classify`, `labels`,
+`strategies`. The templates may use:
     bootstrap    examples (list of {instruction, domain, classification}), count (int), classification (bool: ask for
                  such tasks), domain (str, a field of life), pick (int, at random)
-    classify, labels, strategies    instruction
+    attributes, or classify, labels, strategies    instruction
     input        instruction, label
     output       instruction, input, strategy ("" where there is none)
     topic        instructions (list, the most central first), keywords (list)
+
+The replies: `instructions` (list of str); `is_classification` (bool), `labels` (list of str), `input` (str or null) and
+`strategies` (list of str), of which `attributes` has all four; `input` (str); `output` (str); `topic` (str).
+
+A prompt other than bootstrap and topic is *grouped*, and asks about several rows at once, when its schema has the
+property `answers`: a list of objects, each with `number` (int) and the fields above. Its templates then get `items`
+instead: a list of the variables above with `number`, from 1. The longest reply is `max_tokens` for each item.
 """
 
 import json
@@ -35,7 +43,9 @@ import yaml
 
 from ..errors import PromptError
 
-REQUESTS = ("bootstrap", "classify", "labels", "strategies", "input", "output", "topic")
+ATTRIBUTION = ("attributes", "classify", "labels", "strategies")
+REQUESTS = ("bootstrap", *ATTRIBUTION, "input", "output", "topic")
+"""All names that a prompt may have; a set has either the first of ATTRIBUTION or the others."""
 _KEYS = {"system", "user", "schema", "temperature", "max_tokens", "exchanges", "each"}
 _JINJA = jinja2.Environment(undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True)
 
@@ -62,6 +72,11 @@ class Prompt:
     def accepts(self, reply: Any) -> bool:
         """Return whether a reply is valid under the schema."""
         return self._validator.is_valid(reply)
+
+    @property
+    def is_grouped(self) -> bool:
+        """Whether it asks about several rows at once."""
+        return "answers" in self.schema["properties"]
 
     def max_items(self, name: str) -> int:
         """Return how many items the schema admits in a list of the reply; `sys.maxsize` where it does not say."""
@@ -115,15 +130,38 @@ def load_prompts(source: str = "default") -> Mapping[str, Prompt]:
     """Read a set of prompts.
 
     Args:
-        source: `default`, `small`, or a folder with one YAML file for each name in REQUESTS.
+        source: `default`, `small`, or a folder with one YAML file for each prompt of a set.
 
     Returns:
         The prompts by name.
 
     Raises:
-        PromptError: If a file is missing, is not YAML or has an unknown or missing key.
+        PromptError: If a file is missing or one too many, is not YAML, or has an unknown or missing key.
     """
-    return {name: _read(find_folder(source) / f"{name}.yaml") for name in REQUESTS}
+    return {name: _read(find_folder(source) / f"{name}.yaml") for name in list_names(source)}
+
+
+def list_names(source: str) -> list[str]:
+    """Return the names of the prompts of a set.
+
+    Args:
+        source: As for `load_prompts`.
+
+    Returns:
+        Those of REQUESTS that the set has or lacks.
+
+    Raises:
+        PromptError: If it has both `attributes` and a prompt that this one replaces, or none of them.
+    """
+    whole, parts = ATTRIBUTION[0], ATTRIBUTION[1:]
+    folder = find_folder(source)
+    found = [name for name in ATTRIBUTION if (folder / f"{name}.yaml").is_file()]
+    if not found or (whole in found and len(found) > 1):
+        raise PromptError(
+            f"{folder} has {' and '.join(f'{name}.yaml' for name in found) or f'no {whole}.yaml'}: a set needs either "
+            f"{whole}.yaml or all of {', '.join(f'{name}.yaml' for name in parts)}"
+        )
+    return [name for name in REQUESTS if name not in ATTRIBUTION or (name in parts) == (whole not in found)]
 
 
 def find_folder(source: str) -> Path:
@@ -135,13 +173,18 @@ def _read(path: Path) -> Prompt:
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise PromptError(f"no prompt {path}: a set needs {', '.join(f'{name}.yaml' for name in REQUESTS)}") from None
+        raise PromptError(f"no prompt {path}: the set is not complete without it") from None
     except yaml.YAMLError as error:
         raise PromptError(f"{path} is not YAML: {error}") from None
     if not isinstance(content, dict) or set(content) - _KEYS:
         unknown = sorted(set(content) - _KEYS) if isinstance(content, dict) else type(content).__name__
         raise PromptError(f"{path}: unknown {unknown}; a prompt has the keys {sorted(_KEYS)}")
     try:
-        return Prompt(name=path.stem, **content)
+        prompt = Prompt(name=path.stem, **content)
     except TypeError as error:
         raise PromptError(f"{path}: {error}") from None
+    if prompt.is_grouped:
+        item = prompt.schema["properties"]["answers"]["items"]
+        if not all("number" in shape.get("required", ()) for shape in item.get("anyOf", [item])):
+            raise PromptError(f"{path}: each of the answers must have a number; add it to their `required`")
+    return prompt
