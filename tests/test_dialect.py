@@ -6,10 +6,11 @@ from typing import Any
 
 import pytest
 from stub_teacher import serve_stub
-from test_teacher import contents, make_requests, open_teacher
+from test_teacher import PROMPT, contents, make_requests, open_teacher
 
 from auto_instruct_hf.errors import TeacherError
 from auto_instruct_hf.teacher import Teacher
+from auto_instruct_hf.teacher.exchange import read_completion
 
 UNKNOWN: list[tuple[str, ...]] = [
     ("json_schema",),
@@ -64,6 +65,13 @@ def test_what_cannot_be_mended_is_asked_again_and_never_taken(tmp_path: Path) ->
             replies = teacher.ask(make_requests(3))
     assert [reply.error for reply in replies] == ["not as the schema asks"] * 3
     assert len(stub.answered) == 6
+
+
+@pytest.mark.parametrize("rest", ['{"output": "half an ans', '{"answers": [{"number": 1, "output": "x"}, {"number": 2, "o'])
+def test_half_an_answer_is_not_closed_and_taken(rest: str) -> None:
+    message = {"role": "assistant", "content": rest}
+    completion = {"choices": [{"finish_reason": "stop", "message": message}]}
+    assert read_completion(completion, PROMPT, 0.0, mend=True).error == "not JSON"
 
 
 def test_a_way_that_is_asked_for_is_kept(tmp_path: Path) -> None:

@@ -289,7 +289,7 @@ def test_command_ends_well_and_says_what_it_did(tmp_path: Path) -> None:
         "load_dataset(",
     ):
         assert words in done.stdout
-    assert "12 of 12 instructions, spent price unknown" in done.stderr  # the progress bar
+    assert "12 of 12 instructions, price unknown" in done.stderr  # the progress bar
     assert "sk-stub" not in done.stdout + done.stderr
 
 

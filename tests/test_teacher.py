@@ -5,6 +5,7 @@ import json
 import sqlite3
 import threading
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,17 +13,29 @@ import pytest
 from stub_teacher import KEY, StubTeacher, serve_stub
 
 from auto_instruct_hf.errors import BudgetError, RecipeError, TeacherError
-from auto_instruct_hf.prompts import load_prompts
+from auto_instruct_hf.prompts import Prompt
 from auto_instruct_hf.recipe import TeacherSettings
 from auto_instruct_hf.teacher import Reply, Request, Teacher
 from auto_instruct_hf.teacher.exchange import find_fault
 
-PROMPT = load_prompts()["output"]
+PROMPT = Prompt(
+    name="output",
+    system="Carry out the instruction.",
+    user="{{ instruction }}",
+    schema={
+        "type": "object",
+        "properties": {"output": {"type": "string"}},
+        "required": ["output"],
+        "additionalProperties": False,
+    },
+    temperature=0.7,
+    max_tokens=1200,
+)
 
 
 def make_requests(count: int) -> list[Request]:
     texts = [f"Say the number {number}." for number in range(count)]
-    return [Request(PROMPT, PROMPT.messages(instruction=text, input="", strategy="")) for text in texts]
+    return [Request(PROMPT, PROMPT.messages(instruction=text)) for text in texts]
 
 
 def open_teacher(stub: StubTeacher, folder: Path, **settings: Any) -> Teacher:
@@ -91,7 +104,7 @@ def test_what_stays_unusable_carries_its_error_and_is_not_asked_forever(tmp_path
 
 
 def test_at_temperature_zero_a_new_draw_alone_would_change_nothing(tmp_path: Path) -> None:
-    prompt = load_prompts()["classify"]
+    prompt = replace(PROMPT, temperature=0.0)
     with serve_stub(faults={"cut": 1.0}) as stub, open_teacher(stub, tmp_path, attempts=3) as teacher:
         teacher.ask([Request(prompt, prompt.messages(instruction="x"))])
     assert [body["temperature"] for body in stub.answered] == [0.0, 0.7, 0.7]

@@ -12,6 +12,8 @@ from .journal import Entry
 
 NOT_A_COMPLETION = "not a chat completion"
 NO_ANSWER = "no answer"
+NOT_JSON = "not JSON"
+NOT_BY_SCHEMA = "not as the schema asks"
 # One attempt's draw numbers stay clear of another's.
 _NEXT_ATTEMPT = 1_000_003
 # Servers differ in how many bits a seed may have.
@@ -115,8 +117,8 @@ def find_fault(text: str, finish_reason: object, is_refusal: bool, prompt: Promp
         content = json.loads(text)
         json.dumps(content, ensure_ascii=False).encode()
     except (ValueError, RecursionError):
-        return "not JSON"
-    return "" if prompt.accepts(content) else "not as the schema asks"
+        return NOT_JSON
+    return "" if prompt.accepts(content) else NOT_BY_SCHEMA
 
 
 def _first(completion: object, name: str) -> Mapping[str, Any]:
@@ -136,5 +138,7 @@ def _mend(text: str) -> str:
     try:
         json.loads(answer)
     except (ValueError, RecursionError):
-        return str(json_repair.repair_json(answer, ensure_ascii=False))
+        # Half an answer must not be taken for a whole one, and the library would close what is open.
+        is_whole = answer.count("}") >= max(answer.count("{"), 1)
+        return str(json_repair.repair_json(answer, ensure_ascii=False)) if is_whole else answer
     return answer

@@ -19,7 +19,7 @@ from .batch import Answer
 from .budget import most_tokens
 from .dialect import Dialect
 from .endpoint import Endpoint
-from .exchange import NO_ANSWER, NOT_A_COMPLETION, read_completion
+from .exchange import NO_ANSWER, NOT_BY_SCHEMA, NOT_JSON, read_completion
 from .journal import Entry
 from .throttle import Throttle, retry_after
 
@@ -185,7 +185,7 @@ class Sender:
         if not entry.error:
             self._usable += 1
             self.has_answered = True
-        elif entry.error != NOT_A_COMPLETION:
+        elif entry.error in (NOT_JSON, NOT_BY_SCHEMA):
             self._unusable += 1
             if not self._usable and self._unusable >= _IGNORED_SCHEMA:
                 self._unusable = 0
