@@ -67,7 +67,7 @@ def attribute_batch(
     batch: Batch,
     *,
     ask: Ask,
-    prompts: dict[str, Prompt],
+    prompts: Mapping[str, Prompt],
     max_strategies: int,
     instructions_per_request: int = 1,
 ) -> dict[str, list[Any]]:

@@ -59,7 +59,7 @@ def complete(
 
 
 def complete_batch(
-    batch: Batch, *, ask: Ask, prompts: dict[str, Prompt], instances_per_request: int = 1
+    batch: Batch, *, ask: Ask, prompts: Mapping[str, Prompt], instances_per_request: int = 1
 ) -> dict[str, list[Any]]:
     """Complete a batch of attributed instructions.
 
@@ -99,7 +99,7 @@ def _start(row: dict[str, Any], attribute: str) -> dict[str, Any]:
     }
 
 
-def _item(instance: dict[str, Any], prompts: dict[str, Prompt]) -> Item:
+def _item(instance: dict[str, Any], prompts: Mapping[str, Prompt]) -> Item:
     instruction, attribute = instance["instruction"], instance["attribute"]
     if instance["is_classification"]:
         return Item(prompts["input"], {"instruction": instruction, "label": attribute})
