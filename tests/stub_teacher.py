@@ -11,7 +11,7 @@ import random
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -47,7 +47,8 @@ class StubTeacher:
 
 
 @contextmanager
-def serve_stub(**settings: Any) -> Iterator[StubTeacher]:
+def serve_stub(extend: Callable[[Any], Any] = lambda handler: handler, **settings: Any) -> Iterator[StubTeacher]:
+    """Serve until the end of the block; `extend` may make another handler from the one that speaks chat."""
     stub = StubTeacher(**settings)
     lock = threading.Lock()
 
@@ -115,7 +116,7 @@ def serve_stub(**settings: Any) -> Iterator[StubTeacher]:
         def handle_error(self, request: Any, client_address: Any) -> None:
             pass  # a killed client hangs up in the middle
 
-    server = Server(("127.0.0.1", 0), Handler)
+    server = Server(("127.0.0.1", 0), extend(Handler))
     threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
     stub.url = f"http://127.0.0.1:{server.server_address[1]}/v1"
     try:
