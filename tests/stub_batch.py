@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -148,7 +149,7 @@ class StubBatches:
 def handler_of(chat: Any, stub: StubBatches) -> Any:
     """Return a handler that speaks the Batch API, and what `chat` speaks elsewhere."""
 
-    class Handler(chat):  # type: ignore[misc]
+    class Handler(chat, BaseHTTPRequestHandler):
         disable_nagle_algorithm = True  # else each answer, sent in two parts, waits 40 ms for the client's kernel
 
         def do_GET(self) -> None:
@@ -194,29 +195,30 @@ def handler_of(chat: Any, stub: StubBatches) -> Any:
         def _route(self, call: str, name: str, raw: bytes, query: str) -> tuple[int, Any]:
             if call == "POST files":
                 return self._upload(raw)
-            if call == "GET files one content":
-                if stub.missing:
-                    stub.missing -= 1
-                elif name in stub.files:
-                    return 200, stub.files[name]
-            elif call == "DELETE files one" and name in stub.files:
-                del stub.files[name]
-                return 200, {"id": name, "object": "file", "deleted": True}
-            elif call == "POST batches":
+            if call == "POST batches":
                 return self._create(json.loads(raw))
-            elif call == "GET batches":
+            if call == "GET batches":
                 return 200, self._list(parse_qs(query))
-            elif name in stub.batches:
-                batch = stub.batches[name]
-                if call == "POST batches one cancel":
-                    batch["status"] = "cancelling"
-                else:
-                    stub.advance(batch)
-                if batch["status"] == "completed" and stub.late:
+            if call == "GET files one content" and stub.missing:
+                stub.missing -= 1
+                name = ""
+            found = stub.files.get(name) if "files" in call else stub.batches.get(name)
+            if found is None:
+                return 404, {"error": {"message": f"No such thing: {name}"}}
+            return 200, self._touch(call, name, found)
+
+        def _touch(self, call: str, name: str, found: Any) -> Any:
+            if call == "DELETE files one":
+                del stub.files[name]
+                return {"id": name, "object": "file", "deleted": True}
+            if call == "POST batches one cancel":
+                found["status"] = "cancelling"
+            elif call == "GET batches one":
+                stub.advance(found)
+                if found["status"] == "completed" and stub.late:
                     stub.late -= 1
-                    return 200, batch | {"output_file_id": None}
-                return 200, batch
-            return 404, {"error": {"message": f"No such thing: {name}"}}
+                    return found | {"output_file_id": None}
+            return found
 
         def _upload(self, raw: bytes) -> tuple[int, Any]:
             head = f"Content-Type: {self.headers['Content-Type']}\r\n\r\n".encode()

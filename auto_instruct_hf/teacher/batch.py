@@ -134,7 +134,7 @@ class Batches:
             elif refused:
                 at_once = len(rows) - len(refused)
             else:  # the limit is the account's: others' batches may have held it
-                at_once, size = 2 * at_once, min(2 * size, self._max_requests)
+                at_once, size = min(2 * at_once, sys.maxsize), min(2 * size, self._max_requests)
 
     @asynccontextmanager
     async def _alone(self) -> AsyncIterator[None]:
