@@ -20,6 +20,7 @@ from urllib.parse import parse_qs, urlsplit
 from stub_teacher import KEY, StubTeacher, _completion, _pick, serve_stub
 
 _FAULTS = {"error400": 400, "error429": 429, "error500": 500}
+_PAGE = b"<html>"
 _ENDED = ("completed", "failed", "expired", "cancelled")
 
 
@@ -53,6 +54,7 @@ class StubBatches:
     """Most batches in one page of the list."""
     late: int = 0
     """How many looks at a completed batch do not tell where its results are."""
+    is_page: bool = False
     has_batches: bool = True
     watch: Callable[[str], None] = lambda call: None
     """Called with each call once it is done, and before its answer is sent."""
@@ -152,6 +154,10 @@ def handler_of(chat: Any, stub: StubBatches) -> Any:
     class Handler(chat, BaseHTTPRequestHandler):
         disable_nagle_algorithm = True  # else each answer, sent in two parts, waits 40 ms for the client's kernel
 
+        def send_header(self, name: str, value: str) -> None:
+            is_page = name == "Content-Type" and stub.is_page
+            super().send_header(name, "text/html" if is_page else value)
+
         def do_GET(self) -> None:
             self._answer("GET", b"")
 
@@ -176,6 +182,7 @@ def handler_of(chat: Any, stub: StubBatches) -> Any:
                 self.close_connection = True
                 self.connection.close()
             else:
+                stub.is_page = content == _PAGE
                 self._send(status, content)
 
         def _fault(self) -> tuple[int, Any] | None:
@@ -189,7 +196,7 @@ def handler_of(chat: Any, stub: StubBatches) -> Any:
                 return 503, {"error": {"message": "down"}}
             if stub.garbage:
                 stub.garbage -= 1
-                return 200, b"<html>"
+                return 200, _PAGE
             return None
 
         def _route(self, call: str, name: str, raw: bytes, query: str) -> tuple[int, Any]:

@@ -49,7 +49,8 @@ class Batches:
     """Batches of requests that any number of runs submit, wait for and collect, each once.
 
     Processes that share the file do not submit the same request twice either: one at a time submits, under a lock
-    beside the file, and the others wait for its batches.
+    beside the file, and the others wait for its batches. A batch of which nothing is asked again stays open at the API,
+    its answers included, until one of its requests is.
 
     Args:
         path: The SQLite file of the journal; only the table `batches` in it is touched.

@@ -96,12 +96,15 @@ class BatchApi:
     async def find(self, names: Collection[str]) -> dict[str, Batch]:
         """Return the submitted batches by those of the names that the endpoint knows."""
 
-        async def search() -> dict[str, Batch]:
+        async def search() -> dict[str, Batch] | None:
             found: dict[str, Batch] = {}
-            async for batch in self._client.batches.list(limit=100):
-                name = (batch.metadata or {}).get(_MARK, "")
-                if name in names:
-                    found.setdefault(name, batch)
+            try:
+                async for batch in self._client.batches.list(limit=100):
+                    name = (batch.metadata or {}).get(_MARK, "")
+                    if name in names:
+                        found.setdefault(name, batch)
+            except AttributeError:  # what came is no list; the client lets it through until it looks inside
+                return None
             return found
 
         return await self._insist(search, dict)
@@ -168,7 +171,7 @@ class BatchApi:
         return re.sub(r"(Bearer |\borg-)\S+", r"\1***", line)[:300]
 
     async def _insist(
-        self, call: Callable[[], Awaitable[_Result]], kind: type[Any], *, is_known: bool = False
+        self, call: Callable[[], Awaitable[_Result | None]], kind: type[_Result], *, is_known: bool = False
     ) -> _Result:
         """Call until it succeeds, fails for good, or has failed too often.
 
