@@ -13,7 +13,7 @@ import re
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -56,7 +56,8 @@ class StubTeacher:
 
 
 @contextmanager
-def serve_stub(**settings: Any) -> Iterator[StubTeacher]:
+def serve_stub(extend: Callable[[Any], Any] = lambda handler: handler, **settings: Any) -> Iterator[StubTeacher]:
+    """Serve until the end of the block; `extend` may make another handler from the one that speaks chat."""
     stub = StubTeacher(**settings)
     lock = threading.Lock()
 
@@ -127,7 +128,7 @@ def serve_stub(**settings: Any) -> Iterator[StubTeacher]:
         def handle_error(self, request: Any, client_address: Any) -> None:
             pass  # a killed client hangs up in the middle
 
-    server = Server(("127.0.0.1", 0), Handler)
+    server = Server(("127.0.0.1", 0), extend(Handler))
     threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
     stub.url = f"http://127.0.0.1:{server.server_address[1]}/v1"
     try:
