@@ -12,7 +12,7 @@ from .recipe import AttributionSettings
 from .schema import ATTRIBUTES, INSTRUCTIONS, require_columns, with_rejected
 from .teacher import Ask, Reply, Teacher
 from .texts import normalise, text_or_nothing
-from .transform import Batch, Trace, apply, columns, keep, rows
+from .transform import ASKING_BATCH, Batch, Trace, apply, columns, keep, rows
 
 
 def attribute(
@@ -58,6 +58,7 @@ def attribute(
             },
             resources={"ask": teacher.ask},
             depends_on=teacher.identity,
+            batch_size=ASKING_BATCH,
             cache_dir=cache_dir,
         )
     return keep(judged, phase="attribute", cache_dir=cache_dir, trace=trace)

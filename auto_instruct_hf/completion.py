@@ -12,7 +12,7 @@ from .recipe import CompletionSettings
 from .schema import ATTRIBUTED, INSTANCES, require_columns, with_rejected
 from .teacher import Ask, Teacher
 from .texts import make_id, text_or_nothing
-from .transform import Batch, Trace, apply, columns, keep, rows
+from .transform import ASKING_BATCH, Batch, Trace, apply, columns, keep, rows
 
 
 def complete(
@@ -53,6 +53,7 @@ def complete(
             settings={"prompts": chosen, "instances_per_request": settings.instances_per_request},
             resources={"ask": teacher.ask},
             depends_on=teacher.identity,
+            batch_size=ASKING_BATCH,
             cache_dir=cache_dir,
         )
     return keep(judged, phase="complete", cache_dir=cache_dir, trace=trace)

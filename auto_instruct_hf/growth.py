@@ -10,6 +10,7 @@ from .recipe import BootstrapSettings
 from .seeds import bundled_domains
 from .texts import count_words, instruction_id
 
+MORE_THAN_ASKED_FOR = "more than asked for"
 # Ours: a last round must not be so small that the wait for one reply outweighs what it asks for.
 _FEWEST_REQUESTS = 8
 # Ours: the first round of all. No later one asks for more than all before it, so that the pool leads what is asked.
@@ -124,7 +125,7 @@ class Growth:
             if not verdict.is_novel:
                 row["rejected"] = f"ROUGE-L above {self._settings.max_similarity} with an earlier instruction"
             elif len(self.admitted) == self._target:
-                row["rejected"] = "more than asked for"
+                row["rejected"] = MORE_THAN_ASKED_FOR
             else:
                 self.admitted.append(row["instruction"])
         number = len(self.rounds)

@@ -23,6 +23,9 @@ from datasets import Dataset, Features
 from datasets.fingerprint import Hasher
 
 Batch = Mapping[str, list[Any]]
+# Rows a batch where each waits for a teacher's answers: at the end of a batch most of the waiting is for a few, and what
+# was answered is safe without the batch.
+ASKING_BATCH = 10_000
 
 _PACKAGE = __name__.rpartition(".")[0]
 # Their code does not decide rows: settings count by value, replies by the journal's keys, columns by the features.

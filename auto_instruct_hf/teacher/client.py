@@ -8,7 +8,7 @@ import asyncio
 import json
 import threading
 from collections import Counter
-from collections.abc import Coroutine, Iterator, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
@@ -39,6 +39,7 @@ _BATCH_ATTEMPTS = 3
 _GRACE = 10.0
 
 _Result = TypeVar("_Result")
+Listener = Callable[[str, Request, Reply], object]
 
 
 class Teacher:
@@ -84,9 +85,12 @@ class Teacher:
         self._sender.has_answered = any(
             one.requests > one.failed for one in self.journal.usage() if one.model == self.model
         )
+        self.concurrency = concurrency
+        """Requests in flight at most; None: it adapts."""
         self._batches = Batches(self.journal.path) if self._settings.batch else None
         # Some wait for the disk while others wait for the endpoint.
         self._num_workers = (concurrency or MOST_AT_ONCE) * 5 // 4 + 4
+        self._listeners: list[Listener] = []
         self._phase = ""
         self._progress: Progress | None = None
         self._in_flight: dict[str, asyncio.Task[Entry]] = {}
@@ -145,6 +149,22 @@ class Teacher:
             BudgetError: If the budget is used up.
         """
         return self._run(self._ask_all(requests))
+
+    @contextmanager
+    def listening(self, listener: Listener) -> Iterator[None]:
+        """Tell of each reply inside: its phase, its request, the reply, in the order of the replies.
+
+        Args:
+            listener: Called in the teacher's thread.
+
+        Yields:
+            Nothing.
+        """
+        self._listeners.append(listener)
+        try:
+            yield
+        finally:
+            self._listeners.remove(listener)
 
     @contextmanager
     def phase(self, name: str, total: int | None = None) -> Iterator[Progress]:
@@ -257,19 +277,30 @@ class Teacher:
         return unknown
 
     async def _ask_one(self, request: Request) -> Reply:
-        entry, is_known = Entry("", "never asked"), True
+        entry, entries, is_known = Entry("", "never asked"), [], True
         for attempt in range(self._settings.attempts):
             key, body = address(request, self.model, attempt)
             known = self.journal.get(key)
             is_known = is_known and known is not None
             entry = known or await self._send_once(key, body, request.prompt)
+            entries.append(entry)
             if is_final(entry):
                 break
         if self._progress is not None:
             self._progress.advance(is_known=is_known)
         # What a server says of its own failure stays in the journal: it may name accounts, and no two are alike.
         reason = entry.error.partition(":")[0]
-        return Reply(None, reason) if reason else Reply(json.loads(entry.text))
+        reply = Reply(
+            None if reason else json.loads(entry.text),
+            reason,
+            attempts=len(entries),
+            input_tokens=sum(one.input_tokens for one in entries),
+            output_tokens=sum(one.output_tokens for one in entries),
+            seconds=sum(one.seconds for one in entries),
+        )
+        for listener in self._listeners:
+            listener(self._phase, request, reply)
+        return reply
 
     async def _send_once(self, key: str, body: dict[str, Any], prompt: Prompt) -> Entry:
         """Send a request, or wait for the same one that is in flight already."""

@@ -17,6 +17,9 @@ _IN_WORDS = (
 )
 # What servers call the part of a request that they do not know.
 _SCHEMA_WORDS = ("response_format", "json_schema", "json schema", "json_object", "schema", "structured", "grammar", "guided")
+# And how they say that a reply cannot be as long as asked for: then it may be as long as they let it.
+_TOO_LONG = ("context", "too large", "at most", "exceed", "maximum")
+_LIMIT = "limit of the reply's length"
 
 
 class Dialect:
@@ -55,6 +58,8 @@ class Dialect:
             The same request in words that the endpoint takes.
         """
         sent = {name: value for name, value in body.items() if name not in self._refused or name == "max_tokens"}
+        if _LIMIT in self._refused:
+            del sent["max_tokens"]
         if "max_tokens" in self._refused and "max_tokens" in sent:
             sent["max_completion_tokens"] = sent.pop("max_tokens")
         if not self.holds_to_schema and "response_format" in body:
@@ -81,6 +86,8 @@ class Dialect:
         text = str(error.message)[:500].lower()
         param = str(getattr(error, "param", None) or "").lower()
         if "max_completion_tokens" in text and self._refuse("max_tokens"):
+            return True
+        if "max_tokens" in f"{param} {text}" and any(word in text for word in _TOO_LONG) and self._refuse(_LIMIT):
             return True
         for name in ("temperature", "seed"):
             if (param == name or (not param and name in text)) and self._refuse(name):

@@ -40,10 +40,17 @@ class Request:
 
 @dataclass(frozen=True)
 class Reply:
-    """What came back: an object valid under the prompt's schema, or None with the reason in a few words."""
+    """What came back: an object valid under the prompt's schema, or None with the reason in a few words.
+
+    `attempts` counts the requests that it took; the tokens (counts) and `seconds` are sums over them.
+    """
 
     content: dict[str, Any] | None
     error: str = ""
+    attempts: int = 1
+    input_tokens: int = 0
+    output_tokens: int = 0
+    seconds: float = 0.0
 
 
 def address(request: Request, model: str, attempt: int) -> tuple[str, dict[str, Any]]:
