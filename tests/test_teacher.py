@@ -12,19 +12,25 @@ import pytest
 from stub_teacher import KEY, StubTeacher, serve_stub
 
 from auto_instruct_hf.errors import RecipeError, TeacherError
-from auto_instruct_hf.prompts import load_prompts
+from auto_instruct_hf.prompts import Prompt, load_prompts
 from auto_instruct_hf.recipe import TeacherSettings
 from auto_instruct_hf.teacher import Journal, Reply, Request, Teacher
 from auto_instruct_hf.teacher.exchange import find_fault
 from auto_instruct_hf.teacher.journal import Entry
 from auto_instruct_hf.teacher.prices import price
 
-PROMPT = load_prompts()["output"]
+SCHEMA = {
+    "type": "object",
+    "properties": {"output": {"type": "string"}},
+    "required": ["output"],
+    "additionalProperties": False,
+}
+PROMPT = Prompt("output", "Carry out the instruction.", "Instruction:\n{{ instruction }}", SCHEMA, 0.7, 1200)
 
 
 def make_requests(count: int) -> list[Request]:
     texts = [f"Say the number {number}." for number in range(count)]
-    return [Request(PROMPT, PROMPT.messages(instruction=text, input="", strategy="")) for text in texts]
+    return [Request(PROMPT, PROMPT.messages(instruction=text)) for text in texts]
 
 
 def open_teacher(stub: StubTeacher, folder: Path, **settings: Any) -> Teacher:
@@ -93,7 +99,7 @@ def test_what_stays_unusable_carries_its_error_and_is_not_asked_forever(tmp_path
 
 
 def test_at_temperature_zero_a_new_draw_alone_would_change_nothing(tmp_path: Path) -> None:
-    prompt = load_prompts()["classify"]
+    prompt = load_prompts("small")["classify"]
     with serve_stub(faults={"cut": 1.0}) as stub, open_teacher(stub, tmp_path, attempts=3) as teacher:
         teacher.ask([Request(prompt, prompt.messages(instruction="x"))])
     assert [body["temperature"] for body in stub.answered] == [0.0, 0.7, 0.7]
