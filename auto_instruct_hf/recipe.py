@@ -112,9 +112,9 @@ class AttributionSettings:
 
     max_strategies: int = 3
     instructions_per_request: int = 10
-    """With prompts that ask about several; 1: each alone. More cost fewer tokens (`benchmarks/cost.py`; beyond ten or so
-    little is left to save). What sharing a request costs in quality has not been measured on a large model. The longest
-    reply asked for is so many times the prompt's `max_tokens`; the teacher must admit it."""
+    """With prompts that ask about several; 1: each alone. More cost fewer tokens (`benchmarks/cost.py`), though beyond
+    ten little is left to save. What sharing a request costs in quality has not been measured on a large model. The
+    longest reply asked for is so many times the prompt's `max_tokens`: the teacher must admit it."""
 
     def __post_init__(self) -> None:
         _check(self.max_strategies >= 0, "attribution.max_strategies", self.max_strategies, "0 or more")
