@@ -276,6 +276,6 @@ def _scale(phase: str, mean: _Mean, units: float, teacher: Teacher, recipe: Reci
         round(requests, 1),
         round(inputs),
         round(outputs),
-        rates and rates.cost(inputs, outputs, is_batch=settings.batch),
+        None if rates is None else rates.cost(inputs, outputs, is_batch=settings.batch),
         None if settings.batch else max(minutes) / 60,
     )

@@ -114,6 +114,24 @@ def list_costs(teacher: Teacher) -> list[dict[str, Any]]:
     ]
 
 
+def _share_tokens(teacher: Teacher, instructions: int, instances: int) -> list[dict[str, Any]]:
+    """Return the tokens of each phase, in and out, per instruction and per instance that was published."""
+    sums: dict[str, Counter[str]] = {}
+    for usage in teacher.journal.usage():
+        sums.setdefault(usage.phase, Counter()).update(input=usage.input_tokens, output=usage.output_tokens)
+    return [
+        {
+            "phase": phase,
+            **{
+                f"{kind}_per_{row}": round(sums[phase][kind] / max(count, 1), 1)
+                for row, count in (("instruction", instructions), ("instance", instances))
+                for kind in ("input", "output")
+            },
+        }
+        for phase in sums
+    ]
+
+
 def list_versions() -> dict[str, str]:
     """Return the versions of the packages that decide the result."""
     return {name: importlib.metadata.version(name) for name in _VERSIONS}
@@ -149,6 +167,8 @@ def make_report(
     is_bundled = name == BUNDLED_NAME
     whole = next(iter(configs.values()))
     features = next(iter(whole.values())).features
+    instances = list(configs["instances"].values())
+    num_instructions = len({key for part in instances for key in part["instruction_id"]})
     given = {"--license": license, "--language": language}
     words = [word for option, value in given.items() if value for word in (option, value)]
     seeds_option = [] if is_bundled else ["--seeds", name]
@@ -178,6 +198,7 @@ def make_report(
         "phases": {phase: {**one.facts, "rejected": count_reasons(one.rejected)} for phase, one in traces.items()},
         "stopped": traces["bootstrap"].facts["stopped"],
         "usage": list_costs(teacher),
+        "tokens_by_phase": _share_tokens(teacher, num_instructions, sum(map(len, instances))),
         "dollars": teacher.spent().dollars,
         "versions": list_versions(),
     }

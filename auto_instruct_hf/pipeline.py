@@ -17,6 +17,7 @@ from .clustering import cluster
 from .completion import complete
 from .curation import curate
 from .errors import BuildError
+from .estimate import compare, read_or_make
 from .illustrate import Material
 from .publish import add_messages
 from .recipe import Recipe
@@ -66,6 +67,7 @@ def build(
     asking: dict[str, Any] = {**common, "prompts": recipe.prompts}
 
     with _only_build(out):
+        estimated = read_or_make(out / "estimate.json", seeds, teacher, recipe)
         with _phase("bootstrap", traces) as trace:
             instructions = bootstrap(
                 seeds,
@@ -117,6 +119,7 @@ def build(
             license=license,
             language=language,
         )
+        report["estimate"] = compare(estimated, report["usage"])
         material = Material(
             instructions,
             instances,

@@ -6,14 +6,20 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from datasets import Dataset
 from rich.box import SIMPLE
 from rich.console import Console
 from rich.table import Table
 
 from auto_instruct_hf import AutoInstructError, Build, Recipe, Teacher, build, push_build, read_seeds
 from auto_instruct_hf.errors import RecipeError
+from auto_instruct_hf.estimate import estimate as make_estimate
+from auto_instruct_hf.estimate import write
 from auto_instruct_hf.facts import PHASES, format_figure
 from auto_instruct_hf.hub import check_name
+from auto_instruct_hf.preview import describe
+from auto_instruct_hf.preview import preview as take_preview
+from auto_instruct_hf.teacher.prices import Cost
 
 DEMONSTRATION_SIZE = 40
 TABLE_WIDTH = 108
@@ -47,6 +53,15 @@ def main(
     structured: Annotated[
         str | None, typer.Option(help="How schemas are sent: json_schema, json_object, text; else found out.")
     ] = None,
+    estimate: Annotated[
+        bool, typer.Option("--estimate", help="Print what the build would take, and stop. Asks nothing.")
+    ] = False,
+    probe: Annotated[
+        int, typer.Option(min=0, help="With --estimate: measure by so many rows; the build does not ask them again.")
+    ] = 0,
+    preview: Annotated[
+        int, typer.Option(min=0, help="Take so many rows through every phase, print prompts and replies, and stop.")
+    ] = 0,
     out: Annotated[Path, typer.Option(help="Folder of the build.")] = Path("out"),
     recipe: Annotated[Path | None, typer.Option(help="YAML file with settings that differ from the defaults.")] = None,
     license: Annotated[
@@ -77,6 +92,9 @@ def main(
             _OUT.print(f"Teacher: {model.describe()}.{DEMONSTRATION if model.is_embedded else ''}")
             mapping = dict(_pair(text) for text in column or ())
             seed_tasks = read_seeds(seeds, columns=mapping)
+            if estimate or preview:
+                _look_ahead(seed_tasks, model, settings, out, preview, probe)
+                return
             made = build(seed_tasks, model, out, settings, license=license, language=language)
             _show(made, out, model)
         if push:
@@ -106,6 +124,28 @@ def _pair(text: str) -> tuple[str, str]:
     return name, column
 
 
+def _look_ahead(seeds: Dataset, teacher: Teacher, recipe: Recipe, out: Path, shown: int, probe: int) -> None:
+    """Print a preview, where asked for, and what the build would take."""
+    seen = take_preview(seeds, teacher, recipe, shown or probe) if shown or probe else None
+    if seen and shown:
+        _OUT.print(describe(seen.exchanges))
+    made = make_estimate(seeds, teacher, recipe, seen)
+    write(out / "estimate.json", made)
+    source = f"measured by {seen.instructions} instructions" if seen else "assumed from the prompts and the seeds"
+    table = Table(title=f"What the build would take ({source})", box=SIMPLE)
+    table.add_column("phase", no_wrap=True)
+    for name in ("requests", "tokens in", "tokens out", "dollars", "hours"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for one in made.shares:
+        hours = "" if one.hours is None else f"{one.hours:.2f}"
+        counts = (f"{count:,.0f}" for count in (one.requests, one.input_tokens, one.output_tokens))
+        table.add_row(one.phase, *counts, str(Cost(one.dollars)), hours)
+    Console(width=TABLE_WIDTH, highlight=False).print(table)
+    _OUT.print(f"In all: {Cost(made.dollars)}. Spent so far: {teacher.spent()}.")
+    if made.dollars is None:
+        _OUT.print(f"No price is known for {teacher.model}: give teacher.input_price and output_price in the recipe.")
+
+
 def _show(made: Build, out: Path, teacher: Teacher) -> None:
     table = Table(title="By phase (in brackets: as published for Auto-Instruct)", box=SIMPLE)
     table.add_column("", no_wrap=True)
@@ -121,6 +161,7 @@ def _show(made: Build, out: Path, teacher: Teacher) -> None:
             _OUT.print(f"dropped in {phase}: {reasons}")
         if found.get("stopped"):
             _OUT.print(f"bootstrap stopped early: {found['stopped']}")
+    _compare(made.report["estimate"])
     sizes = ", ".join(f"{name} {len(split):,}" for name, split in made.sample.items())
     _OUT.print(f"Spent so far: {teacher.spent()}. Rows: {sizes}.")
     _OUT.print(f'load_dataset("{out / "dataset"}") reads them; {out / "report.json"} holds all figures.')
@@ -128,6 +169,18 @@ def _show(made: Build, out: Path, teacher: Teacher) -> None:
         _OUT.print("No licence is stated: give one with --license before you publish.")
     if made.report["terms"]:
         _OUT.print(made.report["terms"])
+
+
+def _compare(phases: list[dict[str, Any]]) -> None:
+    table = Table(title="Estimated, and what it took (all runs)", box=SIMPLE)
+    table.add_column("phase", no_wrap=True)
+    for name in ("requests", "tokens in", "tokens out", "dollars"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for one in phases:
+        names = ("requests", "input_tokens", "output_tokens")
+        cells = [f"{one[name]:,.0f} / {one['actual'][name]:,}" for name in names]
+        table.add_row(one["phase"], *cells, f"{Cost(one['dollars'])} / {Cost(one['actual']['dollars'])}")
+    Console(width=TABLE_WIDTH, highlight=False).print(table)
 
 
 if __name__ == "__main__":

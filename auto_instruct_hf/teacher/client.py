@@ -7,7 +7,6 @@ keeps its connections for the whole run, and everything works inside a notebook 
 import asyncio
 import json
 import threading
-from collections import Counter
 from collections.abc import Callable, Coroutine, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,22 +18,19 @@ from ..prompts import Prompt
 from ..recipe import TeacherSettings
 from ..transform import default_folder
 from . import embedded
-from .batch import Batches
 from .budget import Budget
 from .endpoint import Endpoint
-from .exchange import NO_ANSWER, NOT_A_COMPLETION, Reply, Request, address, is_final
+from .exchange import Reply, Request, address, is_final
 from .journal import Entry, Journal, Record
 from .prices import Cost, Prices, rates_from
 from .progress import Progress
 from .sender import Sender
 from .throttle import MOST_AT_ONCE
+from .waves import Waves
 from .writer import Writer
 
-# So many requests without an answer, and none with one: it is not the requests.
-_HOPELESS = 8
-# A batch may take a day: a last few are asked one by one.
-_TOO_FEW = 20
-_BATCH_ATTEMPTS = 3
+# What spoils a reply to several items is often one of them: asked one by one, the others come through.
+_ATTEMPTS_OF_A_GROUP = 2
 # What is in flight when a run must stop is paid for: worth a short wait, in seconds.
 _GRACE = 10.0
 
@@ -78,23 +74,23 @@ class Teacher:
         self.prices = Prices({self.model: given} if given else {})
         self._check_price()
         self.journal = Journal(Path(journal or default_folder() / "journal.sqlite"))
-        self._writer = Writer(self.journal)
         self._budget = Budget(self._settings.budget, lambda: self.spent().dollars or 0.0)
         concurrency = embedded.SLOTS if self.is_embedded else self._settings.concurrency
         self._sender = Sender(self._endpoint, self._settings, concurrency, self._stopped_by)
+        self._writer = Writer(self.journal, self._sender, self._stopped_by)
         self._sender.has_answered = any(
             one.requests > one.failed for one in self.journal.usage() if one.model == self.model
         )
         self.concurrency = concurrency
         """Requests in flight at most; None: it adapts."""
-        self._batches = Batches(self.journal.path) if self._settings.batch else None
+        is_batch = self._settings.batch and not self.is_embedded
+        self._waves = Waves(self.journal.path, self._endpoint, self._sender, self._budget) if is_batch else None
         # Some wait for the disk while others wait for the endpoint.
         self._num_workers = (concurrency or MOST_AT_ONCE) * 5 // 4 + 4
         self._listeners: list[Listener] = []
         self._phase = ""
         self._progress: Progress | None = None
         self._in_flight: dict[str, asyncio.Task[Entry]] = {}
-        self._unanswered: list[Record] = []
         self._closing = threading.Lock()
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="teacher", daemon=True)
@@ -130,8 +126,8 @@ class Teacher:
             self._loop.call_soon_threadsafe(self._loop.stop)
             self._thread.join()
             self._loop.close()
-            if self._batches:
-                self._batches.close()
+            if self._waves:
+                self._waves.close()
             self.journal.close()
 
     def ask(self, requests: Sequence[Request]) -> list[Reply]:
@@ -152,7 +148,7 @@ class Teacher:
 
     @contextmanager
     def listening(self, listener: Listener) -> Iterator[None]:
-        """Tell of each reply inside: its phase, its request, the reply, in the order of the replies.
+        """Tell of each reply inside: its phase, its request, the reply, in the order of the requests.
 
         Args:
             listener: Called in the teacher's thread.
@@ -212,9 +208,20 @@ class Teacher:
         await self._endpoint.close()
 
     async def _ask_all(self, requests: Sequence[Request]) -> list[Reply]:
-        self._unanswered.clear()  # of a call that was given up
-        if self._batches:
-            await self._ask_in_batches(self._batches, requests)
+        try:
+            return await self._ask_each(requests)
+        except BaseException:  # whatever ended it: the next call may find the fault mended
+            self._sender.start_anew()
+            self._writer.start_anew()
+            raise
+
+    async def _ask_each(self, requests: Sequence[Request]) -> list[Reply]:
+        if self._waves:
+            rates = self.prices.find(self.model)
+            async for key, body, entry in self._waves.ask(
+                lambda: self._find_unknown(requests), self._send_once, rates, self._note
+            ):
+                await self._writer.keep(Record(key, entry, self._phase, self.model, body, is_batch=True))
         replies: list[Reply | None] = [None] * len(requests)
         waiting = iter(enumerate(requests))
 
@@ -234,40 +241,19 @@ class Teacher:
             ended = await asyncio.gather(*workers, return_exceptions=True)
         for error in ended:
             if isinstance(error, Exception):
-                self._sender.start_anew()
                 raise error
-        if self._unanswered:  # and nothing was ever answered
-            self._sender.start_anew()
-            raise self._give_up()
-        return [reply for reply in replies if reply is not None]
-
-    async def _ask_in_batches(self, batches: Batches, requests: Sequence[Request]) -> None:
-        """Have batches answer what is not in the journal. What they fail to answer, and a last few, stay as they are."""
-        failures: Counter[str] = Counter()
-        while True:
-            unknown = self._find_unknown(requests)
-            wanted = {key: one for key, one in unknown.items() if failures[key] < _BATCH_ATTEMPTS}
-            if len(wanted) < _TOO_FEW:
-                return
-            if not self._sender.has_answered:  # one by itself shows that the endpoint answers, and what it takes
-                key, (body, prompt) = next(iter(wanted.items()))
-                await self._send_once(key, body, prompt)
-                continue
-            chosen = self._budget.choose({key: body for key, (body, _) in wanted.items()}, self.prices.find(self.model))
-            bodies = {key: self._sender.dialect.translate(body) for key, body in chosen.items()}
-            async for answer in batches.answer(await self._endpoint.connect(), bodies, note=self._note):
-                if answer.is_passing:
-                    failures[answer.key] += 1
-                    continue
-                body, one = wanted.get(answer.key, ({}, None))
-                entry = self._sender.read_answer(answer, one)
-                await self._keep(Record(answer.key, entry, self._phase, self.model, body, is_batch=True))
+        self._writer.check()
+        answered = [reply for reply in replies if reply is not None]
+        for request, reply in zip(requests, answered, strict=True):
+            for listener in self._listeners:
+                listener(self._phase, request, reply)
+        return answered
 
     def _find_unknown(self, requests: Sequence[Request]) -> dict[str, tuple[dict[str, Any], Prompt]]:
         """Return the next attempts that are not in the journal, by key."""
         unknown = {}
         for request in requests:
-            for attempt in range(self._settings.attempts):
+            for attempt in range(self._attempts(request)):
                 key, body = address(request, self.model, attempt)
                 entry = self.journal.get(key)
                 if entry is None:
@@ -278,7 +264,7 @@ class Teacher:
 
     async def _ask_one(self, request: Request) -> Reply:
         entry, entries, is_known = Entry("", "never asked"), [], True
-        for attempt in range(self._settings.attempts):
+        for attempt in range(self._attempts(request)):
             key, body = address(request, self.model, attempt)
             known = self.journal.get(key)
             is_known = is_known and known is not None
@@ -290,7 +276,7 @@ class Teacher:
             self._progress.advance(is_known=is_known)
         # What a server says of its own failure stays in the journal: it may name accounts, and no two are alike.
         reason = entry.error.partition(":")[0]
-        reply = Reply(
+        return Reply(
             None if reason else json.loads(entry.text),
             reason,
             attempts=len(entries),
@@ -298,9 +284,9 @@ class Teacher:
             output_tokens=sum(one.output_tokens for one in entries),
             seconds=sum(one.seconds for one in entries),
         )
-        for listener in self._listeners:
-            listener(self._phase, request, reply)
-        return reply
+
+    def _attempts(self, request: Request) -> int:
+        return min(self._settings.attempts, _ATTEMPTS_OF_A_GROUP if request.items > 1 else self._settings.attempts)
 
     async def _send_once(self, key: str, body: dict[str, Any], prompt: Prompt) -> Entry:
         """Send a request, or wait for the same one that is in flight already."""
@@ -312,28 +298,11 @@ class Teacher:
     async def _send(self, key: str, body: dict[str, Any], prompt: Prompt) -> Entry:
         async with self._budget.room(body, self.prices.find(self.model)):
             entry = await self._sender.send(body, prompt)
-            return await self._keep(Record(key, entry, self._phase, self.model, body))
-
-    async def _keep(self, record: Record) -> Entry:
-        """Record a reply; but that a request gets none not before any has got one: then the fault may be in all."""
-        error = record.entry.error
-        if self._sender.has_answered or not (error.startswith(NO_ANSWER) or error == NOT_A_COMPLETION):
-            held, self._unanswered = self._unanswered, []
-            for other in held:
-                await self._writer.write(other)
-            return await self._writer.write(record)
-        self._unanswered.append(record)
-        if len(self._unanswered) >= _HOPELESS:
-            raise self._give_up()
-        return record.entry
+            return await self._writer.keep(Record(key, entry, self._phase, self.model, body))
 
     def _note(self, text: str) -> None:
         if self._progress is not None:
             self._progress.note(text)
-
-    def _give_up(self) -> TeacherError:
-        reason = self._unanswered[-1].entry.error
-        return self._stopped_by(f"refuses whatever it is asked: {reason}")
 
     def _stopped_by(self, reason: str) -> TeacherError:
         return TeacherError(

@@ -1,8 +1,18 @@
-"""Writing to the journal from the event loop: many replies a commit, none used before it is committed."""
+"""Writing to the journal from the event loop: many replies a commit, none used before it is committed.
+
+That a request gets no answer is not written before any request has got one: until then the fault may be in all.
+"""
 
 import asyncio
+from collections.abc import Callable
 
+from ..errors import TeacherError
+from .exchange import NO_ANSWER, NOT_A_COMPLETION
 from .journal import Entry, Journal, Record
+from .sender import Sender
+
+# So many requests without an answer, and none with one: it is not the requests.
+_HOPELESS = 8
 
 
 class Writer:
@@ -10,14 +20,29 @@ class Writer:
 
     Args:
         journal: Where to.
+        sender: Knows whether any request was ever answered.
+        stopped_by: Makes the error that stops a run, of a reason.
     """
 
-    def __init__(self, journal: Journal) -> None:
+    def __init__(self, journal: Journal, sender: Sender, stopped_by: Callable[[str], TeacherError]) -> None:
         self._journal = journal
+        self._sender = sender
+        self._stopped_by = stopped_by
+        self._unanswered: list[Record] = []
         self._waiting: list[tuple[Record, asyncio.Future[Entry]]] = []
         self._task: asyncio.Task[None] | None = None
 
-    async def write(self, record: Record) -> Entry:
+    def start_anew(self) -> None:
+        """Forget the requests without an answer of a call that was given up."""
+        self._unanswered.clear()
+
+    def check(self) -> None:
+        """Raise TeacherError if there were requests, and none was ever answered."""
+        if self._unanswered:
+            reason = self._unanswered[-1].entry.error
+            raise self._stopped_by(f"refuses whatever it is asked: {reason}")
+
+    async def keep(self, record: Record) -> Entry:
         """Return the entry that stands for a request, once it is on the disk.
 
         Args:
@@ -27,8 +52,20 @@ class Writer:
             The first reply to that request.
 
         Raises:
-            TeacherError: If the disk refuses it.
+            TeacherError: If the disk refuses it, or too many requests got no answer and none got one.
         """
+        error = record.entry.error
+        if not self._sender.has_answered and (error.startswith(NO_ANSWER) or error == NOT_A_COMPLETION):
+            self._unanswered.append(record)
+            if len(self._unanswered) >= _HOPELESS:
+                self.check()
+            return record.entry
+        held, self._unanswered = self._unanswered, []
+        for other in held if self._sender.has_answered else ():
+            await self._write(other)
+        return await self._write(record)
+
+    async def _write(self, record: Record) -> Entry:
         written: asyncio.Future[Entry] = asyncio.get_running_loop().create_future()
         self._waiting.append((record, written))
         if self._task is None or self._task.done():
