@@ -28,7 +28,8 @@ _SOON = 10
 # a pace that has trebled without a refusal is not what limits.
 _RISE = 1.01
 _FREE = _MINUTE + math.log(3) / math.log(_RISE)
-_SLOWER, _SLOWEST = 0.95, 0.25
+_SEARCH = 1.1
+_SLOWER, _SLOWEST = 0.93, 0.25
 _UNITS = {"d": 86400.0, "h": 3600.0, "m": 60.0, "s": 1.0, "ms": 0.001}
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|[dhms])")
 
@@ -95,6 +96,9 @@ class Throttle:
         self._since = math.nan  # the beginning, or when the last refusal had been got over
         self._accepted = 0  # since then
         self._risen = -math.inf
+        self._is_searching = False
+        self._is_rising = False
+        self._before = 0.0
 
     @property
     def in_flight(self) -> int:
@@ -162,8 +166,9 @@ class Throttle:
             again = self._refusals > 0 or (self._episode > 1 and self._accepted < max(_SOON, 2 * self._limit))
             self._rise(now)
             self._is_rate = self._pace is not None or silence >= _WINDOW or again
+            self._is_rising = self._accepted >= _SOON and (self._is_searching or now - self._since > _MINUTE)
             if not self._is_rate:
-                self._limit = min(self._limit, self._peak)
+                self._limit = self._before = min(self._limit, self._peak)
             if retry_after is None or self._refusals:
                 silence = max(silence, min(2.0**self._refusals, _LONGEST_BACKOFF))
             self._refusals += 1
@@ -276,10 +281,16 @@ class Throttle:
 
     def _recover(self, now: float) -> None:
         """Go on after a refusal: at what was accepted since the last one was got over, if it is the rate."""
+        if not self._is_rate and self._limit < self._before / 2:
+            self._is_rate, self._limit = True, self._before
         if self._is_rate:
             pace = self._accepted / max(now - self._since, 0.001)
             if self._pace is not None:
-                pace = min(max(pace, _SLOWEST * self._pace), _SLOWER * self._pace)
+                self._is_searching = False
+                least = _SLOWER if self._is_rising else _SLOWEST
+                pace = min(max(pace, least * self._pace), _SLOWER * self._pace)
+            else:
+                self._is_searching = now - self._since < _MINUTE
             self._pace = pace
         self._since, self._accepted, self._refusals, self._is_rate = now, 0, 0, False
 
@@ -288,8 +299,9 @@ class Throttle:
             return
         if (self._episode == 0 or self._pace is not None) and 2 * self._in_flight >= self._limit:
             self._limit = min(self._limit + _GROWTH, self._most)
-        if self._episode and (seconds := now - max(self._risen, self._since + _MINUTE)) > 0:
-            rise = _RISE ** min(seconds, _FREE)
+        hold = 0.0 if self._is_searching else _MINUTE
+        if self._episode and (seconds := now - max(self._risen, self._since + hold)) > 0:
+            rise = (_SEARCH if self._is_searching else _RISE) ** min(seconds, _FREE)
             self._limit = min(self._limit * rise, self._most)
             if self._pace is not None:
                 self._pace = None if now - self._since > _FREE else self._pace * rise
