@@ -29,7 +29,7 @@ _SOON = 10
 _RISE = 1.01
 _FREE = _MINUTE + math.log(3) / math.log(_RISE)
 _SEARCH = 1.1
-_SLOWER, _SLOWEST = 0.93, 0.25
+_SLOWER, _SLOWEST = 0.95, 0.25
 _UNITS = {"d": 86400.0, "h": 3600.0, "m": 60.0, "s": 1.0, "ms": 0.001}
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|[dhms])")
 
@@ -284,11 +284,15 @@ class Throttle:
         if not self._is_rate and self._limit < self._before / 2:
             self._is_rate, self._limit = True, self._before
         if self._is_rate:
-            pace = self._accepted / max(now - self._since, 0.001)
+            pace = (self._accepted + 0.5) / max(now - self._since, 0.001)
             if self._pace is not None:
+                least = _SLOWEST * self._pace
+                if self._is_rising:
+                    least = _SLOWER * self._pace
+                    if not self._is_searching:
+                        least = min(least, 1.06 * pace)
                 self._is_searching = False
-                least = _SLOWER if self._is_rising else _SLOWEST
-                pace = min(max(pace, least * self._pace), _SLOWER * self._pace)
+                pace = min(max(pace, least), _SLOWER * self._pace)
             else:
                 self._is_searching = now - self._since < _MINUTE
             self._pace = pace
