@@ -286,13 +286,10 @@ class Throttle:
         if self._is_rate:
             pace = (self._accepted + 0.5) / max(now - self._since, 0.001)
             if self._pace is not None:
-                least = _SLOWEST * self._pace
-                if self._is_rising:
-                    least = _SLOWER * self._pace
-                    if not self._is_searching:
-                        least = min(least, 1.06 * pace)
+                if self._is_rising:  # while it rose, it was less
+                    pace = math.sqrt(pace * self._pace)
                 self._is_searching = False
-                pace = min(max(pace, least), _SLOWER * self._pace)
+                pace = min(max(pace, _SLOWEST * self._pace), _SLOWER * self._pace)
             else:
                 self._is_searching = now - self._since < _MINUTE
             self._pace = pace
@@ -308,7 +305,8 @@ class Throttle:
             rise = (_SEARCH if self._is_searching else _RISE) ** min(seconds, _FREE)
             self._limit = min(self._limit * rise, self._most)
             if self._pace is not None:
-                self._pace = None if now - self._since > _FREE else self._pace * rise
+                known = self._accepted / (now - self._since)
+                self._pace = None if now - self._since > _FREE else max(min(self._pace * rise, 3 * known), self._pace)
         self._risen = now
 
     def _heed(self, headers: Mapping[str, str], now: float, sent: _Sent) -> None:
