@@ -96,7 +96,7 @@ class FixedWindow:
         return False, self.start + 60 * (window + 1) - now
 
     def opportunities(self, seconds: float) -> float:
-        return self.allowed * ((1000 + seconds - self.start) // 60 + 1)
+        return self.allowed * (math.ceil((1000 + seconds - self.start) / 60))
 
 
 @dataclass
@@ -119,7 +119,6 @@ class Outcome:
     refused: list[float] = field(default_factory=list)
     sent: list[float] = field(default_factory=list)
     most_in_flight: int = 0
-    limits: list[tuple[float, int]] = field(default_factory=list)
 
 
 async def drive(
@@ -133,7 +132,6 @@ async def drive(
     places: int | None = None,
     retry_after: Callable[[float | None], float | None] = lambda honest: honest,
     headers: Callable[[Any, float], dict[str, str]] | None = None,
-    trace: bool = False,
 ) -> Outcome:
     """Let workers send without end; refuse what comes when `places` are taken, or what the server's limit refuses."""
     loop, outcome, inside = asyncio.get_running_loop(), Outcome(), 0
@@ -160,8 +158,6 @@ async def drive(
                     outcome.refused.append(now - start)
                     await asyncio.sleep(refusal)
                     throttle.refused(retry_after(honest))
-                if trace:
-                    print(f"{now-start:8.3f} {'ok ' if is_accepted else '429'} lim={throttle._limit:.1f} pace={throttle._pace} inf={throttle.in_flight} ra={honest}")
 
     tasks = [asyncio.create_task(work()) for _ in range(workers)]
     done, _ = await asyncio.wait(tasks, timeout=seconds, return_when=asyncio.FIRST_EXCEPTION)
