@@ -1,18 +1,249 @@
-"""tmp"""
+"""When the next request may go to an endpoint: within the limits that were given, or those that its refusals show."""
+
 import asyncio
+import math
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-MOST_AT_ONCE = 64
-def retry_after(h):
-    v = h.get("retry-after")
-    return float(v) if v else None
+from contextvars import ContextVar
+from typing import NamedTuple
+
+from .headers import remaining, retry_after
+from .quota import Quota
+
+__all__ = ["Throttle", "retry_after"]
+
+_MINUTE = 60.0
+_AT_FIRST = 4
+# A success makes room for an eighth more: where a limit is met, at most about one request in nine has been too many.
+_GROWTH = 1 / 8
+_LONGEST_BACKOFF = 60.0
+# A server that wants so many seconds of silence counts requests by time, not those in flight.
+_WINDOW = 5.0
+# Refused again after fewer successes than this, or than twice the limit: fewer in flight did not help.
+_SOON = 10
+# Limits are by the minute, so what was found is held for a minute; then it rises, by so much a second. A pace that has
+# risen for as long as trebles it is not what limits; one found in less than a minute is uncertain, and rises at once.
+_RISE, _RISE_OF_UNCERTAIN, _MOST_RISE = 1.01, 1.1, 3.0
+_FREE = _MINUTE + math.log(_MOST_RISE) / math.log(_RISE)
+# A refused pace is lowered to what was accepted, within these shares of it.
+_SLOWER, _SLOWEST = 0.95, 0.25
+
+
+class _Sent(NamedTuple):
+    episode: int  # how many times the throttle had been cut when it went
+    tokens: int
+
+
+# The request that the current task has sent: `succeeded` and `refused` speak of it.
+_SENT: ContextVar[_Sent] = ContextVar("sent")
+
+
 class Throttle:
-    def __init__(self, concurrency=None, rpm=None, tpm=None):
-        self.s = asyncio.Semaphore(concurrency or 32); self.until = 0
+    """Decides when a request may go. For one event loop.
+
+    Limits that are given are held exactly: in no 60 s is there one request or one estimated token too many. Others are
+    found: by the `x-ratelimit` headers where a server sends them, else by its refusals (HTTP 429). After one, nothing
+    goes until the time it names is over, then a single request, and the others only when that was accepted. A refusal
+    of few of those in flight lowers how many may be. One of most of them, or soon after another, or that names a longer
+    time, tells of a rate: then requests are paced, by what had been accepted in how much time.
+
+    Args:
+        concurrency: At most so many in flight, from the start; None: found, from 4 up to `most`.
+        rpm: Requests a minute; None: found.
+        tpm: Tokens a minute; None: found.
+        most: At most so many in flight where no concurrency is given.
+
+    Raises:
+        ValueError: If one of them is not above 0.
+    """
+
+    def __init__(
+        self, concurrency: int | None = None, rpm: float | None = None, tpm: int | None = None, *, most: int = 64
+    ) -> None:
+        for name, value in (("concurrency", concurrency), ("rpm", rpm), ("tpm", tpm), ("most", most)):
+            if value is not None and not value > 0:
+                raise ValueError(f"{name} is {value}: it must be above 0, or None for no limit")
+        self._rpm, self._tpm = rpm, tpm
+        self._quota: Quota | None = None
+        # Only the first in line looks at the limits, and is woken when one may have changed.
+        self._line = asyncio.Lock()
+        self._changed: asyncio.Future[None] | None = None
+        self._in_flight = self._tokens_in_flight = 0
+        self._most, self._limit = concurrency or most, float(concurrency or min(_AT_FIRST, most))
+        self._peak = self._before = 0.0  # most in flight since the last cut, and before it
+        self._pace: float | None = None  # requests a second
+        self._is_uncertain = self._has_risen = False  # the pace
+        self._last_sent = self._silent_until = self._risen = -math.inf
+        self._left: dict[str, tuple[float, float]] = {}  # what the server says is left, until when
+        self._is_probing = False
+        self._probe: _Sent | None = None
+        self._episode = self._refusals = 0  # these one after another
+        self._is_rate = False  # what the last refusal told of
+        self._since = math.nan  # the beginning, or when the last refusal had been got over
+        self._accepted = 0  # since then
+
+    @property
+    def in_flight(self) -> int:
+        """How many requests are under way."""
+        return self._in_flight
+
+    @property
+    def limit(self) -> int:
+        """How many may be under way now."""
+        return int(self._limit)
+
     @asynccontextmanager
-    async def slot(self, tokens=0):
-        async with self.s:
-            while (d := self.until - asyncio.get_running_loop().time()) > 0:
-                await asyncio.sleep(d)
+    async def slot(self, tokens: int = 0) -> AsyncIterator[None]:
+        """Wait until a request may go; it is in flight until the context ends. Every attempt needs a slot of its own.
+
+        Args:
+            tokens: How many tokens it will use, as far as can be told.
+
+        Yields:
+            Nothing. In the same task, say `succeeded` or `refused` when the answer is there.
+        """
+        async with self._line:
+            loop = asyncio.get_running_loop()
+            if self._quota is None:
+                self._quota, self._since = Quota(self._rpm, self._tpm), loop.time()
+            is_open = False
+            while not is_open:
+                await self._opening(tokens)
+                await self._quota.wait(tokens)
+                # A refusal may have come meanwhile. Then what was let through is lost: seldom, and on the safe side.
+                is_open = self._opens_at(tokens) <= loop.time()
+            sent = self._send(tokens, loop.time())
+            self._quota.send(tokens)
+        try:
             yield
-    def succeeded(self, headers=None, tokens=0): pass
-    def refused(self, after=None): self.until = asyncio.get_running_loop().time() + (after or 1)
+        finally:
+            self._in_flight -= 1
+            self._tokens_in_flight -= tokens
+            if self._probe is sent:
+                self._probe = None
+            self._wake()
+
+    def succeeded(self, headers: Mapping[str, str] | None = None, tokens: int = 0) -> None:
+        """Say that the request of this task was accepted.
+
+        Args:
+            headers: Those of the response; names in lower case, or a mapping to which case is nothing.
+            tokens: How many tokens it used. Those above the estimate are charged to the requests that follow.
+        """
+        now, sent = asyncio.get_running_loop().time(), _SENT.get()
+        self._accepted += 1
+        if self._quota is not None and tokens > sent.tokens:
+            self._quota.charge(tokens - sent.tokens)
+        if sent.episode == self._episode:
+            self._is_probing = False
+            if self._refusals:
+                self._recover(now)
+        self._rise(now)
+        if headers:
+            # Of the others in flight the server may know or not.
+            for kind, unknown in ("requests", self._in_flight - 1), ("tokens", self._tokens_in_flight - sent.tokens):
+                if told := remaining(headers, kind):
+                    # For more than a minute a refusal must be the reason: that is seen.
+                    self._left[kind] = told[0] - unknown, now + min(told[1], _MINUTE)
+        self._wake()
+
+    def refused(self, retry_after: float | None = None) -> None:
+        """Say that the request of this task was refused with HTTP 429.
+
+        Args:
+            retry_after: For how many seconds the server wants silence; None: it does not say.
+        """
+        now, sent = asyncio.get_running_loop().time(), _SENT.get()
+        silence = retry_after or 0.0
+        if sent.episode == self._episode:  # else it went before the last cut, and is part of what that is for
+            self._rise(now)
+            is_soon = self._episode > 0 and self._accepted < max(_SOON, 2 * self._limit)
+            self._is_rate = self._pace is not None or silence >= _WINDOW or self._refusals > 0 or is_soon
+            hold = 0.0 if self._is_uncertain else _MINUTE
+            self._has_risen = self._accepted >= _SOON and now - self._since > hold
+            if not self._is_rate:
+                self._limit = self._before = min(self._limit, self._peak)
+            if retry_after is None or self._refusals:
+                silence = max(silence, min(2.0**self._refusals, _LONGEST_BACKOFF))
+            self._episode += 1
+            self._refusals += 1
+            self._peak = 0
+        if not self._is_rate and self._pace is None:
+            self._limit = max(self._limit - 1, 1.0)
+        self._silent_until = max(self._silent_until, now + silence)
+        self._is_probing = True
+
+    async def _opening(self, tokens: int) -> None:
+        loop = asyncio.get_running_loop()
+        while (at := self._opens_at(tokens)) > loop.time():
+            self._changed = loop.create_future()
+            timer = None if at == math.inf else loop.call_at(at, self._wake)
+            try:
+                await self._changed
+            finally:
+                self._changed = None
+                if timer is not None:
+                    timer.cancel()
+
+    def _wake(self) -> None:
+        if self._changed is not None and not self._changed.done():
+            self._changed.set_result(None)
+
+    def _opens_at(self, tokens: int) -> float:
+        """Return when a request may go as things stand; infinity: not before something happens."""
+        if self._in_flight >= self.limit or self._probe is not None:
+            return math.inf
+        at = self._silent_until
+        if self._pace is not None:
+            at = max(at, self._last_sent + 1 / self._pace)
+        for kind, (left, until) in list(self._left.items()) if self._left else ():
+            if until <= asyncio.get_running_loop().time():
+                del self._left[kind]
+                self._is_probing = self._is_probing or left < 1  # to learn what is left now
+            elif left < (1 if kind == "requests" else tokens):
+                at = max(at, until)
+        return at
+
+    def _send(self, tokens: int, now: float) -> _Sent:
+        self._last_sent, sent = now, _Sent(self._episode, tokens)
+        _SENT.set(sent)
+        if self._is_probing:
+            self._probe = sent
+        for kind, (left, until) in self._left.items():
+            self._left[kind] = left - (1 if kind == "requests" else tokens), until
+        self._in_flight += 1
+        self._tokens_in_flight += tokens
+        self._peak = max(self._peak, self._in_flight)
+        return sent
+
+    def _recover(self, now: float) -> None:
+        """Go on after a refusal."""
+        if not self._is_rate and self._limit < self._before / 2:
+            self._is_rate, self._limit = True, self._before
+        if self._is_rate:
+            seconds = max(now - self._since, 0.001)
+            accepted = (self._accepted + 0.5) / seconds
+            if self._pace is None:
+                self._is_uncertain, self._pace = seconds < _MINUTE, accepted
+            else:
+                if self._has_risen:  # most of the time it was lower
+                    accepted = math.sqrt(accepted * self._pace)
+                self._is_uncertain, self._pace = False, self._pace * min(max(accepted / self._pace, _SLOWEST), _SLOWER)
+        self._since, self._accepted, self._refusals, self._is_rate = now, 0, 0, False
+
+    def _rise(self, now: float) -> None:
+        """Let the limit and the pace rise with success and time."""
+        if self._is_probing:
+            return
+        if (self._episode == 0 or self._pace is not None) and 2 * self._in_flight >= self._limit:
+            self._limit = min(self._limit + _GROWTH, self._most)
+        hold = 0.0 if self._is_uncertain else _MINUTE
+        if self._episode and (seconds := now - max(self._risen, self._since + hold)) > 0:
+            rise = (_RISE_OF_UNCERTAIN if self._is_uncertain else _RISE) ** min(seconds, _FREE)
+            self._limit = min(self._limit * rise, self._most)
+            if now - self._since > _FREE:
+                self._pace = None
+            elif self._pace is not None:  # but not beyond what is used
+                used = self._accepted / (now - self._since)
+                self._pace = max(self._pace, min(self._pace * rise, _MOST_RISE * used))
+        self._risen = now
