@@ -69,6 +69,13 @@ def test_most_of_what_a_server_allows_is_used_with_few_refusals(
     assert len(outcome.refused) - first <= 2.5 * seconds / 60
 
 
+@pytest.mark.parametrize("says", [honest, nothing])
+def test_a_strict_server_with_slow_answers_is_given_enough_in_flight(says: Any) -> None:
+    outcome = run(drive(Throttle(), strict(), seconds=600, workers=100, latency=5, retry_after=says))
+    assert len(outcome.accepted) >= 0.7 * 600
+    assert len(outcome.refused) <= 15
+
+
 @pytest.mark.parametrize("refusal", [0.01, LATENCY])
 @pytest.mark.parametrize("concurrency", [None, 200])
 def test_a_server_that_admits_ten_at_once_is_kept_busy(concurrency: int | None, refusal: float) -> None:
@@ -206,6 +213,19 @@ def test_a_request_of_more_tokens_than_the_limit_goes_alone() -> None:
     first, second, third = run(work())
     assert second >= first + 60
     assert third >= second + 60
+
+
+def test_tokens_above_the_estimate_delay_the_next_request_at_once() -> None:
+    async def work() -> float:
+        throttle = Throttle(tpm=6000)
+        async with throttle.slot(10):
+            throttle.succeeded(tokens=1000)
+        start = asyncio.get_running_loop().time()
+        async with throttle.slot(10):
+            throttle.succeeded(tokens=10)
+        return asyncio.get_running_loop().time() - start
+
+    assert run(work()) == pytest.approx(1000 / 100, rel=0.1)  # tokens at 100 a second
 
 
 @settings(max_examples=60, deadline=None)

@@ -149,11 +149,12 @@ async def drive(
                 else:
                     is_accepted, honest = server.ask(now)
                 if is_accepted:
+                    said = headers(server, now) if headers else None
                     inside += 1
                     await asyncio.sleep(latency)
                     inside -= 1
                     outcome.accepted.append(now - start)
-                    throttle.succeeded(headers(server, loop.time()) if headers else None)
+                    throttle.succeeded(said)
                 else:
                     outcome.refused.append(now - start)
                     await asyncio.sleep(refusal)
