@@ -39,6 +39,8 @@ class TeacherSettings:
     """US dollars for all requests in the journal, those of earlier runs included; None: as much as it takes."""
     batch: bool = False
     """Ask through the Batch API: half the price, answers within a day."""
+    batch_poll: float = 30.0
+    """Seconds between looks at the batches."""
     structured: Literal["auto", "json_schema", "json_object", "text"] = "auto"
     """How the schema of a reply is sent; `auto` finds out what the endpoint takes."""
     input_price: float | None = None
@@ -65,6 +67,7 @@ class TeacherSettings:
         _check(both, "teacher.output_price", self.output_price, "given together with teacher.input_price")
         ways = get_args(get_type_hints(type(self))["structured"])
         _check(self.structured in ways, "teacher.structured", self.structured, f"one of {', '.join(ways)}")
+        _check(self.batch_poll > 0, "teacher.batch_poll", self.batch_poll, "above 0 (seconds)")
         _check(0 < self.max_failing <= 1, "teacher.max_failing", self.max_failing, "above 0 and at most 1")
         _check(self.attempts >= 1, "teacher.attempts", self.attempts, "at least 1")
         _check(self.retries >= 0, "teacher.retries", self.retries, "0 or more")

@@ -143,7 +143,7 @@ class StubBatches:
         return {
             "id": f"batch_req_{key}",
             "custom_id": key,
-            "response": {"status_code": 200, "request_id": "r", "body": _completion(body, digest, kind)},
+            "response": {"status_code": 200, "request_id": "r", "body": _completion(body, digest, kind, self.teacher)},
             "error": None,
         }
 

@@ -69,6 +69,9 @@ def serve_stub(extend: Callable[[Any], Any] = lambda handler: handler, **setting
 
         def do_POST(self) -> None:
             raw = self.rfile.read(int(self.headers["Content-Length"]))
+            if not self.path.endswith("/chat/completions"):
+                self._send(404, {"error": {"message": "no such path"}})
+                return
             body = json.loads(raw)
             digest = hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()
             with lock:

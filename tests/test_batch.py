@@ -22,10 +22,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from stub_batch import StubBatches, serve_batches
-from stub_teacher import KEY
+from stub_teacher import KEY, serve_stub
 
-from auto_instruct_hf.errors import TeacherError
+from auto_instruct_hf.errors import BudgetError, TeacherError
 from auto_instruct_hf.prompts import load_prompts
+from auto_instruct_hf.recipe import TeacherSettings
+from auto_instruct_hf.teacher import Request, Teacher
 from auto_instruct_hf.teacher.batch import Answer, Batches
 
 PROMPT = load_prompts()["output"]
@@ -459,3 +461,63 @@ def test_kill_9_at_any_moment_loses_nothing_and_pays_for_nothing_twice(tmp_path:
     assert set(recorded) == set(requests)
     assert all(json.loads(body)["object"] == "chat.completion" for body in recorded.values())
     assert sum(api.lines()) == 40
+
+
+# -- the teacher in batch mode ----------------------------------------------------------------------------------------
+
+
+def batch_teacher(api: StubBatches, folder: Path, **settings: Any) -> Teacher:
+    chosen = TeacherSettings(**{"batch": True, "batch_poll": 0.01, "retries": 3, **settings})
+    return Teacher("stub", base_url=api.teacher.url, api_key=KEY, journal=folder / "journal.sqlite", settings=chosen)
+
+
+def questions(count: int) -> list[Request]:
+    one = {"instruction": "x", "input": "", "strategy": "", "number": 1}
+    return [Request(PROMPT, PROMPT.messages(items=[{**one, "instruction": f"Say {n}."}])) for n in range(count)]
+
+
+def test_batch_and_online_answers_are_interchangeable(api: StubBatches, tmp_path: Path) -> None:
+    with batch_teacher(api, tmp_path / "batch") as teacher:
+        with teacher.phase("p"):
+            replies = teacher.ask(questions(60))
+        assert all(reply.content for reply in replies)
+        sums = {usage.is_batch: usage.requests for usage in teacher.journal.usage()}
+        assert sums == {True: 59, False: 1}  # one went ahead, to see whether there is anybody
+        asked = len(api.teacher.answered)
+    with batch_teacher(api, tmp_path / "batch", batch=False) as teacher:
+        assert [reply.content for reply in teacher.ask(questions(60))] == [reply.content for reply in replies]
+    assert len(api.teacher.answered) == asked
+    with batch_teacher(api, tmp_path / "online", batch=False) as teacher:
+        assert [reply.content for reply in teacher.ask(questions(60))] == [reply.content for reply in replies]
+
+
+def test_replies_of_no_use_are_asked_again_in_another_batch(tmp_path: Path) -> None:
+    with serve_batches(faults={"broken": 0.4}) as api, batch_teacher(api, tmp_path, attempts=12) as teacher:
+        assert all(reply.content for reply in teacher.ask(questions(200)))
+        sums = {usage.is_batch: usage for usage in teacher.journal.usage()}
+    assert sums[True].failed > 40
+    assert sums[True].requests > 250
+    assert sums[False].requests < 60  # the first, and the last few
+
+
+def test_a_budget_holds_in_batch_mode(api: StubBatches, tmp_path: Path) -> None:
+    prices = {"input_price": 10.0, "output_price": 100.0}  # an answer takes 100 + 20 tokens: $0.003, half in a batch
+    with batch_teacher(api, tmp_path, budget=1.0, **prices) as teacher:
+        with pytest.raises(BudgetError, match="used up"):
+            teacher.ask(questions(2000))
+        spent = teacher.spent().dollars or 0.0
+        answered = sum(usage.requests for usage in teacher.journal.usage())
+    assert 0.8 < spent <= 1.0
+    with batch_teacher(api, tmp_path, budget=10.0, **prices) as teacher:
+        assert all(reply.content for reply in teacher.ask(questions(2000)))
+        assert teacher.spent().dollars == pytest.approx(2000 * 0.0015, rel=0.05)
+    assert 0 < answered < 2000
+    assert len(api.teacher.answered) == 2000
+
+
+def test_a_server_without_batches_is_told(tmp_path: Path) -> None:
+    with serve_stub() as stub:
+        settings = TeacherSettings(batch=True, batch_poll=0.01, retries=0)
+        with Teacher("stub", base_url=stub.url, api_key=KEY, journal=tmp_path / "j", settings=settings) as teacher:
+            with pytest.raises(TeacherError, match="no Batch API: run without --batch"):
+                teacher.ask(questions(60))

@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from throttle_model import FixedWindow, NoLimit, Outcome, SlidingWindow, TokenBucket, drive, run
 
-from auto_instruct_hf.teacher.headers import remaining
-from auto_instruct_hf.teacher.throttle import Throttle, retry_after
+from auto_instruct_hf.teacher.headers import remaining, retry_after
+from auto_instruct_hf.teacher.throttle import Throttle
 
 LATENCY = 0.2
 

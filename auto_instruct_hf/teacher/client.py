@@ -24,8 +24,7 @@ from .exchange import Reply, Request, address, is_final
 from .journal import Entry, Journal, Record
 from .prices import Cost, Prices, rates_from
 from .progress import Progress
-from .sender import Sender
-from .throttle import MOST_AT_ONCE
+from .sender import MOST_AT_ONCE, Sender
 from .waves import Waves
 from .writer import Writer
 
@@ -84,7 +83,7 @@ class Teacher:
         self.concurrency = concurrency
         """Requests in flight at most; None: it adapts."""
         is_batch = self._settings.batch and not self.is_embedded
-        self._waves = Waves(self.journal.path, self._endpoint, self._sender, self._budget) if is_batch else None
+        self._waves = Waves(self.journal.path, self._endpoint, self._sender, self._budget, self._settings.batch_poll) if is_batch else None
         # Some wait for the disk while others wait for the endpoint.
         self._num_workers = (concurrency or MOST_AT_ONCE) * 5 // 4 + 4
         self._listeners: list[Listener] = []

@@ -21,13 +21,16 @@ from .dialect import Dialect
 from .endpoint import Endpoint
 from .exchange import NO_ANSWER, NOT_BY_SCHEMA, NOT_JSON, read_completion
 from .journal import Entry
-from .throttle import Throttle, retry_after
+from .headers import retry_after
+from .throttle import Throttle
 
 # No other request would fare better.
 _FATAL = (openai.AuthenticationError, openai.PermissionDeniedError, openai.NotFoundError)
 _NOT_UNDERSTOOD = (openai.BadRequestError, openai.UnprocessableEntityError)
 # OpenAI's word for an account without money: a 429 that no wait cures.
 _NO_MONEY = "insufficient_quota"
+# Where nobody says how many. A server that takes more has --recipe teacher.concurrency.
+MOST_AT_ONCE = 64
 _LEFT_OVER = "left over from a batch"
 _RETRIES_AT_FIRST = 3
 # Ours: where every answer is "too many requests", or asks for a longer wait, the user should know.
@@ -64,7 +67,7 @@ class Sender:
         self._settings = settings
         self._stopped_by = stopped_by
         self.dialect = Dialect(settings.structured)
-        self.throttle = Throttle(concurrency, settings.rpm, settings.tpm)
+        self.throttle = Throttle(concurrency, settings.rpm, settings.tpm, most=MOST_AT_ONCE)
         self.has_answered = False
         self._usable = self._unusable = 0
         self._last_good = 0.0

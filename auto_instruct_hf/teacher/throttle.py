@@ -7,10 +7,8 @@ from contextlib import asynccontextmanager
 from contextvars import ContextVar
 from typing import NamedTuple
 
-from .headers import remaining, retry_after
+from .headers import remaining
 from .quota import Quota
-
-__all__ = ["Throttle", "retry_after"]
 
 _MINUTE = 60.0
 _AT_FIRST = 4

@@ -16,6 +16,7 @@ from .sender import Sender
 # A batch may take a day: a last few are asked one by one.
 _TOO_FEW = 20
 _ATTEMPTS = 3
+_RETRIES = 4
 
 Unknown = Mapping[str, tuple[dict[str, Any], Prompt]]
 """Requests that are not in the journal, by their key: the body, and the prompt that it was made of."""
@@ -29,10 +30,11 @@ class Waves:
         endpoint: Where.
         sender: Knows what the endpoint takes, and reads answers.
         budget: What may be spent.
+        poll: Seconds between looks at the batches.
     """
 
-    def __init__(self, journal: Path, endpoint: Endpoint, sender: Sender, budget: Budget) -> None:
-        self._batches = Batches(journal)
+    def __init__(self, journal: Path, endpoint: Endpoint, sender: Sender, budget: Budget, poll: float) -> None:
+        self._batches = Batches(journal, poll=poll)
         self._endpoint = endpoint
         self._sender = sender
         self._budget = budget
@@ -73,7 +75,8 @@ class Waves:
                 continue
             chosen = self._budget.choose({key: body for key, (body, _) in unknown.items()}, rates)
             bodies = {key: self._sender.dialect.translate(body) for key, body in chosen.items()}
-            async for answer in self._batches.answer(await self._endpoint.connect(), bodies, note=note):
+            client = (await self._endpoint.connect()).with_options(max_retries=_RETRIES)
+            async for answer in self._batches.answer(client, bodies, note=note):
                 if answer.is_passing:
                     failures[answer.key] += 1
                     continue
