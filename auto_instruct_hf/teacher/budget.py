@@ -4,6 +4,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from itertools import accumulate, islice, takewhile
 from typing import Any
 
 from ..errors import BudgetError
@@ -11,6 +12,7 @@ from .prices import Rates
 
 # What servers add to each message (role, separators), with room to spare.
 _TOKENS_A_MESSAGE = 16
+_MARGIN = 1.25
 
 
 def most_tokens(body: dict[str, Any]) -> tuple[int, int]:
@@ -67,23 +69,33 @@ class Budget:
             del self._reserved[number]
             self._settled.set()
 
-    def choose(self, bodies: dict[str, dict[str, Any]], rates: Rates | None) -> dict[str, dict[str, Any]]:
-        """Return as many of the first requests by key as fit at the price of a batch.
+    def choose(
+        self, bodies: dict[str, dict[str, Any]], rates: Rates | None, mean: float | None, least: int
+    ) -> dict[str, dict[str, Any]]:
+        """Choose the requests of a batch: what it will cost is known only when all of it is paid for.
+
+        Args:
+            bodies: The requests by key.
+            rates: The model's.
+            mean: What such requests cost until now in a batch, on the mean; a quarter more is reckoned with. None: not
+                known, so each is reckoned at the dearest answer.
+            least: As few are not worth a batch.
+
+        Returns:
+            As many of the first as fit.
 
         Raises:
-            BudgetError: If not one does.
+            BudgetError: If fewer than `least` do, of more.
         """
         if self._dollars is None or rates is None:
             return bodies
-        most, chosen = 0.0, {}
-        for key, body in bodies.items():
-            most += rates.cost(*most_tokens(body), is_batch=True)
-            if not self.has_room(most):
-                break
-            chosen[key] = body
-        if not chosen:
+        sums = accumulate(
+            rates.cost(*most_tokens(body), is_batch=True) if mean is None else _MARGIN * mean for body in bodies.values()
+        )
+        number = sum(1 for _ in takewhile(self.has_room, sums))
+        if number < min(least, len(bodies)):
             raise BudgetError(self.describe())
-        return chosen
+        return dict(islice(bodies.items(), number))
 
     def has_room(self, most: float) -> bool:
         """Return whether a request that costs so much at most still fits."""

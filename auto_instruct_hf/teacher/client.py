@@ -9,6 +9,7 @@ import json
 import threading
 from collections.abc import Callable, Coroutine, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any, TypeVar
@@ -30,6 +31,7 @@ from .writer import Writer
 
 # What spoils a reply to several items is often one of them: asked one by one, the others come through.
 _ATTEMPTS_OF_A_GROUP = 2
+_ENOUGH_FOR_A_MEAN = 50
 # What is in flight when a run must stop is paid for: worth a short wait, in seconds.
 _GRACE = 10.0
 
@@ -218,7 +220,7 @@ class Teacher:
         if self._waves:
             rates = self.prices.find(self.model)
             async for key, body, entry in self._waves.ask(
-                lambda: self._find_unknown(requests), self._send_once, rates, self._note
+                lambda: self._find_unknown(requests), self._send_once, rates, self._mean_cost, self._note
             ):
                 await self._writer.keep(Record(key, entry, self._phase, self.model, body, is_batch=True))
         replies: list[Reply | None] = [None] * len(requests)
@@ -298,6 +300,13 @@ class Teacher:
         async with self._budget.room(body, self.prices.find(self.model)):
             entry = await self._sender.send(body, prompt)
             return await self._writer.keep(Record(key, entry, self._phase, self.model, body))
+
+    def _mean_cost(self) -> float | None:
+        """Return what a request of this phase costs in a batch, on the mean, in US dollars; None where few tell."""
+        sums = [one for one in self.journal.usage() if (one.phase, one.model) == (self._phase, self.model)]
+        count = sum(one.requests for one in sums)
+        dollars = sum((self.prices.price(replace(one, is_batch=True)) for one in sums), Cost(0.0)).dollars
+        return None if dollars is None or count < _ENOUGH_FOR_A_MEAN else dollars / count
 
     def _note(self, text: str) -> None:
         if self._progress is not None:

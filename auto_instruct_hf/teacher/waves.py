@@ -48,6 +48,7 @@ class Waves:
         find_unknown: Callable[[], Unknown],
         send_one: Callable[[str, dict[str, Any], Prompt], Awaitable[Entry]],
         rates: Rates | None,
+        mean_cost: Callable[[], float | None],
         note: Callable[[str], None],
     ) -> AsyncGenerator[tuple[str, dict[str, Any], Entry], None]:
         """Have batches answer what is not in the journal.
@@ -58,6 +59,7 @@ class Waves:
             find_unknown: Returns what is still to be asked; called before each wave.
             send_one: Asks one request online and journals its answer.
             rates: The model's, for the budget.
+            mean_cost: Returns what such a request costs in a batch, as far as is known.
             note: Takes a few words for the progress bar.
 
         Yields:
@@ -73,7 +75,8 @@ class Waves:
                 await send_one(key, body, prompt)
                 failures[key] += 1
                 continue
-            chosen = self._budget.choose({key: body for key, (body, _) in unknown.items()}, rates)
+            wanted = {key: body for key, (body, _) in unknown.items()}
+            chosen = self._budget.choose(wanted, rates, mean_cost(), _TOO_FEW)
             bodies = {key: self._sender.dialect.translate(body) for key, body in chosen.items()}
             client = (await self._endpoint.connect()).with_options(max_retries=_RETRIES)
             async for answer in self._batches.answer(client, bodies, note=note):
