@@ -35,14 +35,15 @@ again    the same requests once more, a second, answered from what was kept; non
 server   milliseconds of CPU a request of the stub's process.
 
 What each does with a reply:
-  ours       commits it to SQLite before it is used; checks JSON and schema, and asks again; a rerun sends what lacks
+  ours       commits it to SQLite before it is used, so that a kill loses none that was; checks JSON and schema, and
+             asks again; a rerun sends what lacks
   bare loops parse it; keep nothing, check nothing
   litellm    checks the schema and raises; keeps it (diskcache) in a task of its own, after it has been handed out: a
              kill loses replies that were used; a rerun sends what lacks
   langchain  parses JSON, does not check the schema; commits it to SQLite before it is used, whatever it holds; a rerun
              sends what lacks
-  curator    checks it with a Pydantic model; appends it to a file of JSON lines; a rerun of the same rows sends what
-             lacks. Its probe of the endpoint is skipped
+  curator    appends it to a file of JSON lines, checked with a Pydantic model; hands all out at the end; a rerun of the
+             same rows sends what lacks. Its probe of the endpoint is skipped
 """
 
 
