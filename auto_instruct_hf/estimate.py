@@ -42,8 +42,9 @@ _WORDS = "Say it in one short sentence of about this many words."
 
 @dataclass(frozen=True)
 class Share:
-    """What one phase takes. Counts are of requests and tokens; `dollars` is None where no price is known, `hours` in
-    batch mode, where they are up to the provider.
+    """What one phase takes: counts of requests and tokens, US dollars (None where no price is known), hours.
+
+    In batch mode `hours` is None: they are up to the provider.
     """
 
     phase: str
@@ -146,7 +147,11 @@ def _identify(teacher: Teacher, recipe: Recipe) -> str:
 
 def _measure(seen: Preview) -> dict[str, _Mean]:
     means = {}
-    for phase, units in (("bootstrap", seen.candidates), ("attribute", seen.instructions), ("complete", seen.instructions)):
+    for phase, units in (
+        ("bootstrap", seen.candidates),
+        ("attribute", seen.instructions),
+        ("complete", seen.instructions),
+    ):
         replies = [one.reply for one in seen.exchanges if one.phase == phase]
         means[phase] = _Mean(
             requests=sum(reply.attempts for reply in replies),
@@ -162,7 +167,9 @@ def _assume(seeds: Dataset, teacher: Teacher, recipe: Recipe) -> dict[str, _Mean
     """Ask the phases' own batch functions what they would ask of the seed tasks, and answer in the teacher's place."""
     prompts = load_prompts(recipe.prompts or teacher.prompts)
     tasks = rows(seeds[:])
-    growth = Growth(tasks, recipe.num_instructions, recipe.clf_share, recipe.seed, recipe.bootstrap, same_examples=False)
+    growth = Growth(
+        tasks, recipe.num_instructions, recipe.clf_share, recipe.seed, recipe.bootstrap, same_examples=False
+    )
     plan = growth.plan()
     drawn = _asked(draw_batch, plan, prompt=prompts["bootstrap"], settings=recipe.bootstrap)
     each = min(recipe.bootstrap.instructions_per_request, prompts["bootstrap"].max_items("instructions"))
@@ -228,7 +235,9 @@ def _imagine(schema: Mapping[str, Any], items: int, number: int = 1) -> dict[str
 
 def _shape(schema: Mapping[str, Any]) -> Mapping[str, Any]:
     """Return the one of several shapes that is not a classification task's."""
-    return next(shape for shape in schema.get("anyOf", [schema]) if "input" in shape["properties"] or "anyOf" not in schema)
+    return next(
+        shape for shape in schema.get("anyOf", [schema]) if "input" in shape["properties"] or "anyOf" not in schema
+    )
 
 
 def _fill(number: int, clf_share: float) -> dict[str, Any]:

@@ -82,7 +82,11 @@ def describe(exchanges: Iterable[Exchange]) -> str:
     blocks = []
     for number, one in enumerate(exchanges, start=1):
         reply = one.reply
-        words = "no use: " + reply.error if reply.content is None else json.dumps(reply.content, ensure_ascii=False, indent=2)
+        words = (
+            "no use: " + reply.error
+            if reply.content is None
+            else json.dumps(reply.content, ensure_ascii=False, indent=2)
+        )
         turns = "\n".join(f"[{message['role']}]\n{message['content']}" for message in one.request.messages)
         figures = f"{reply.input_tokens:,} tokens in, {reply.output_tokens:,} out, {reply.seconds:.1f} s"
         blocks.append(f"=== {number}. {one.phase}: {one.request.prompt.name} ({figures})\n{turns}\n[reply]\n{words}")

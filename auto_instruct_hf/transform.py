@@ -23,8 +23,8 @@ from datasets import Dataset, Features
 from datasets.fingerprint import Hasher
 
 Batch = Mapping[str, list[Any]]
-# Rows a batch where each waits for a teacher's answers: at the end of a batch most of the waiting is for a few, and what
-# was answered is safe without the batch.
+# Rows a batch where each waits for a teacher's answers: at the end of a batch most of the waiting is for a few. What was
+# answered is safe without the batch.
 ASKING_BATCH = 10_000
 
 _PACKAGE = __name__.rpartition(".")[0]

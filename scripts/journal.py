@@ -16,10 +16,13 @@ from auto_instruct_hf.teacher.prices import Prices
 
 TABLE_WIDTH = 120
 
+
 def main(
     out: Annotated[Path, typer.Argument(help="Folder of the build, or its journal.sqlite.")],
     show: Annotated[str | None, typer.Option(help="Print the request with this key (its beginning will do).")] = None,
-    grep: Annotated[str | None, typer.Option(help="List requests in which, or in whose replies, a text stands.")] = None,
+    grep: Annotated[
+        str | None, typer.Option(help="List requests in which, or in whose replies, a text stands.")
+    ] = None,
     export_failures: Annotated[
         Path | None, typer.Option(help="Write the requests whose reply was of no use to a JSON Lines file.")
     ] = None,
@@ -88,7 +91,9 @@ def _export(journal: Journal, path: Path) -> None:
 def _prune(journal: Journal, what: str) -> None:
     phases = {usage.phase for usage in journal.usage()}
     if what != "failed" and what not in phases:
-        raise typer.BadParameter(f"{what!r} is neither 'failed' nor a phase of this journal: {', '.join(sorted(phases))}")
+        raise typer.BadParameter(
+            f"{what!r} is neither 'failed' nor a phase of this journal: {', '.join(sorted(phases))}"
+        )
     count = journal.prune("error != ''") if what == "failed" else journal.prune("phase = ?", what)
     typer.echo(f"{count:,} replies deleted; what they cost stays counted")
 

@@ -518,8 +518,10 @@ def test_a_budget_holds_in_batch_mode(api: StubBatches, tmp_path: Path) -> None:
 
 
 def test_a_server_without_batches_is_told(tmp_path: Path) -> None:
-    with serve_stub() as stub:
-        settings = TeacherSettings(batch=True, batch_poll=0.01, retries=0)
-        with Teacher("stub", base_url=stub.url, api_key=KEY, journal=tmp_path / "j", settings=settings) as teacher:
-            with pytest.raises(TeacherError, match="no Batch API: run without --batch"):
-                teacher.ask(questions(60))
+    settings = TeacherSettings(batch=True, batch_poll=0.01, retries=0)
+    with (
+        serve_stub() as stub,
+        Teacher("stub", base_url=stub.url, api_key=KEY, journal=tmp_path / "j", settings=settings) as teacher,
+        pytest.raises(TeacherError, match="no Batch API: run without --batch"),
+    ):
+        teacher.ask(questions(60))

@@ -46,7 +46,12 @@ def test_what_a_server_refuses_is_learnt_once(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "wraps",
-    ["Sure, here it is:\n```json\n{}\n```\nAnything else?", "<think>Should it be {a: 1}? No.</think>\n{}", "{},", "\n{}\n"],
+    [
+        "Sure, here it is:\n```json\n{}\n```\nAnything else?",
+        "<think>Should it be {a: 1}? No.</think>\n{}",
+        "{},",
+        "\n{}\n",
+    ],
 )
 def test_what_a_model_writes_around_its_json_is_taken_off(tmp_path: Path, wraps: str) -> None:
     with serve_stub(wraps=wraps) as stub, open_teacher(stub, tmp_path, structured="text") as teacher:
@@ -60,14 +65,18 @@ def test_what_a_model_writes_around_its_json_is_taken_off(tmp_path: Path, wraps:
 
 
 def test_what_cannot_be_mended_is_asked_again_and_never_taken(tmp_path: Path) -> None:
-    with serve_stub(wraps='{"outputs": ["x"]}') as stub:
-        with open_teacher(stub, tmp_path, structured="json_object", attempts=2) as teacher:
-            replies = teacher.ask(make_requests(3))
+    with (
+        serve_stub(wraps='{"outputs": ["x"]}') as stub,
+        open_teacher(stub, tmp_path, structured="json_object", attempts=2) as teacher,
+    ):
+        replies = teacher.ask(make_requests(3))
     assert [reply.error for reply in replies] == ["not as the schema asks"] * 3
     assert len(stub.answered) == 6
 
 
-@pytest.mark.parametrize("rest", ['{"output": "half an ans', '{"answers": [{"number": 1, "output": "x"}, {"number": 2, "o'])
+@pytest.mark.parametrize(
+    "rest", ['{"output": "half an ans', '{"answers": [{"number": 1, "output": "x"}, {"number": 2, "o']
+)
 def test_half_an_answer_is_not_closed_and_taken(rest: str) -> None:
     message = {"role": "assistant", "content": rest}
     completion = {"choices": [{"finish_reason": "stop", "message": message}]}
@@ -76,10 +85,12 @@ def test_half_an_answer_is_not_closed_and_taken(rest: str) -> None:
 
 def test_a_way_that_is_asked_for_is_kept(tmp_path: Path) -> None:
     """Who names the way wants to be told that it does not work."""
-    with serve_stub(unknown=("json_schema",)) as stub:
-        with open_teacher(stub, tmp_path, structured="json_schema", retries=0) as teacher:
-            with pytest.raises(TeacherError, match="'json_schema' is not supported"):
-                teacher.ask(make_requests(9))
+    with (
+        serve_stub(unknown=("json_schema",)) as stub,
+        open_teacher(stub, tmp_path, structured="json_schema", retries=0) as teacher,
+        pytest.raises(TeacherError, match="'json_schema' is not supported"),
+    ):
+        teacher.ask(make_requests(9))
 
 
 def test_the_same_request_has_one_key_in_every_dialect(tmp_path: Path) -> None:

@@ -54,7 +54,9 @@ def test_without_a_row_it_asks_nothing_and_says_something_of_each_phase(stub: St
 @pytest.mark.parametrize("prompts", ["small", "default"])
 def test_it_knows_every_set_of_prompts(stub: StubTeacher, tmp_path: Path, prompts: str) -> None:
     with open_teacher(stub, tmp_path) as teacher:
-        requests = {s.phase: s.requests for s in estimate(read_seeds(), teacher, replace(RECIPE, prompts=prompts)).shares}
+        requests = {
+            s.phase: s.requests for s in estimate(read_seeds(), teacher, replace(RECIPE, prompts=prompts)).shares
+        }
     assert requests["attribute"] == (300 if prompts == "small" else pytest.approx(15, rel=0.1))
 
 
@@ -83,7 +85,15 @@ def test_a_preview_shows_all_phases_and_is_not_paid_again(stub: StubTeacher, tmp
         assert seen.instructions == 3
         assert seen.candidates > 3
         text = describe(seen.exchanges)
-        for words in ("=== 1. bootstrap", "attribute: attributes", "complete: output", "[system]", "[user]", "[reply]", "tokens in"):
+        for words in (
+            "=== 1. bootstrap",
+            "attribute: attributes",
+            "complete: output",
+            "[system]",
+            "[user]",
+            "[reply]",
+            "tokens in",
+        ):
             assert words in text
         assert preview(read_seeds(), teacher, RECIPE, 3) == seen  # told again, asked for nothing
         assert len(stub.answered) == asked

@@ -19,7 +19,8 @@ CREATE TABLE replies (key TEXT PRIMARY KEY, phase TEXT NOT NULL, model TEXT NOT 
     text TEXT NOT NULL, error TEXT NOT NULL, input_tokens INTEGER NOT NULL, cached_tokens INTEGER NOT NULL,
     output_tokens INTEGER NOT NULL, seconds REAL NOT NULL, created REAL NOT NULL) WITHOUT ROWID;
 INSERT INTO replies VALUES
-    ('b', 'second', 'm', '{}', 'B', '', 7, 2, 3, 0.5, 20.0), ('a', 'first', 'm', '{"x": 1}', 'A', '', 5, 0, 1, 1.5, 10.0),
+    ('b', 'second', 'm', '{}', 'B', '', 7, 2, 3, 0.5, 20.0),
+    ('a', 'first', 'm', '{"x": 1}', 'A', '', 5, 0, 1, 1.5, 10.0),
     ('c', 'second', 'm', '{}', '', 'not JSON', 1, 0, 1, 1.0, 30.0);
 PRAGMA user_version=1;
 """

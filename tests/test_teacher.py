@@ -315,7 +315,9 @@ def test_journal_holds_what_was_asked(stub: StubTeacher, tmp_path: Path) -> None
 
 def test_an_endpoint_that_fails_too_often_stops_the_run_and_keeps_everything(tmp_path: Path) -> None:
     with serve_stub(faults={"poison": 0.7}) as stub, open_teacher(stub, tmp_path, retries=0) as teacher:
-        with pytest.raises(TeacherError, match=r"of its last 100 answers \d\d were of no use \(\d\d InternalServerError"):
+        with pytest.raises(
+            TeacherError, match=r"of its last 100 answers \d\d were of no use \(\d\d InternalServerError"
+        ):
             teacher.ask(make_requests(1000))
         assert len(stub.answered) < 400  # it did not go on to the end
         good = {json.dumps(body["messages"]) for body in stub.answered if "response_format" in body}
@@ -352,9 +354,11 @@ def test_a_budget_is_never_crossed_and_raising_it_goes_on(stub: StubTeacher, tmp
     assert spent == pytest.approx(first * each)
     assert 2.0 - 1.4 < spent <= 2.0  # less is left than the next request might cost
     assert spend(stub, tmp_path, 2.0) == (first, spent)
-    with open_teacher(stub, tmp_path, budget=spent, input_price=1.0, output_price=1e6) as teacher:
-        with pytest.raises(BudgetError, match=r"the budget of \$.* is used up.* Raise --budget"):
-            teacher.ask(make_requests(60))
+    with (
+        open_teacher(stub, tmp_path, budget=spent, input_price=1.0, output_price=1e6) as teacher,
+        pytest.raises(BudgetError, match=r"the budget of \$.* is used up.* Raise --budget"),
+    ):
+        teacher.ask(make_requests(60))
     assert spend(stub, tmp_path, 10.0) == (60, pytest.approx(60 * each))
     assert len(stub.answered) == 60  # none was paid twice
 

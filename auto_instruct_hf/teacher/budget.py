@@ -90,7 +90,8 @@ class Budget:
         if self._dollars is None or rates is None:
             return bodies
         sums = accumulate(
-            rates.cost(*most_tokens(body), is_batch=True) if mean is None else _MARGIN * mean for body in bodies.values()
+            rates.cost(*most_tokens(body), is_batch=True) if mean is None else _MARGIN * mean
+            for body in bodies.values()
         )
         number = sum(1 for _ in takewhile(self.has_room, sums))
         if number < min(least, len(bodies)):
@@ -104,6 +105,6 @@ class Budget:
     def describe(self) -> str:
         """Return why no further request is sent."""
         return (
-            f"the budget of ${self._dollars:.2f} is used up: ${self._spent():.4f} are spent, and the next request might "
-            "cost more than is left. Raise --budget and run the same command again to go on from there"
+            f"the budget of ${self._dollars:.2f} is used up: ${self._spent():.4f} are spent, and the next request "
+            "might cost more than is left. Raise --budget and run the same command again to go on from there"
         )

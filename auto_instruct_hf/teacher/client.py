@@ -71,7 +71,7 @@ class Teacher:
         self.model = self._endpoint.model
         self.is_embedded = self._endpoint.is_embedded
         self.describe = self._endpoint.describe
-        given = rates_from(self._settings.input_price, self._settings.cached_price, self._settings.output_price)
+        given = rates_from(self._settings)
         self.prices = Prices({self.model: given} if given else {})
         self._check_price()
         self.journal = Journal(Path(journal or default_folder() / "journal.sqlite"))
@@ -85,7 +85,11 @@ class Teacher:
         self.concurrency = concurrency
         """Requests in flight at most; None: it adapts."""
         is_batch = self._settings.batch and not self.is_embedded
-        self._waves = Waves(self.journal.path, self._endpoint, self._sender, self._budget, self._settings.batch_poll) if is_batch else None
+        self._waves = (
+            Waves(self.journal.path, self._endpoint, self._sender, self._budget, self._settings.batch_poll)
+            if is_batch
+            else None
+        )
         # Some wait for the disk while others wait for the endpoint.
         self._num_workers = (concurrency or MOST_AT_ONCE) * 5 // 4 + 4
         self._listeners: list[Listener] = []

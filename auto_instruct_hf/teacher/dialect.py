@@ -16,7 +16,16 @@ _IN_WORDS = (
     "this JSON schema:\n"
 )
 # What servers call the part of a request that they do not know.
-_SCHEMA_WORDS = ("response_format", "json_schema", "json schema", "json_object", "schema", "structured", "grammar", "guided")
+_SCHEMA_WORDS = (
+    "response_format",
+    "json_schema",
+    "json schema",
+    "json_object",
+    "schema",
+    "structured",
+    "grammar",
+    "guided",
+)
 # And how they say that a reply cannot be as long as asked for: then it may be as long as they let it.
 _TOO_LONG = ("context", "too large", "at most", "exceed", "maximum")
 _LIMIT = "limit of the reply's length"

@@ -28,8 +28,9 @@ _THOUGHT = re.compile(r"^.*</think>", re.DOTALL)
 
 @dataclass(frozen=True)
 class Request:
-    """What to ask: messages made from a prompt, a draw number that tells repeated requests apart, and for how many
-    items at once: as many times the prompt's `max_tokens` may the reply be long.
+    """What to ask: messages made from a prompt, and a draw number that tells repeated requests apart.
+
+    `items` is about how many rows it asks: the longest reply is so many times the prompt's `max_tokens`.
     """
 
     prompt: Prompt

@@ -199,7 +199,7 @@ class Journal:
                 known.update((row[0], Entry(*row[1:])) for row in found)
             fresh = [record for key, record in new.items() if key not in known]
             for chosen in _slices(fresh):
-                # One statement for all: between two the interpreter's lock would be given up, and waited for, each time.
+                # One statement for all: after each the interpreter's lock would have to be waited for.
                 row = f"({', '.join('?' * _COLUMNS)})"
                 self._writer.execute(
                     f"INSERT INTO replies VALUES {', '.join([row] * len(chosen))}",

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 
+from ..recipe import TeacherSettings
 from .embedded import MODEL as EMBEDDED_MODEL
 from .journal import Usage
 
@@ -81,11 +82,12 @@ def _list_price(model: str) -> Rates | None:
         return None
 
 
-def rates_from(input: float | None, cached: float | None, output: float | None) -> Rates | None:
-    """Make rates of US dollars a million tokens; None where they are not given. Cached tokens cost as others if not."""
-    if input is None or output is None:
+def rates_from(settings: TeacherSettings) -> Rates | None:
+    """Return the rates that a recipe gives, or None; cached tokens cost as others where it does not say."""
+    if settings.input_price is None or settings.output_price is None:
         return None
-    return Rates(input / _MILLION, (input if cached is None else cached) / _MILLION, output / _MILLION)
+    cached = settings.input_price if settings.cached_price is None else settings.cached_price
+    return Rates(settings.input_price / _MILLION, cached / _MILLION, settings.output_price / _MILLION)
 
 
 def find_provider(model: str) -> tuple[str, str]:

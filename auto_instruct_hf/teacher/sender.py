@@ -1,4 +1,4 @@
-"""How one request gets its answer: in the endpoint's words, in its turn, again where that may help, and not for ever."""
+"""How one request gets its answer: in words the endpoint takes, in its turn, and again where that may help."""
 
 import asyncio
 import json
@@ -20,8 +20,8 @@ from .budget import most_tokens
 from .dialect import Dialect
 from .endpoint import Endpoint
 from .exchange import NO_ANSWER, NOT_BY_SCHEMA, NOT_JSON, read_completion
-from .journal import Entry
 from .headers import retry_after
+from .journal import Entry
 from .throttle import Throttle
 
 # No other request would fare better.
@@ -152,7 +152,9 @@ class Sender:
         async with self.throttle.slot(_expected_tokens(body)):
             start = time.monotonic()
             # The client's way for endpoints that it has no method for: the answer is read here, and kept as it came.
-            response = await client.post("/chat/completions", cast_to=httpx2.Response, body=self.dialect.translate(body))
+            response = await client.post(
+                "/chat/completions", cast_to=httpx2.Response, body=self.dialect.translate(body)
+            )
             seconds = time.monotonic() - start
         try:
             payload = json.loads(response.content)
@@ -201,7 +203,9 @@ class Sender:
         failed = [kind for kind in self._recent if kind]
         if error and len(self._recent) == _WINDOW and len(failed) > self._settings.max_failing * _WINDOW:
             kinds = ", ".join(f"{count} {kind}" for kind, count in Counter(failed).most_common())
-            raise self._stopped_by(f"fails too often: of its last {_WINDOW} answers {len(failed)} were of no use ({kinds})")
+            raise self._stopped_by(
+                f"fails too often: of its last {_WINDOW} answers {len(failed)} were of no use ({kinds})"
+            )
 
     def _stop(self, error: Exception) -> TeacherError:
         return self._stopped_by(f"does not answer: {self._endpoint.explain(error)}")
