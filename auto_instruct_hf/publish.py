@@ -82,6 +82,7 @@ def write_build(
     plots = draw_plots(material, cache_dir=out / "cache")
     shown = [{"file": f"assets/{name}.png", "caption": CAPTIONS[name]} for name in plots]
     public = {**report, "plots": shown, "phases": {name: _timeless(found) for name, found in report["phases"].items()}}
+    public["usage"] = [_timeless(one) for one in report["usage"]]
     del public["estimate"]  # of interest to who paid
     files = {
         "README.md": render_card(public, (out / "dataset").as_posix()).encode(),

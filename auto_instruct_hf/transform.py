@@ -23,7 +23,7 @@ from datasets import Dataset, Features
 from datasets.fingerprint import Hasher
 
 Batch = Mapping[str, list[Any]]
-# Rows a batch where each waits for a teacher's answers: at the end of a batch most of the waiting is for a few. What was
+# Rows a batch where each waits for answers of a teacher: at its end most of the waiting is for a few. What was
 # answered is safe without the batch.
 ASKING_BATCH = 10_000
 
