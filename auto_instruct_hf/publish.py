@@ -83,7 +83,7 @@ def write_build(
     shown = [{"file": f"assets/{name}.png", "caption": CAPTIONS[name]} for name in plots]
     public = {**report, "plots": shown, "phases": {name: _timeless(found) for name, found in report["phases"].items()}}
     public["usage"] = [_timeless(one) for one in report["usage"]]
-    del public["estimate"]  # of interest to who paid
+    public.pop("estimate", None)  # of interest to who paid
     files = {
         "README.md": render_card(public, (out / "dataset").as_posix()).encode(),
         **_copy_prompts(recipe.prompts),

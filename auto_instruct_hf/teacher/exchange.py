@@ -13,6 +13,7 @@ from .journal import Entry
 NOT_A_COMPLETION = "not a chat completion"
 NO_ANSWER = "no answer"
 NOT_JSON = "not JSON"
+REFUSED = "refused"
 NOT_BY_SCHEMA = "not as the schema asks"
 # One attempt's draw numbers stay clear of another's.
 _NEXT_ATTEMPT = 1_000_003
@@ -118,7 +119,7 @@ def read_completion(completion: object, prompt: Prompt, seconds: float, *, mend:
 def find_fault(text: str, finish_reason: object, is_refusal: bool, prompt: Prompt) -> str:
     """Return why the text of a reply is not usable, or ""."""
     if is_refusal or finish_reason == "content_filter":
-        return "refused"
+        return REFUSED
     if finish_reason == "length":
         return "cut off"
     try:

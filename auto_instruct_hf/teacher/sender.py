@@ -19,7 +19,7 @@ from .batch import Answer
 from .budget import most_tokens
 from .dialect import Dialect
 from .endpoint import Endpoint
-from .exchange import NO_ANSWER, NOT_BY_SCHEMA, NOT_JSON, read_completion
+from .exchange import NO_ANSWER, NOT_BY_SCHEMA, NOT_JSON, REFUSED, read_completion
 from .headers import retry_after
 from .journal import Entry
 from .throttle import Throttle
@@ -195,7 +195,7 @@ class Sender:
             if not self._usable and self._unusable >= _IGNORED_SCHEMA:
                 self._unusable = 0
                 self.dialect.step_down()
-        self._look_at(entry.error)
+        self._look_at("" if entry.error == REFUSED else entry.error)  # whoever refuses is alive and well
 
     def _look_at(self, error: str) -> None:
         """Stop the run when too many of the last answers failed: more would cost time and money for nothing."""
