@@ -68,6 +68,7 @@ def build(
 
     with _only_build(out):
         estimated = read_or_make(out / "estimate.json", seeds, teacher, recipe)
+        teacher.expected = {share.phase: share.dollars for share in estimated.shares}
         with _phase("bootstrap", traces) as trace:
             instructions = bootstrap(
                 seeds,

@@ -366,3 +366,17 @@ def test_a_budget_is_never_crossed_and_raising_it_goes_on(stub: StubTeacher, tmp
 def test_a_budget_without_a_price_is_refused(stub: StubTeacher, tmp_path: Path) -> None:
     with pytest.raises(RecipeError, match=r"that of stub is not known: give teacher.input_price"):
         open_teacher(stub, tmp_path, budget=1.0)
+
+
+def test_the_bar_shows_what_was_spent_and_what_it_will_be(stub: StubTeacher, tmp_path: Path) -> None:
+    with open_teacher(stub, tmp_path, input_price=100.0, output_price=1000.0) as teacher:  # $0.03 an answer
+        with teacher.phase("first", total=4) as bar:
+            teacher.ask(make_requests(2))
+            assert bar.describe_cost() == "spent $0.06, about $0.12 at the end of the phase"
+        teacher.expected = {"first": 1.0, "second": 2.0, "third": 5.0}
+        with teacher.phase("second", total=4) as bar:
+            assert bar.describe_cost() == "spent $0.06"  # nothing to reckon with yet
+            teacher.ask(make_requests(3))  # two of them are in the journal
+            assert bar.describe_cost() == "spent $0.09, about $5.12 at the end"
+    with open_teacher(stub, tmp_path) as teacher, teacher.phase("first", total=4) as bar:
+        assert bar.describe_cost() == "price unknown"

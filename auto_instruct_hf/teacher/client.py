@@ -9,7 +9,6 @@ import json
 import threading
 from collections.abc import Callable, Coroutine, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any, TypeVar
@@ -21,7 +20,7 @@ from ..transform import default_folder
 from . import embedded
 from .budget import Budget
 from .endpoint import Endpoint
-from .exchange import Reply, Request, address, is_final
+from .exchange import Reply, Request, address, count_attempts, is_final
 from .journal import Entry, Journal, Record
 from .prices import Cost, Prices, rates_from
 from .progress import Progress
@@ -29,9 +28,6 @@ from .sender import MOST_AT_ONCE, Sender
 from .waves import Waves
 from .writer import Writer
 
-# What spoils a reply to several items is often one of them: asked one by one, the others come through.
-_ATTEMPTS_OF_A_GROUP = 2
-_ENOUGH_FOR_A_MEAN = 50
 # What is in flight when a run must stop is paid for: worth a short wait, in seconds.
 _GRACE = 10.0
 
@@ -84,14 +80,15 @@ class Teacher:
         )
         self.concurrency = concurrency
         """Requests in flight at most; None: it adapts."""
-        is_batch = self._settings.batch and not self.is_embedded
-        self._waves = (
-            Waves(self.journal.path, self._endpoint, self._sender, self._budget, self._settings.batch_poll)
-            if is_batch
-            else None
-        )
+        self._waves: Waves | None = None
+        if self._settings.batch and not self.is_embedded:
+            self._waves = Waves(
+                self.model, self.journal, self._endpoint, self._sender, self._budget, self.prices, self._settings
+            )
         # Some wait for the disk while others wait for the endpoint.
         self._num_workers = (concurrency or MOST_AT_ONCE) * 5 // 4 + 4
+        self.expected: dict[str, float | None] = {}
+        """What phases are expected to cost, in US dollars and in their order, for the progress bar."""
         self._listeners: list[Listener] = []
         self._phase = ""
         self._progress: Progress | None = None
@@ -179,7 +176,11 @@ class Teacher:
             The progress bar, to show a note in.
         """
         self._phase = name
-        self._progress = Progress(name, total, lambda: self.spent().dollars)
+        names = list(self.expected)
+        later = [self.expected[one] for one in names[names.index(name) + 1 :]] if name in names else [None]
+        self._progress = Progress(
+            name, total, lambda: self.spent().dollars, None if None in later else sum(one or 0.0 for one in later)
+        )
         try:
             yield self._progress
         finally:
@@ -222,10 +223,7 @@ class Teacher:
 
     async def _ask_each(self, requests: Sequence[Request]) -> list[Reply]:
         if self._waves:
-            rates = self.prices.find(self.model)
-            async for key, body, entry in self._waves.ask(
-                lambda: self._find_unknown(requests), self._send_once, rates, self._mean_cost, self._note
-            ):
+            async for key, body, entry in self._waves.ask(requests, self._phase, self._send_once, self._note):
                 await self._writer.keep(Record(key, entry, self._phase, self.model, body, is_batch=True))
         replies: list[Reply | None] = [None] * len(requests)
         waiting = iter(enumerate(requests))
@@ -254,22 +252,9 @@ class Teacher:
                 listener(self._phase, request, reply)
         return answered
 
-    def _find_unknown(self, requests: Sequence[Request]) -> dict[str, tuple[dict[str, Any], Prompt]]:
-        """Return the next attempts that are not in the journal, by key."""
-        unknown = {}
-        for request in requests:
-            for attempt in range(self._attempts(request)):
-                key, body = address(request, self.model, attempt)
-                entry = self.journal.get(key)
-                if entry is None:
-                    unknown[key] = (body, request.prompt)
-                if entry is None or is_final(entry):
-                    break
-        return unknown
-
     async def _ask_one(self, request: Request) -> Reply:
         entry, entries, is_known = Entry("", "never asked"), [], True
-        for attempt in range(self._attempts(request)):
+        for attempt in range(count_attempts(request, self._settings.attempts)):
             key, body = address(request, self.model, attempt)
             known = self.journal.get(key)
             is_known = is_known and known is not None
@@ -290,9 +275,6 @@ class Teacher:
             seconds=sum(one.seconds for one in entries),
         )
 
-    def _attempts(self, request: Request) -> int:
-        return min(self._settings.attempts, _ATTEMPTS_OF_A_GROUP if request.items > 1 else self._settings.attempts)
-
     async def _send_once(self, key: str, body: dict[str, Any], prompt: Prompt) -> Entry:
         """Send a request, or wait for the same one that is in flight already."""
         if key not in self._in_flight:
@@ -304,13 +286,6 @@ class Teacher:
         async with self._budget.room(body, self.prices.find(self.model)):
             entry = await self._sender.send(body, prompt)
             return await self._writer.keep(Record(key, entry, self._phase, self.model, body))
-
-    def _mean_cost(self) -> float | None:
-        """Return what a request of this phase costs in a batch, on the mean, in US dollars; None where few tell."""
-        sums = [one for one in self.journal.usage() if (one.phase, one.model) == (self._phase, self.model)]
-        count = sum(one.requests for one in sums)
-        dollars = sum((self.prices.price(replace(one, is_batch=True)) for one in sums), Cost(0.0)).dollars
-        return None if dollars is None or count < _ENOUGH_FOR_A_MEAN else dollars / count
 
     def _note(self, text: str) -> None:
         if self._progress is not None:

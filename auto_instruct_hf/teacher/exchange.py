@@ -15,6 +15,8 @@ NO_ANSWER = "no answer"
 NOT_JSON = "not JSON"
 REFUSED = "refused"
 NOT_BY_SCHEMA = "not as the schema asks"
+# What spoils a reply about several rows is often one of them: asked one by one, the others come through.
+_ATTEMPTS_OF_A_GROUP = 2
 # One attempt's draw numbers stay clear of another's.
 _NEXT_ATTEMPT = 1_000_003
 # Servers differ in how many bits a seed may have.
@@ -71,6 +73,11 @@ def address(request: Request, model: str, attempt: int) -> tuple[str, dict[str, 
         "response_format": {"type": "json_schema", "json_schema": schema},
     }
     return hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest(), body
+
+
+def count_attempts(request: Request, attempts: int) -> int:
+    """Return how often a request is asked at most, where one about a single row is asked so often."""
+    return min(attempts, _ATTEMPTS_OF_A_GROUP) if request.items > 1 else attempts
 
 
 def is_final(entry: Entry) -> bool:

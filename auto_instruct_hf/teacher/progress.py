@@ -17,12 +17,16 @@ class Progress:
         name: Its label.
         total: How many requests there will be; None: not known.
         spent: Returns the US dollars spent so far, None where a price is unknown. Called once a second at most.
+        later: What later phases are expected to cost, in US dollars.
     """
 
-    def __init__(self, name: str, total: int | None, spent: Callable[[], float | None]) -> None:
+    def __init__(
+        self, name: str, total: int | None, spent: Callable[[], float | None], later: float | None = None
+    ) -> None:
         self._name = name
         self._total = total
         self._spent = spent
+        self._later = later
         self._before = spent()
         self._paid = self._known = 0
         self._note = ""
@@ -54,14 +58,15 @@ class Progress:
             self._bar.close()
 
     def describe_cost(self) -> str:
-        """Return what has been spent in all, and what it will be at the end of the phase."""
+        """Return what has been spent in all, and what it will be at the end: of the phase, if no more is known."""
         spent = self._spent()
         if spent is None or self._before is None:
             return "price unknown"
         words = f"spent ${spent:.2f}"
         if self._total and self._paid:
             left = max(self._total - self._known - self._paid, 0)
-            words += f" (${spent + left * (spent - self._before) / self._paid:.2f} when done)"
+            end = spent + left * (spent - self._before) / self._paid + (self._later or 0.0)
+            words += f", about ${end:.2f} at the end" + (" of the phase" if self._later is None else "")
         return words
 
     def _show(self) -> None:
