@@ -24,9 +24,10 @@ from .headers import retry_after
 from .journal import Entry
 from .throttle import Throttle
 
-# No other request would fare better.
-_FATAL = (openai.AuthenticationError, openai.PermissionDeniedError, openai.NotFoundError)
-_NOT_UNDERSTOOD = (openai.BadRequestError, openai.UnprocessableEntityError)
+# HTTP status by which no other request would fare better: the key, the account, the address or the model is wrong.
+_FATAL = (401, 402, 403, 404)
+# And those below 500 by which the same request may.
+_PASSING = (408, 409)
 # OpenAI's word for an account without money: a 429 that no wait cures.
 _NO_MONEY = "insufficient_quota"
 # Where nobody says how many. A server that takes more has --recipe teacher.concurrency.
@@ -44,6 +45,10 @@ _IGNORED_SCHEMA = 8
 # A rough mean over languages and tokenisers, for the reservation of tokens a minute; what was used is charged after.
 _BYTES_A_TOKEN = 4
 _PROBE = {"messages": [{"role": "user", "content": "Answer with the word yes."}]}
+
+
+class _PutDifferentlyError(Exception):
+    """The endpoint does not take the request as it was put, and there is another way."""
 
 
 class Sender:
@@ -123,46 +128,45 @@ class Sender:
             retries = self._settings.retries if self.has_answered else min(self._settings.retries, _RETRIES_AT_FIRST)
         failures = 0
         while True:
-            version, mend = self.dialect.version, not self.dialect.holds_to_schema
+            self._check()
             try:
-                payload, seconds = await self._post(body)
+                return await self._send_once(body, prompt)
+            except _PutDifferentlyError:
+                continue
             except openai.RateLimitError as error:
                 self._bear(error)
-            except _FATAL as error:
-                raise self._stop(error) from None
             except openai.APIError as error:
-                if isinstance(error, _NOT_UNDERSTOOD) and (
-                    version != self.dialect.version or self.dialect.learn(error)
-                ):
-                    continue
+                status = getattr(error, "status_code", None)
+                if status in _FATAL:
+                    raise self._stop(error) from None
                 if not failures:
-                    self._look_at(type(error).__name__)
+                    self._recent.append(type(error).__name__)
                 failures += 1
-                if failures > retries or isinstance(error, _NOT_UNDERSTOOD):
+                if failures > retries or (status and status < 500 and status not in _PASSING):
                     raise
                 await asyncio.sleep(_wait(failures, error))
-            else:
-                entry = read_completion(payload, prompt, seconds, mend=mend)
-                self._learn_from(entry)
-                return entry
 
-    async def _post(self, body: dict[str, Any]) -> tuple[object, float]:
-        """Return the JSON of an answer, None where it is none, and how many seconds it took."""
+    async def _send_once(self, body: dict[str, Any], prompt: Prompt) -> Entry:
         client = await self._endpoint.connect()
         async with self.throttle.slot(_expected_tokens(body)):
-            start = time.monotonic()
-            # The client's way for endpoints that it has no method for: the answer is read here, and kept as it came.
-            response = await client.post(
-                "/chat/completions", cast_to=httpx2.Response, body=self.dialect.translate(body)
-            )
-            seconds = time.monotonic() - start
+            start, version, mend = time.monotonic(), self.dialect.version, not self.dialect.holds_to_schema
+            sent = self.dialect.translate(body)
+            try:
+                # The client's way for endpoints that it has no method for: the answer is kept as it came.
+                response = await client.post("/chat/completions", cast_to=httpx2.Response, body=sent)
+            except (openai.BadRequestError, openai.UnprocessableEntityError) as error:
+                if version != self.dialect.version or self.dialect.learn(error):
+                    raise _PutDifferentlyError from None
+                raise
+        self._last_good = time.monotonic()
         try:
             payload = json.loads(response.content)
         except ValueError:  # a body that is not JSON
             payload = None
-        self._last_good = time.monotonic()
         self.throttle.succeeded(response.headers, _used_tokens(payload))
-        return payload, seconds
+        entry = read_completion(payload, prompt, self._last_good - start, mend=mend)
+        self._learn_from(entry)
+        return entry
 
     async def _probe(self, model: str) -> None:
         client = await self._endpoint.connect()
@@ -195,13 +199,12 @@ class Sender:
             if not self._usable and self._unusable >= _IGNORED_SCHEMA:
                 self._unusable = 0
                 self.dialect.step_down()
-        self._look_at("" if entry.error == REFUSED else entry.error)  # whoever refuses is alive and well
+        self._recent.append("" if entry.error == REFUSED else entry.error)  # whoever refuses is alive and well
 
-    def _look_at(self, error: str) -> None:
+    def _check(self) -> None:
         """Stop the run when too many of the last answers failed: more would cost time and money for nothing."""
-        self._recent.append(error)
         failed = [kind for kind in self._recent if kind]
-        if error and len(self._recent) == _WINDOW and len(failed) > self._settings.max_failing * _WINDOW:
+        if len(self._recent) == _WINDOW and len(failed) > self._settings.max_failing * _WINDOW:
             kinds = ", ".join(f"{count} {kind}" for kind, count in Counter(failed).most_common())
             raise self._stopped_by(
                 f"fails too often: of its last {_WINDOW} answers {len(failed)} were of no use ({kinds})"
