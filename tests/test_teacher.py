@@ -380,3 +380,14 @@ def test_the_bar_shows_what_was_spent_and_what_it_will_be(stub: StubTeacher, tmp
             assert bar.describe_cost() == "spent $0.09, about $5.12 at the end"
     with open_teacher(stub, tmp_path) as teacher, teacher.phase("first", total=4) as bar:
         assert bar.describe_cost() == "price unknown"
+
+
+def test_a_budget_counts_what_is_known_beside_what_is_not(stub: StubTeacher, tmp_path: Path) -> None:
+    with Teacher("nobody-knows", base_url=stub.url, api_key=KEY, journal=tmp_path / "journal.sqlite") as other:
+        other.ask(make_requests(3))
+    with (
+        open_teacher(stub, tmp_path, budget=2.0, input_price=100.0, output_price=1000.0) as teacher,
+        pytest.raises(BudgetError),
+    ):
+        teacher.ask(make_requests(100))
+    assert len(stub.answered) < 60

@@ -69,9 +69,13 @@ class Teacher:
         self.describe = self._endpoint.describe
         given = rates_from(self._settings)
         self.prices = Prices({self.model: given} if given else {})
-        self._check_price()
+        if self._settings.budget is not None and self.prices.find(self.model) is None:
+            raise RecipeError(
+                f"a budget needs a price, and that of {self.model} is not known: give teacher.input_price and "
+                "teacher.output_price in the recipe (US dollars a million tokens)"
+            )
         self.journal = Journal(Path(journal or default_folder() / "journal.sqlite"))
-        self._budget = Budget(self._settings.budget, lambda: self.spent().dollars or 0.0)
+        self._budget = Budget(self._settings.budget, self._spent_as_known)
         concurrency = embedded.SLOTS if self.is_embedded else self._settings.concurrency
         self._sender = Sender(self._endpoint, self._settings, concurrency, self._stopped_by)
         self._writer = Writer(self.journal, self._sender, self._stopped_by)
@@ -191,12 +195,9 @@ class Teacher:
         """Return what all requests in the journal cost."""
         return sum(map(self.prices.price, self.journal.usage()), Cost(0.0))
 
-    def _check_price(self) -> None:
-        if self._settings.budget is not None and self.prices.find(self.model) is None:
-            raise RecipeError(
-                f"a budget needs a price, and that of {self.model} is not known: give teacher.input_price and "
-                "teacher.output_price in the recipe (US dollars a million tokens)"
-            )
+    def _spent_as_known(self) -> float:
+        """Return US dollars; what another model cost earlier, of which no price is known, cannot count."""
+        return sum(self.prices.price(usage).dollars or 0.0 for usage in self.journal.usage())
 
     def _run(self, work: Coroutine[Any, Any, _Result]) -> _Result:
         future = asyncio.run_coroutine_threadsafe(work, self._loop)
