@@ -19,7 +19,7 @@ _FIRST_BACKOFF, _LONGEST_BACKOFF = 1.0, 60.0
 _WINDOW = 5.0
 # Stray refusals are below this share of the answers (a mean that forgets: of about so many): one in ten is so but for
 # about one answer in a thousand, and four refusals in a row never.
-_MOST_STRAY, _ANSWERS = 0.4, 8
+_MOST_STRAY, _ANSWERS, _PRIOR = 0.3, 16, 0.15
 # Fewer in flight did not help when refusals go on after so many cuts: then there may be more than before the first.
 _CUTS, _MORE = 3, 1.25
 # Refused again after fewer successes than this: fewer in flight did not help.
@@ -79,7 +79,7 @@ class Throttle:
         self._last_sent = self._silent_until = self._risen = self._held_until = -math.inf
         self._hold = _MINUTE
         self._is_climbing = True  # success raises the limit, for nothing has been found
-        self._share = 0.0  # of refusals among the last answers
+        self._share = _PRIOR  # of refusals among the last answers
         self._cuts = 0  # of the limit, for refusals that seemed stray, one soon after another
         self._left: dict[str, tuple[float, float]] = {}  # what the server says is left, until when
         self._is_probing = False
@@ -88,6 +88,7 @@ class Throttle:
         self._is_rate = False  # what the last refusal told of
         self._since = math.nan  # the beginning, or when the last refusal had been got over
         self._accepted = 0  # since then
+        self._streak = 0
 
     @property
     def in_flight(self) -> int:
@@ -139,7 +140,8 @@ class Throttle:
         """
         now, sent = asyncio.get_running_loop().time(), _SENT.get()
         self._accepted += 1
-        self._share -= self._share / _ANSWERS
+        self._share -= self._share / max(_ANSWERS, self._limit)
+        self._streak += 1
         if self._quota is not None and tokens > sent.tokens:
             self._quota.charge(tokens - sent.tokens)
         if sent.episode == self._episode:
@@ -167,11 +169,12 @@ class Throttle:
         now, sent = asyncio.get_running_loop().time(), _SENT.get()
         silence = _FIRST_BACKOFF if retry_after is None else retry_after
         is_new = sent.episode == self._episode  # else it went before the last cut, and is part of what that is for
-        self._share += (1 - self._share) / _ANSWERS
+        self._share += (1 - self._share) / max(_ANSWERS, self._limit)
         if is_new:
             self._rise(now)
         self._has_risen = self._accepted >= _SOON and now > self._held_until
-        is_held = self._pace is None or (self._accepted > _SOON and not self._has_risen)
+        is_held = self._pace is None or (self._streak > _SOON and not self._has_risen)
+        self._streak = 0
         if not self._is_probing and silence < _WINDOW and self._share < _MOST_STRAY and is_held:
             if self._pace is None:
                 self._cut(now, is_new)
@@ -248,7 +251,7 @@ class Throttle:
                 if self._has_risen:  # most of the time it was lower
                     accepted = math.sqrt(accepted * self._pace)
                 self._pace *= min(max(accepted / self._pace, _SLOWEST), _SLOWER)
-        self._is_climbing = False
+        self._is_climbing, self._share = False, _PRIOR
         self._hold = min(_HOLD * seconds, _MINUTE)
         self._held_until = now + self._hold
         self._since, self._accepted, self._refusals, self._is_rate = now, 0, 0, False
