@@ -19,14 +19,14 @@ _FIRST_BACKOFF, _LONGEST_BACKOFF = 1.0, 60.0
 _WINDOW = 5.0
 # Stray refusals are below this share of the answers (a mean that forgets: of about so many): one in ten is so but for
 # about one answer in a thousand, and four refusals in a row never.
-_MOST_STRAY, _ANSWERS, _PRIOR = 0.3, 16, 0.15
+_MOST_STRAY, _ANSWERS, _PRIOR = 0.3, 16, 0.2
 # Fewer in flight did not help when refusals go on after so many cuts: then there may be more than before the first.
 _CUTS, _MORE = 3, 1.25
 # Refused again after fewer successes than this: fewer in flight did not help.
 _SOON = 10
 # Limits are by the minute, so what was found is held for a minute; what was found sooner, for a time that is as much
 # longer. Then it rises, so much in as long a time. A pace that has risen for as long as trebles it is not what limits.
-_HOLD, _RISE, _MOST_RISE = 2.0, 0.6, 3.0
+_HOLD, _RISE, _MOST_RISE = 10.0, 0.6, 3.0
 _FREE = 1 + math.log(_MOST_RISE) / _RISE
 # A refused pace is lowered to what was accepted, within these shares of it.
 _SLOWER, _SLOWEST = 0.95, 0.25
@@ -78,6 +78,7 @@ class Throttle:
         self._has_risen = False  # the pace
         self._last_sent = self._silent_until = self._risen = self._held_until = -math.inf
         self._hold = _MINUTE
+        self._has_recovered = False
         self._is_climbing = True  # success raises the limit, for nothing has been found
         self._share = _PRIOR  # of refusals among the last answers
         self._cuts = 0  # of the limit, for refusals that seemed stray, one soon after another
@@ -180,16 +181,16 @@ class Throttle:
                 self._cut(now, is_new)
             return silence
         if is_new or not self._is_probing:
-            is_soon = self._accepted < max(_SOON, 2 * self._limit)
+            is_soon = self._has_recovered and self._accepted < max(_SOON, 2 * self._limit)
             self._is_rate = self._pace is not None or silence >= _WINDOW or self._refusals > 0 or is_soon
             if not self._is_rate:
-                self._limit = self._before = min(self._limit, self._peak)
+                self._limit = min(self._limit, self._peak)
             if self._refusals:
                 silence = max(silence, min(2.0**self._refusals, _LONGEST_BACKOFF))
             self._episode += 1
             self._refusals += 1
             self._peak = 0
-        if not self._is_rate and self._pace is None:
+        if self._pace is None:
             self._limit = max(self._limit - 1, 1.0)
         self._silent_until = max(self._silent_until, now + silence)
         self._is_probing = True
@@ -240,19 +241,16 @@ class Throttle:
 
     def _recover(self, now: float) -> None:
         """Go on after a refusal."""
-        if not self._is_rate and self._limit < self._before / 2:
-            self._is_rate, self._limit = True, self._before
         seconds = max(now - self._since, 0.001)
         if self._is_rate:
             accepted = (self._accepted + 0.5) / seconds
             if self._pace is None:
                 self._pace = accepted
             else:
-                if self._has_risen:  # most of the time it was lower
-                    accepted = math.sqrt(accepted * self._pace)
                 self._pace *= min(max(accepted / self._pace, _SLOWEST), _SLOWER)
         self._is_climbing, self._share = False, _PRIOR
-        self._hold = min(_HOLD * seconds, _MINUTE)
+        self._has_recovered = True
+        self._hold = _MINUTE * min(max(seconds / _MINUTE, min(seconds, self._accepted) / _HOLD), 1.0) ** 2
         self._held_until = now + self._hold
         self._since, self._accepted, self._refusals, self._is_rate = now, 0, 0, False
 
