@@ -26,7 +26,7 @@ _CUTS, _MORE = 3, 1.25
 _SOON = 10
 # Limits are by the minute, so what was found is held for a minute; what was found sooner, for a time that is as much
 # longer. Then it rises, so much in as long a time. A pace that has risen for as long as trebles it is not what limits.
-_HOLD, _RISE, _MOST_RISE = 10.0, 0.6, 3.0
+_FOUNDED, _LEAST_HOLD, _RISE, _MOST_RISE = 10.0, 3.0, 0.6, 3.0
 _FREE = 1 + math.log(_MOST_RISE) / _RISE
 # A refused pace is lowered to what was accepted, within these shares of it.
 _SLOWER, _SLOWEST = 0.95, 0.25
@@ -73,7 +73,7 @@ class Throttle:
         self._changed: asyncio.Future[None] | None = None
         self._in_flight = self._tokens_in_flight = 0
         self._most, self._limit = concurrency or most, float(concurrency or min(_AT_FIRST, most))
-        self._peak = self._before = 0.0  # most in flight since the last cut, and before it
+        self._peak, self._before = 0, self._limit  # most in flight since the last pause; the limit before the first cut
         self._pace: float | None = None  # requests a second
         self._has_risen = False  # the pace
         self._last_sent = self._silent_until = self._risen = self._held_until = -math.inf
@@ -173,6 +173,8 @@ class Throttle:
         self._share += (1 - self._share) / max(_ANSWERS, self._limit)
         if is_new:
             self._rise(now)
+            if self._is_climbing or now > self._held_until:
+                self._cuts, self._before = 0, self._limit
         self._has_risen = self._accepted >= _SOON and now > self._held_until
         is_held = self._pace is None or (self._streak > _SOON and not self._has_risen)
         self._streak = 0
@@ -242,7 +244,9 @@ class Throttle:
     def _recover(self, now: float) -> None:
         """Go on after a refusal."""
         seconds = max(now - self._since, 0.001)
+        self._is_rate = self._is_rate or self._limit <= 1
         if self._is_rate:
+            self._limit = max(self._limit, self._before)
             accepted = (self._accepted + 0.5) / seconds
             if self._pace is None:
                 self._pace = accepted
@@ -250,7 +254,8 @@ class Throttle:
                 self._pace *= min(max(accepted / self._pace, _SLOWEST), _SLOWER)
         self._is_climbing, self._share = False, _PRIOR
         self._has_recovered = True
-        self._hold = _MINUTE * min(max(seconds / _MINUTE, min(seconds, self._accepted) / _HOLD), 1.0) ** 2
+        founded = min(max(seconds / _MINUTE, min(seconds, self._accepted) / _FOUNDED), 1.0)
+        self._hold = max(_MINUTE * founded**2, _LEAST_HOLD)
         self._held_until = now + self._hold
         self._since, self._accepted, self._refusals, self._is_rate = now, 0, 0, False
 
@@ -260,8 +265,6 @@ class Throttle:
         if not is_new:
             return
         self._episode += 1
-        if self._is_climbing or now > self._held_until:
-            self._cuts, self._before = 0, self._limit + 1
         self._cuts += 1
         self._is_climbing = self._cuts > _CUTS
         if self._is_climbing:
@@ -277,7 +280,7 @@ class Throttle:
         if not self._is_climbing and (seconds := now - max(self._risen, self._held_until)) > 0:
             rise = math.exp(_RISE * min(seconds / self._hold, _FREE))
             self._limit = min(self._limit * rise, self._most)
-            if now - self._since > _FREE * self._hold:
+            if now - self._since > _FREE * self._hold and self._accepted > _SOON:
                 self._pace = None
             elif self._pace is not None:  # but not beyond what is used
                 used = self._accepted / (now - self._since)
