@@ -6,6 +6,7 @@ import selectors
 from collections import deque
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
+from random import Random
 from typing import Any
 
 from auto_instruct_hf.teacher.throttle import Throttle
@@ -114,6 +115,20 @@ class NoLimit:
 
 
 @dataclass
+class Stray:
+    """Refuses a share of the requests at random, for nothing; another share from `busy[0]` to `busy[1]`."""
+
+    share: float
+    busy: tuple[float, float] = (math.inf, math.inf)
+    busy_share: float = 0.5
+    random: Random = field(default_factory=lambda: Random(0))
+
+    def ask(self, now: float) -> Answer:
+        is_busy = self.busy[0] <= now - 1000 < self.busy[1]
+        return self.random.random() >= (self.busy_share if is_busy else self.share), None
+
+
+@dataclass
 class Outcome:
     accepted: list[float] = field(default_factory=list)
     refused: list[float] = field(default_factory=list)
@@ -140,6 +155,7 @@ async def drive(
     async def work() -> None:
         nonlocal inside
         while True:
+            wait = 0.0
             async with throttle.slot():
                 now = loop.time()
                 outcome.sent.append(now - start)
@@ -158,7 +174,9 @@ async def drive(
                 else:
                     outcome.refused.append(now - start)
                     await asyncio.sleep(refusal)
-                    throttle.refused(retry_after(honest))
+                    wait = throttle.refused(retry_after(honest))
+            if wait:
+                await asyncio.sleep(wait)
 
     tasks = [asyncio.create_task(work()) for _ in range(workers)]
     done, _ = await asyncio.wait(tasks, timeout=seconds, return_when=asyncio.FIRST_EXCEPTION)

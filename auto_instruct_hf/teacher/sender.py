@@ -134,7 +134,7 @@ class Sender:
             except _PutDifferentlyError:
                 continue
             except openai.RateLimitError as error:
-                self._bear(error)
+                await asyncio.sleep(self._bear(error))
             except openai.APIError as error:
                 status = getattr(error, "status_code", None)
                 if status in _FATAL:
@@ -178,8 +178,8 @@ class Sender:
         except openai.APIError as error:
             raise self._stop(error) from None
 
-    def _bear(self, error: openai.RateLimitError) -> None:
-        """Take "too many requests" for what it is: a reason to wait, unless no wait would help."""
+    def _bear(self, error: openai.RateLimitError) -> float:
+        """Return how many seconds to wait, for "too many requests" is a reason to, unless no wait would help."""
         if _NO_MONEY in (error.code, error.type):
             raise self._stop(error) from None
         asked = retry_after(error.response.headers)
@@ -188,7 +188,7 @@ class Sender:
         if (asked or 0) > _LONGEST_REFUSAL or now - self._last_good > _LONGEST_REFUSAL + (asked or 0):
             wait = f" and asks to wait for {asked:,.0f} seconds" if asked else ""
             raise self._stopped_by(f"refuses all requests as too many{wait}: {self._endpoint.explain(error)}")
-        self.throttle.refused(asked)
+        return self.throttle.refused(asked)
 
     def _learn_from(self, entry: Entry) -> None:
         if not entry.error:

@@ -14,15 +14,20 @@ _MINUTE = 60.0
 _AT_FIRST = 4
 # A success makes room for an eighth more: where a limit is met, at most about one request in nine has been too many.
 _GROWTH = 1 / 8
-_LONGEST_BACKOFF = 60.0
+_FIRST_BACKOFF, _LONGEST_BACKOFF = 1.0, 60.0
 # A server that wants so many seconds of silence counts requests by time, not those in flight.
 _WINDOW = 5.0
-# Refused again after fewer successes than this, or than twice the limit: fewer in flight did not help.
+# Stray refusals are below this share of the answers (a mean that forgets: of about so many): one in ten is so but for
+# about one answer in a thousand, and four refusals in a row never.
+_MOST_STRAY, _ANSWERS, _PRIOR = 0.3, 16, 0.2
+# Fewer in flight did not help when refusals go on after so many cuts: then there may be more than before the first.
+_CUTS, _MORE = 3, 1.25
+# Refused again after fewer successes than this: fewer in flight did not help.
 _SOON = 10
-# Limits are by the minute, so what was found is held for a minute; then it rises, by so much a second. A pace that has
-# risen for as long as trebles it is not what limits; one found in less than a minute is uncertain, and rises at once.
-_RISE, _RISE_OF_UNCERTAIN, _MOST_RISE = 1.01, 1.1, 3.0
-_FREE = _MINUTE + math.log(_MOST_RISE) / math.log(_RISE)
+# Limits are by the minute, so what was found is held for a minute; what was found sooner, for a time that is as much
+# longer. Then it rises, so much in as long a time. A pace that has risen for as long as trebles it is not what limits.
+_FOUNDED, _LEAST_HOLD, _RISE, _MOST_RISE = 10.0, 3.0, 0.6, 3.0
+_FREE = 1 + math.log(_MOST_RISE) / _RISE
 # A refused pace is lowered to what was accepted, within these shares of it.
 _SLOWER, _SLOWEST = 0.95, 0.25
 
@@ -68,10 +73,15 @@ class Throttle:
         self._changed: asyncio.Future[None] | None = None
         self._in_flight = self._tokens_in_flight = 0
         self._most, self._limit = concurrency or most, float(concurrency or min(_AT_FIRST, most))
-        self._peak = self._before = 0.0  # most in flight since the last cut, and before it
+        self._peak, self._before = 0, self._limit  # most in flight since the last pause; the limit before the first cut
         self._pace: float | None = None  # requests a second
-        self._is_uncertain = self._has_risen = False  # the pace
-        self._last_sent = self._silent_until = self._risen = -math.inf
+        self._has_risen = False  # the pace
+        self._last_sent = self._silent_until = self._risen = self._held_until = -math.inf
+        self._hold = _MINUTE
+        self._has_recovered = False
+        self._is_climbing = True  # success raises the limit, for nothing has been found
+        self._share = _PRIOR  # of refusals among the last answers
+        self._cuts = 0  # of the limit, for refusals that seemed stray, one soon after another
         self._left: dict[str, tuple[float, float]] = {}  # what the server says is left, until when
         self._is_probing = False
         self._probe: _Sent | None = None
@@ -79,6 +89,7 @@ class Throttle:
         self._is_rate = False  # what the last refusal told of
         self._since = math.nan  # the beginning, or when the last refusal had been got over
         self._accepted = 0  # since then
+        self._streak = 0
 
     @property
     def in_flight(self) -> int:
@@ -130,6 +141,8 @@ class Throttle:
         """
         now, sent = asyncio.get_running_loop().time(), _SENT.get()
         self._accepted += 1
+        self._share -= self._share / max(_ANSWERS, self._limit)
+        self._streak += 1
         if self._quota is not None and tokens > sent.tokens:
             self._quota.charge(tokens - sent.tokens)
         if sent.episode == self._episode:
@@ -145,31 +158,45 @@ class Throttle:
                     self._left[kind] = told[0] - unknown, now + min(told[1], _MINUTE)
         self._wake()
 
-    def refused(self, retry_after: float | None = None) -> None:
+    def refused(self, retry_after: float | None = None) -> float:
         """Say that the request of this task was refused with HTTP 429.
 
         Args:
             retry_after: For how many seconds the server wants silence; None: it does not say.
+
+        Returns:
+            For how many seconds this request must wait before it asks for a slot again; 0 where all wait.
         """
         now, sent = asyncio.get_running_loop().time(), _SENT.get()
-        silence = retry_after or 0.0
-        if sent.episode == self._episode:  # else it went before the last cut, and is part of what that is for
+        silence = _FIRST_BACKOFF if retry_after is None else retry_after
+        is_new = sent.episode == self._episode  # else it went before the last cut, and is part of what that is for
+        self._share += (1 - self._share) / max(_ANSWERS, self._limit)
+        if is_new:
             self._rise(now)
-            is_soon = self._episode > 0 and self._accepted < max(_SOON, 2 * self._limit)
+            if self._is_climbing or now > self._held_until:
+                self._cuts, self._before = 0, self._limit
+        self._has_risen = self._accepted >= _SOON and now > self._held_until
+        is_held = self._pace is None or (self._streak > _SOON and not self._has_risen)
+        self._streak = 0
+        if not self._is_probing and silence < _WINDOW and self._share < _MOST_STRAY and is_held:
+            if self._pace is None:
+                self._cut(now, is_new)
+            return silence
+        if is_new or not self._is_probing:
+            is_soon = self._has_recovered and self._accepted < max(_SOON, 2 * self._limit)
             self._is_rate = self._pace is not None or silence >= _WINDOW or self._refusals > 0 or is_soon
-            hold = 0.0 if self._is_uncertain else _MINUTE
-            self._has_risen = self._accepted >= _SOON and now - self._since > hold
             if not self._is_rate:
-                self._limit = self._before = min(self._limit, self._peak)
-            if retry_after is None or self._refusals:
+                self._limit = min(self._limit, self._peak)
+            if self._refusals:
                 silence = max(silence, min(2.0**self._refusals, _LONGEST_BACKOFF))
             self._episode += 1
             self._refusals += 1
             self._peak = 0
-        if not self._is_rate and self._pace is None:
+        if self._pace is None:
             self._limit = max(self._limit - 1, 1.0)
         self._silent_until = max(self._silent_until, now + silence)
         self._is_probing = True
+        return 0.0
 
     async def _opening(self, tokens: int) -> None:
         loop = asyncio.get_running_loop()
@@ -216,30 +243,44 @@ class Throttle:
 
     def _recover(self, now: float) -> None:
         """Go on after a refusal."""
-        if not self._is_rate and self._limit < self._before / 2:
-            self._is_rate, self._limit = True, self._before
+        seconds = max(now - self._since, 0.001)
+        self._is_rate = self._is_rate or self._limit <= 1
         if self._is_rate:
-            seconds = max(now - self._since, 0.001)
+            self._limit = max(self._limit, self._before)
             accepted = (self._accepted + 0.5) / seconds
             if self._pace is None:
-                self._is_uncertain, self._pace = seconds < _MINUTE, accepted
+                self._pace = accepted
             else:
-                if self._has_risen:  # most of the time it was lower
-                    accepted = math.sqrt(accepted * self._pace)
-                self._is_uncertain, self._pace = False, self._pace * min(max(accepted / self._pace, _SLOWEST), _SLOWER)
+                self._pace *= min(max(accepted / self._pace, _SLOWEST), _SLOWER)
+        self._is_climbing, self._share = False, _PRIOR
+        self._has_recovered = True
+        founded = min(max(seconds / _MINUTE, min(seconds, self._accepted) / _FOUNDED), 1.0)
+        self._hold = max(_MINUTE * founded**2, _LEAST_HOLD)
+        self._held_until = now + self._hold
         self._since, self._accepted, self._refusals, self._is_rate = now, 0, 0, False
+
+    def _cut(self, now: float, is_new: bool) -> None:
+        """Lower the limit by one; but set it back where that has not helped several times."""
+        self._limit = max(self._limit - 1, 1.0)
+        if not is_new:
+            return
+        self._episode += 1
+        self._cuts += 1
+        self._is_climbing = self._cuts > _CUTS
+        if self._is_climbing:
+            self._limit = min(max(self._limit, self._before * _MORE), self._most)
+        self._hold, self._held_until = _MINUTE, now + _MINUTE
 
     def _rise(self, now: float) -> None:
         """Let the limit and the pace rise with success and time."""
         if self._is_probing:
             return
-        if (self._episode == 0 or self._pace is not None) and 2 * self._in_flight >= self._limit:
+        if (self._is_climbing or self._pace is not None) and 2 * self._in_flight >= self._limit:
             self._limit = min(self._limit + _GROWTH, self._most)
-        hold = 0.0 if self._is_uncertain else _MINUTE
-        if self._episode and (seconds := now - max(self._risen, self._since + hold)) > 0:
-            rise = (_RISE_OF_UNCERTAIN if self._is_uncertain else _RISE) ** min(seconds, _FREE)
+        if not self._is_climbing and (seconds := now - max(self._risen, self._held_until)) > 0:
+            rise = math.exp(_RISE * min(seconds / self._hold, _FREE))
             self._limit = min(self._limit * rise, self._most)
-            if now - self._since > _FREE:
+            if now - self._since > _FREE * self._hold and self._accepted > _SOON:
                 self._pace = None
             elif self._pace is not None:  # but not beyond what is used
                 used = self._accepted / (now - self._since)
