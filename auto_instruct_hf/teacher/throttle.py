@@ -21,7 +21,7 @@ _WINDOW = 5.0
 # many: what is in flight together is refused together. The share is begun so high that three in a row are not stray.
 _MOST_STRAY, _ANSWERS, _PRIOR = 0.3, 16, 0.2
 # Fewer in flight did not help when refusals go on after so many cuts: then there may be more than before the first.
-_CUTS, _MORE = 3, 1.25
+_CUTS, _MORE, _CALM = 3, 1.25, 100
 # Neither did it when no more than so many are left, or when all are refused again after so few successes (or twice the
 # limit). Then time limits, and part of what was in flight before may be again.
 _FEWEST, _SOON, _PART = 2.5, 10, 1 / 4
@@ -78,7 +78,7 @@ class Throttle:
         self._changed: asyncio.Future[None] | None = None
         self._in_flight = self._tokens_in_flight = 0
         self._most, self._limit = concurrency or most, float(concurrency or min(_AT_FIRST, most))
-        self._peak, self._before = 0, self._limit  # most in flight since the last pause; the limit before the first cut
+        self._before = self._limit  # before the first cut
         self._pace: float | None = None  # requests a second
         self._has_risen = False  # the pace
         self._last_sent = self._silent_until = self._risen = self._held_until = -math.inf
@@ -178,7 +178,7 @@ class Throttle:
         self._share += (1 - self._share) / max(_ANSWERS, self._limit)
         if is_new:
             self._rise(now)
-            if self._is_climbing or now > self._held_until:
+            if self._is_climbing or (now > self._held_until and self._streak >= _CALM):
                 self._cuts, self._before = 0, self._limit
         self._has_risen = now > self._held_until
         is_held = self._pace is None or (self._streak > _STREAK and not self._has_risen)
@@ -190,13 +190,10 @@ class Throttle:
         if is_new or not self._is_probing:
             is_soon = self._has_recovered and self._accepted < max(_SOON, 2 * self._limit)
             self._is_rate = self._pace is not None or silence >= _WINDOW or self._refusals > 0 or is_soon
-            if not self._is_rate:
-                self._limit = min(self._limit, self._peak)
             if self._refusals:
                 silence = max(silence, min(2.0**self._refusals, _LONGEST_BACKOFF))
             self._episode += 1
             self._refusals += 1
-            self._peak = 0
         if self._pace is None:
             self._limit = max(self._limit - 1, 1.0)
         self._silent_until = max(self._silent_until, now + silence)
@@ -243,7 +240,6 @@ class Throttle:
             self._left[kind] = left - (1 if kind == "requests" else tokens), until
         self._in_flight += 1
         self._tokens_in_flight += tokens
-        self._peak = max(self._peak, self._in_flight)
         return sent
 
     def _recover(self, now: float) -> None:
