@@ -4,12 +4,13 @@ from bisect import bisect_left
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
+from random import Random
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from throttle_model import FixedWindow, NoLimit, Outcome, SlidingWindow, TokenBucket, drive, run
+from throttle_model import FixedWindow, NoLimit, Outcome, SlidingWindow, Stray, TokenBucket, drive, run
 
 from auto_instruct_hf.teacher.headers import remaining, retry_after
 from auto_instruct_hf.teacher.throttle import Throttle
@@ -96,17 +97,43 @@ def test_concurrency_climbs_to_the_most_without_a_limit() -> None:
     assert outcome.most_in_flight == 50
 
 
-def test_one_stray_refusal_costs_little_and_starts_no_storm() -> None:
-    outcome = run(drive(Throttle(200), NoLimit(stray=2000), seconds=60, workers=300, retry_after=nothing))
+@pytest.mark.parametrize(("says", "seconds"), [(nothing, 1), (lambda _: 0.3, 0.3)])
+def test_a_stray_refusal_lets_only_its_own_request_wait(says: Any, seconds: float) -> None:
+    outcome = run(drive(Throttle(200), NoLimit(stray=2000), seconds=60, workers=200, retry_after=says))
     assert len(outcome.refused) == 1
-    assert len(outcome.accepted) > 0.95 * 200 * 60 / LATENCY
-    after = [time for time in outcome.sent if time > outcome.refused[0] + 0.01 + 1e-3]
-    assert after[0] >= outcome.refused[0] + 1
-    assert after[1] >= after[0] + LATENCY  # the first was a probe
+    assert len(outcome.accepted) > 0.99 * 199 * 60 / LATENCY
+    known = outcome.refused[0] + 0.01
+    assert sum(known < time < known + LATENCY + 0.01 for time in outcome.sent) == 199
+    assert sum(known + seconds < time < known + seconds + LATENCY + 0.01 for time in outcome.sent) >= 199
 
 
-@pytest.mark.parametrize("seconds", [0.5, 7.0, 90.0])
-def test_nothing_goes_before_retry_after_is_over_and_then_one_alone(seconds: float) -> None:
+@pytest.mark.parametrize("slow", [0.2, 3.0])
+@pytest.mark.parametrize("says", [one_second, nothing, lambda _: 0.2])
+@pytest.mark.parametrize("share", [0.02, 0.05, 0.1])
+@pytest.mark.parametrize("concurrency", [32, None])
+def test_refusals_at_random_never_slow_the_others_down(
+    concurrency: int | None, share: float, says: Any, slow: float
+) -> None:
+    climb = 0.0 if concurrency else 300 * slow
+    seconds, workers, part = climb + 100 * slow, concurrency or 64, 25 * slow
+    server = Stray(share, random=Random(1))
+    outcome = run(drive(Throttle(concurrency), server, seconds=seconds, workers=workers, latency=slow, retry_after=says))
+    wait = says(None)
+    most = workers / (slow + share / (1 - share) * ((1 if wait is None else wait) + 0.01))
+    for start in (climb + part * number for number in range(4)):
+        assert sum(start <= time < start + part for time in outcome.accepted) >= 0.5 * most * part
+
+
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("says", [one_second, nothing])
+def test_after_a_time_of_overload_half_of_the_speed_is_back_in_half_a_minute(says: Any, seed: int) -> None:
+    server = Stray(0.0, busy=(30, 50), random=Random(seed))
+    outcome = run(drive(Throttle(32), server, seconds=90, workers=32, retry_after=says))
+    assert sum(80 <= time < 90 for time in outcome.accepted) >= 0.5 * 10 * 32 / LATENCY
+
+
+@pytest.mark.parametrize("seconds", [7.0, 90.0])
+def test_nothing_goes_before_a_long_retry_after_is_over_and_then_one_alone(seconds: float) -> None:
     server = NoLimit(stray=30)
     outcome = run(drive(Throttle(8), server, seconds=seconds + 5, workers=8, retry_after=lambda _: seconds))
     known = outcome.refused[0] + 0.01

@@ -17,17 +17,21 @@ _GROWTH = 1 / 8
 _FIRST_BACKOFF, _LONGEST_BACKOFF = 1.0, 60.0
 # A server that wants so many seconds of silence counts requests by time, not those in flight.
 _WINDOW = 5.0
-# Stray refusals are below this share of the answers (a mean that forgets: of about so many): one in ten is so but for
-# about one answer in a thousand, and four refusals in a row never.
+# Refusals are stray while they are less than this share of the last answers, of about as many as are in flight or so
+# many: what is in flight together is refused together. The share is begun so high that three in a row are not stray.
 _MOST_STRAY, _ANSWERS, _PRIOR = 0.3, 16, 0.2
 # Fewer in flight did not help when refusals go on after so many cuts: then there may be more than before the first.
-_CUTS, _MORE = 3, 1.25
-# Refused again after fewer successes than this: fewer in flight did not help.
-_SOON = 10
-# Limits are by the minute, so what was found is held for a minute; what was found sooner, for a time that is as much
-# longer. Then it rises, so much in as long a time. A pace that has risen for as long as trebles it is not what limits.
-_FOUNDED, _LEAST_HOLD, _RISE, _MOST_RISE = 10.0, 3.0, 0.6, 3.0
+_CUTS, _MORE, _CALM = 3, 1.25, 100
+# Neither did it when no more than so many are left, or when all are refused again after so few successes (or twice the
+# limit). Then time limits, and part of what was in flight before may be again.
+_FEWEST, _SOON, _PART = 2.5, 10, 1 / 4
+# Limits are by the minute, so what was found is held for a minute; what was found in less than ten seconds or by fewer
+# than ten successes, much shorter. Then it rises, by so much in as long a time. A pace that has risen for as long as
+# trebles it, with so many accepted, is not what limits.
+_FOUNDED, _LEAST_HOLD, _RISE, _MOST_RISE, _ENOUGH = 10.0, 3.0, 0.6, 3.0, 40
 _FREE = 1 + math.log(_MOST_RISE) / _RISE
+# A pace that is held is not lowered by a refusal after more successes than this: it is a stray one.
+_STREAK = 20
 # A refused pace is lowered to what was accepted, within these shares of it.
 _SLOWER, _SLOWEST = 0.95, 0.25
 
@@ -45,10 +49,11 @@ class Throttle:
     """Decides when a request may go. For one event loop.
 
     Limits that are given are held exactly: in no 60 s is there one request or one estimated token too many. Others are
-    found: by the `x-ratelimit` headers where a server sends them, else by its refusals (HTTP 429). After one, nothing
-    goes until the time it names is over, then a single request, and the others only when that was accepted. A refusal
-    of few of those in flight lowers how many may be. One of most of them, or soon after another, or that names a longer
-    time, tells of a rate: then requests are paced, by what had been accepted in how much time.
+    found: by the `x-ratelimit` headers where a server sends them, else by its refusals (HTTP 429). Where few of the
+    last answers are refusals and the time they name is short, only the refused request waits, and one fewer may be in
+    flight. Else nothing goes until that time is over, then a single request, and the others only when that was
+    accepted. A refusal of that one, or of most soon after, or that names a longer time, tells of a rate: then requests
+    are paced, by what had been accepted in how much time.
 
     Args:
         concurrency: At most so many in flight, from the start; None: found, from 4 up to `most`.
@@ -73,12 +78,11 @@ class Throttle:
         self._changed: asyncio.Future[None] | None = None
         self._in_flight = self._tokens_in_flight = 0
         self._most, self._limit = concurrency or most, float(concurrency or min(_AT_FIRST, most))
-        self._peak, self._before = 0, self._limit  # most in flight since the last pause; the limit before the first cut
+        self._before = self._limit  # before the first cut
         self._pace: float | None = None  # requests a second
         self._has_risen = False  # the pace
         self._last_sent = self._silent_until = self._risen = self._held_until = -math.inf
-        self._hold = _MINUTE
-        self._has_recovered = False
+        self._hold = _MINUTE  # for so many seconds what was found is kept
         self._is_climbing = True  # success raises the limit, for nothing has been found
         self._share = _PRIOR  # of refusals among the last answers
         self._cuts = 0  # of the limit, for refusals that seemed stray, one soon after another
@@ -89,7 +93,8 @@ class Throttle:
         self._is_rate = False  # what the last refusal told of
         self._since = math.nan  # the beginning, or when the last refusal had been got over
         self._accepted = 0  # since then
-        self._streak = 0
+        self._streak = 0  # accepted since the last refusal
+        self._has_recovered = False  # from any refusal
 
     @property
     def in_flight(self) -> int:
@@ -173,10 +178,10 @@ class Throttle:
         self._share += (1 - self._share) / max(_ANSWERS, self._limit)
         if is_new:
             self._rise(now)
-            if self._is_climbing or now > self._held_until:
+            if self._is_climbing or (now > self._held_until and self._streak >= _CALM):
                 self._cuts, self._before = 0, self._limit
-        self._has_risen = self._accepted >= _SOON and now > self._held_until
-        is_held = self._pace is None or (self._streak > _SOON and not self._has_risen)
+        self._has_risen = now > self._held_until
+        is_held = self._pace is None or (self._streak > _STREAK and not self._has_risen)
         self._streak = 0
         if not self._is_probing and silence < _WINDOW and self._share < _MOST_STRAY and is_held:
             if self._pace is None:
@@ -185,13 +190,10 @@ class Throttle:
         if is_new or not self._is_probing:
             is_soon = self._has_recovered and self._accepted < max(_SOON, 2 * self._limit)
             self._is_rate = self._pace is not None or silence >= _WINDOW or self._refusals > 0 or is_soon
-            if not self._is_rate:
-                self._limit = min(self._limit, self._peak)
             if self._refusals:
                 silence = max(silence, min(2.0**self._refusals, _LONGEST_BACKOFF))
             self._episode += 1
             self._refusals += 1
-            self._peak = 0
         if self._pace is None:
             self._limit = max(self._limit - 1, 1.0)
         self._silent_until = max(self._silent_until, now + silence)
@@ -238,19 +240,20 @@ class Throttle:
             self._left[kind] = left - (1 if kind == "requests" else tokens), until
         self._in_flight += 1
         self._tokens_in_flight += tokens
-        self._peak = max(self._peak, self._in_flight)
         return sent
 
     def _recover(self, now: float) -> None:
         """Go on after a refusal."""
         seconds = max(now - self._since, 0.001)
-        self._is_rate = self._is_rate or self._limit <= 1
+        self._is_rate = self._is_rate or self._limit <= _FEWEST
         if self._is_rate:
-            self._limit = max(self._limit, self._before)
+            self._limit = max(self._limit, self._before * _PART)
             accepted = (self._accepted + 0.5) / seconds
             if self._pace is None:
                 self._pace = accepted
             else:
+                if self._has_risen and self._hold == _MINUTE:  # most of the time it was lower
+                    accepted = math.sqrt(accepted * self._pace)
                 self._pace *= min(max(accepted / self._pace, _SLOWEST), _SLOWER)
         self._is_climbing, self._share = False, _PRIOR
         self._has_recovered = True
@@ -280,7 +283,7 @@ class Throttle:
         if not self._is_climbing and (seconds := now - max(self._risen, self._held_until)) > 0:
             rise = math.exp(_RISE * min(seconds / self._hold, _FREE))
             self._limit = min(self._limit * rise, self._most)
-            if now - self._since > _FREE * self._hold and self._accepted > _SOON:
+            if now - self._since > _FREE * self._hold and self._accepted > _ENOUGH:
                 self._pace = None
             elif self._pace is not None:  # but not beyond what is used
                 used = self._accepted / (now - self._since)
