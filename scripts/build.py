@@ -57,7 +57,7 @@ def main(
         bool, typer.Option("--estimate", help="Print what the build would take, and stop. Asks nothing.")
     ] = False,
     probe: Annotated[
-        int, typer.Option(min=0, help="With --estimate: measure by so many rows; the build does not ask them again.")
+        int, typer.Option(min=0, help="Like --estimate, measured by so many rows; the build does not ask them again.")
     ] = 0,
     preview: Annotated[
         int, typer.Option(min=0, help="Take so many rows through every phase, print prompts and replies, and stop.")
@@ -92,7 +92,7 @@ def main(
             _OUT.print(f"Teacher: {model.describe()}.{DEMONSTRATION if model.is_embedded else ''}")
             mapping = dict(_pair(text) for text in column or ())
             seed_tasks = read_seeds(seeds, columns=mapping)
-            if estimate or preview:
+            if estimate or probe or preview:
                 _look_ahead(seed_tasks, model, settings, out, preview, probe)
                 return
             made = build(seed_tasks, model, out, settings, license=license, language=language)
@@ -103,8 +103,11 @@ def main(
     except RecipeError as error:
         _ERR.print(f"wrong usage: {error}")
         raise typer.Exit(2) from None
-    except (AutoInstructError, OSError) as error:
+    except AutoInstructError as error:
         _ERR.print(f"error: {error}")
+        raise typer.Exit(1) from None
+    except OSError as error:
+        _ERR.print(f"error: {error}. Everything answered so far is in {out}; mend this and run the same command again")
         raise typer.Exit(1) from None
     except KeyboardInterrupt:
         _ERR.print(f"stopped. Everything answered so far is in {out}; run the same command again to go on from there")
@@ -130,14 +133,15 @@ def _look_ahead(seeds: Dataset, teacher: Teacher, recipe: Recipe, out: Path, sho
     if seen and shown:
         _OUT.print(describe(seen.exchanges))
     made = make_estimate(seeds, teacher, recipe, seen)
-    write(out / "estimate.json", made)
+    if not shown:
+        write(out / "estimate.json", made)
     source = f"measured by {seen.instructions} instructions" if seen else "assumed from the prompts and the seeds"
     table = Table(title=f"What the build would take ({source})", box=SIMPLE)
     table.add_column("phase", no_wrap=True)
-    for name in ("requests", "tokens in", "tokens out", "dollars", "hours"):
+    for name in ("requests", "tokens in", "tokens out", "dollars", "time"):
         table.add_column(name, justify="right", no_wrap=True)
     for one in made.shares:
-        hours = "" if one.hours is None else f"{one.hours:.2f}"
+        hours = "" if one.hours is None else f"{one.hours:.1f} h" if one.hours >= 1 else f"{60 * one.hours:.1f} min"
         counts = (f"{count:,.0f}" for count in (one.requests, one.input_tokens, one.output_tokens))
         table.add_row(one.phase, *counts, str(Cost(one.dollars)), hours)
     Console(width=TABLE_WIDTH, highlight=False).print(table)

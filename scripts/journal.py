@@ -1,6 +1,7 @@
 """Look into the journal of a build: what was asked, what came back, what it cost."""
 
 import json
+import shutil
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -11,7 +12,7 @@ from rich.table import Table
 
 from auto_instruct_hf import AutoInstructError
 from auto_instruct_hf.teacher import Journal
-from auto_instruct_hf.teacher.inspection import PERCENTILES, failures, find, open_journal, search, summarise
+from auto_instruct_hf.teacher.inspection import MOST_FOUND, PERCENTILES, failures, find, open_journal, search, summarise
 from auto_instruct_hf.teacher.prices import Prices
 
 TABLE_WIDTH = 120
@@ -28,7 +29,9 @@ def main(
     ] = None,
     prune: Annotated[
         str | None,
-        typer.Option(help="Delete replies, so that they are asked again: 'failed', or those of a phase. Sums stay."),
+        typer.Option(
+            help="Delete replies, so that the next build asks again: 'failed' (and not made up for), or a phase."
+        ),
     ] = None,
 ) -> None:
     """Without an option: sums by phase, failures by kind, money at list price, latency."""
@@ -37,8 +40,10 @@ def main(
             if show:
                 _show(find(journal, show))
             elif grep:
-                for row in search(journal, grep):
+                found = search(journal, grep)
+                for row in found:
                     typer.echo(f"{row['key'][:16]} {row['phase']}: {row['error'] or row['text'][:90]}")
+                typer.echo(f"{len(found)} found{', the first of them' if len(found) == MOST_FOUND else ''}")
             elif export_failures:
                 _export(journal, export_failures)
             elif prune:
@@ -94,8 +99,10 @@ def _prune(journal: Journal, what: str) -> None:
         raise typer.BadParameter(
             f"{what!r} is neither 'failed' nor a phase of this journal: {', '.join(sorted(phases))}"
         )
-    count = journal.prune("error != ''") if what == "failed" else journal.prune("phase = ?", what)
+    count = journal.prune_failed() if what == "failed" else journal.prune("phase = ?", what)
     typer.echo(f"{count:,} replies deleted; what they cost stays counted")
+    # The phases of a build would be read from their own cache, and nothing asked again.
+    shutil.rmtree(journal.path.parent / "cache", ignore_errors=True)
 
 
 if __name__ == "__main__":

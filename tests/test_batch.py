@@ -504,7 +504,7 @@ def test_replies_of_no_use_are_asked_again_in_another_batch(tmp_path: Path) -> N
 def test_a_budget_holds_in_batch_mode(api: StubBatches, tmp_path: Path) -> None:
     prices = {"input_price": 10.0, "output_price": 100.0}  # an answer takes 100 + 20 tokens: $0.003, half in a batch
     with batch_teacher(api, tmp_path, budget=2.0, **prices) as teacher:
-        with pytest.raises(BudgetError, match="used up"):
+        with pytest.raises(BudgetError, match="does not cover"):
             teacher.ask(questions(2000))
         spent = teacher.spent().dollars or 0.0
         answered = sum(usage.requests for usage in teacher.journal.usage())

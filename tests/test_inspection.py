@@ -61,9 +61,12 @@ def test_one_request_with_its_reply(out: Path) -> None:
 
 def test_requests_by_a_text(out: Path) -> None:
     found = call(out, "--grep", "n20").stdout.splitlines()
-    assert len(found) == 7  # one of 20, six of 200 to 205
+    assert len(found) == 8  # one of 20, six of 200 to 205, and how many
     assert found[0].endswith('attribute: {"output": "n20"}')
-    assert len(call(out, "--grep", "What is").stdout.splitlines()) == 20  # the first of them
+    shown = call(out, "--grep", "what IS").stdout.splitlines()
+    assert len(shown) == 21
+    assert shown[-1] == "20 found, the first of them"
+    assert call(out, "--grep", "nowhere").stdout == "0 found\n"
 
 
 def test_failures_go_to_a_file(out: Path, tmp_path: Path) -> None:

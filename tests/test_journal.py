@@ -38,7 +38,9 @@ def test_first_reply_to_a_key_stands(tmp_path: Path) -> None:
         assert entry is not None
         assert entry.text == "first"
         assert journal.get("other") is None
-        assert journal.usage() == [Usage("p", "m", requests=2)]
+        assert journal.usage() == [Usage("p", "m", requests=3)]  # the third was paid as well
+        journal.record([Record("l", Entry("{}"), "p", "m", {}, is_batch=True)])
+        assert len(journal.usage()) == 1  # a batch that is collected again was not
 
 
 def test_all_of_an_entry_comes_back(tmp_path: Path) -> None:
@@ -57,7 +59,8 @@ def test_sums_are_those_of_the_replies(tmp_path: Path) -> None:
                 for n in range(start, start + 4500)
             ]
             journal.record(records)
-        keys = {f"p{odd}": [n for n in range(8500) if n % 2 == odd] for odd in (0, 1)}
+        asked = [n for start in (0, 2500, 4000) for n in range(start, start + 4500)]
+        keys = {f"p{odd}": [n for n in asked if n % 2 == odd] for odd in (0, 1)}
         assert {one.phase: (one.requests, one.failed, one.input_tokens) for one in journal.usage()} == {
             phase: (len(ns), sum(n % 3 == 0 for n in ns), sum(ns)) for phase, ns in keys.items()
         }
@@ -88,7 +91,7 @@ def test_two_journals_on_one_file_see_each_other(tmp_path: Path) -> None:
             thread.start()
         for thread in threads:
             thread.join()
-        assert one.usage() == other.usage() == [Usage("p", "m", requests=300, input_tokens=300)]
+        assert one.usage() == other.usage() == [Usage("p", "m", requests=400, input_tokens=400)]
         assert all(one.get(str(n)) == other.get(str(n)) is not None for n in range(300))
 
 

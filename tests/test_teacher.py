@@ -133,7 +133,7 @@ def test_a_reply_is_checked_on_arrival(text: str, reason: str, error: str) -> No
 @pytest.mark.parametrize("status", [401, 403, 404])
 def test_what_no_retry_can_cure_stops_at_once(tmp_path: Path, status: int) -> None:
     with serve_stub(down=status) as stub, open_teacher(stub, tmp_path) as teacher:
-        with pytest.raises(TeacherError, match="does not answer") as caught:
+        with pytest.raises(TeacherError, match="refuses to answer") as caught:
             teacher.ask(make_requests(3))
         assert "journal.sqlite" in str(caught.value)
         assert "\n" not in str(caught.value)
@@ -356,7 +356,7 @@ def test_a_budget_is_never_crossed_and_raising_it_goes_on(stub: StubTeacher, tmp
     assert spend(stub, tmp_path, 2.0) == (first, spent)
     with (
         open_teacher(stub, tmp_path, budget=spent, input_price=1.0, output_price=1e6) as teacher,
-        pytest.raises(BudgetError, match=r"the budget of \$.* is used up.* Raise --budget"),
+        pytest.raises(BudgetError, match=r"the budget of \$.* does not cover the next request.* Raise --budget"),
     ):
         teacher.ask(make_requests(60))
     assert spend(stub, tmp_path, 10.0) == (60, pytest.approx(60 * each))

@@ -55,9 +55,9 @@ class Budget:
             yield
             return
         most = rates.cost(*most_tokens(body), is_batch=False)
-        while not self.has_room(most):
+        while not self._has_room(most):
             if not self._reserved:
-                raise BudgetError(self.describe())
+                raise BudgetError(self._describe(most))
             self._settled.clear()
             await self._settled.wait()
         self._last += 1
@@ -89,22 +89,21 @@ class Budget:
         """
         if self._dollars is None or rates is None:
             return bodies
-        sums = accumulate(
+        each = [
             rates.cost(*most_tokens(body), is_batch=True) if mean is None else _MARGIN * mean
             for body in bodies.values()
-        )
-        number = sum(1 for _ in takewhile(self.has_room, sums))
+        ]
+        number = sum(1 for _ in takewhile(self._has_room, accumulate(each)))
         if number < min(least, len(bodies)):
-            raise BudgetError(self.describe())
+            raise BudgetError(self._describe(sum(each[:least])))
         return dict(islice(bodies.items(), number))
 
-    def has_room(self, most: float) -> bool:
+    def _has_room(self, most: float) -> bool:
         """Return whether a request that costs so much at most still fits."""
         return self._dollars is None or self._spent() + sum(self._reserved.values()) + most <= self._dollars
 
-    def describe(self) -> str:
-        """Return why no further request is sent."""
+    def _describe(self, most: float) -> str:
         return (
-            f"the budget of ${self._dollars:.2f} is used up: ${self._spent():.4f} are spent, and the next request "
-            "might cost more than is left. Raise --budget and run the same command again to go on from there"
+            f"the budget of ${self._dollars:.2f} does not cover the next request: ${self._spent():.4f} are spent, and "
+            f"it may cost ${most:.4f}. Raise --budget and run the same command again to go on from there"
         )

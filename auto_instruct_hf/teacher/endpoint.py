@@ -57,7 +57,8 @@ class Endpoint:
 
     def explain(self, error: Exception) -> str:
         """Return one line of an error, without the key, which some servers and libraries repeat."""
-        text = " ".join(f"{type(error).__name__}: {error.__cause__ or error}".split())
+        name = "no connection" if isinstance(error, openai.APIConnectionError) else type(error).__name__
+        text = " ".join(f"{name}: {error.__cause__ or error}".split()).replace(" ssl:default", "")
         if self._api_key:
             text = text.replace(self._api_key, "***")
         return re.sub(r"Bearer \S+", "Bearer ***", text)[:300]

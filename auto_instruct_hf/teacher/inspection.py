@@ -11,6 +11,7 @@ from ..errors import TeacherError
 from .journal import Journal, Usage
 
 PERCENTILES = (50, 90, 99)
+MOST_FOUND = 20
 _COLUMNS = "key, phase, model, is_batch, request, text, raw, error, input_tokens, cached_tokens, output_tokens, seconds"
 
 
@@ -77,9 +78,10 @@ def find(journal: Journal, key: str) -> dict[str, Any]:
     return matches[0]
 
 
-def search(journal: Journal, text: str, limit: int = 20) -> list[dict[str, Any]]:
-    """Return the first requests in which, or in whose replies, a text stands, as `find` returns them."""
-    return list(_rows(journal, "instr(request, ?) OR instr(text, ?) LIMIT ?", text, text, limit))
+def search(journal: Journal, text: str) -> list[dict[str, Any]]:
+    """Return the first MOST_FOUND requests with a text in them or in their replies (case aside), as `find` does."""
+    condition = "instr(lower(request), ?) OR instr(lower(text), ?) LIMIT ?"
+    return list(_rows(journal, condition, text.lower(), text.lower(), MOST_FOUND))
 
 
 def failures(journal: Journal) -> Iterator[dict[str, Any]]:

@@ -4,8 +4,9 @@ SQLite in write-ahead mode with `synchronous=FULL`: what was recorded survives t
 and a power failure as well, as far as the disk keeps what it says it has written. That costs a wait for the disk per
 commit; so replies that come in while one commit waits are committed together by the next.
 
-Several processes may use one journal at once: each sees what the others recorded, the first reply to a key stands. Only
-a request that two of them have in flight at the same moment is paid twice.
+Several processes may use one journal at once: each sees what the others recorded, the first reply to a key stands. What
+two of them have in flight at the same moment is paid twice, and counted so: two that ask the same things in step gain
+nothing from each other.
 """
 
 import json
@@ -205,9 +206,19 @@ class Journal:
                     f"INSERT INTO replies VALUES {', '.join([row] * len(chosen))}",
                     [value for record in chosen for value in _values(record)],
                 )
-            for sums in _add_up(fresh):
+            # Another process was quicker with the others: paid all the same. A batch, though, is collected again after
+            # a kill, and paid once.
+            late = [record for record in new.values() if record.key in known and not record.is_batch]
+            for sums in _add_up(fresh + late):
                 self._writer.execute(_ADD_SUMS, sums)
         return [known.get(record.key) or new[record.key].entry for record in records]
+
+    def prune_failed(self) -> int:
+        """Delete replies of no use that no later attempt made up for. Return how many."""
+        messages = "json_extract(request, '$.messages')"
+        failed = f"SELECT {messages} FROM replies WHERE error != ''"
+        cured = f"SELECT {messages} FROM replies WHERE error = '' AND {messages} IN ({failed})"
+        return self.prune(f"error != '' AND {messages} NOT IN ({cured})")
 
     def prune(self, condition: str, *values: Any) -> int:
         """Delete replies, so that they are asked for again. What they cost stays in the sums.

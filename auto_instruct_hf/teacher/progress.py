@@ -42,6 +42,8 @@ class Progress:
             return
         if self._bar is None:
             self._bar = tqdm(total=self._total, desc=self._name, unit=" requests")
+        if self._total and self._known + self._paid > self._total:  # some are asked again
+            self._bar.total = None
         self._bar.update()
         if time.monotonic() - self._noted > _SECONDS_BETWEEN_NOTES:
             self._show()

@@ -25,6 +25,13 @@ from .journal import Entry
 from .throttle import Throttle
 
 # HTTP status by which no other request would fare better: the key, the account, the address or the model is wrong.
+_REMEDIES = {
+    401: "set OPENAI_API_KEY to a key of this endpoint",
+    402: "its account has no money",
+    403: "the key may not use this model",
+    404: "check --teacher and --base-url",
+    429: "its account has no money",
+}
 _FATAL = (401, 402, 403, 404)
 # And those below 500 by which the same request may.
 _PASSING = (408, 409)
@@ -211,7 +218,9 @@ class Sender:
             )
 
     def _stop(self, error: Exception) -> TeacherError:
-        return self._stopped_by(f"does not answer: {self._endpoint.explain(error)}")
+        remedy = _REMEDIES.get(getattr(error, "status_code", 0))
+        words = f"refuses to answer ({remedy})" if remedy else "does not answer"
+        return self._stopped_by(f"{words}: {self._endpoint.explain(error)}")
 
 
 def _wait(failures: int, error: openai.APIError) -> float:
