@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from datasets import Dataset
+from datasets import Dataset, Features, Value
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from rouge_score.rouge_scorer import RougeScorer
@@ -27,7 +27,7 @@ from auto_instruct_hf.novelty import (
     near_pairs,
     tokenise_unicode,
 )
-from auto_instruct_hf.transform import Trace
+from auto_instruct_hf.transform import Trace, from_rows
 
 Verdict = tuple[bool, float, int]
 
@@ -281,9 +281,7 @@ def test_rows_that_copy_an_earlier_one_go_to_the_trace(tmp_path: Path) -> None:
 
 def test_nothing_to_drop_and_nothing_at_all(tmp_path: Path) -> None:
     for texts in (["one two", "three four"], []):
-        data = Dataset.from_dict({"instruction": texts}).cast_column(
-            "instruction", Dataset.from_dict({"a": ["b"]}).features["a"]
-        )
+        data = from_rows([{"instruction": text} for text in texts], Features({"instruction": Value("string")}))
         trace = Trace()
         assert filter_novel(data, cache_dir=tmp_path, trace=trace)["instruction"][:] == texts
         assert trace.rejected is not None

@@ -5,21 +5,18 @@ its own; segments of like size are merged, so that there are few.
 """
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import pairwise
 from queue import SimpleQueue
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-from . import kernels, searching
+from . import kernels, postings, searching
+from .kernels import Array
 from .measure import SLACK, FloatArray, IntArray
-from .tokens import TOKENISERS
-
-Array = npt.NDArray[Any]
+from .vocabulary import Vocabulary, grown
 
 # All ours, measured by benchmarks/novelty.py.
 _CHUNK_TEXTS, _CHUNK_CHARACTERS = 65_536, 2**25  # tokenised at once
@@ -28,13 +25,16 @@ _MAX_SEGMENT = 2**19  # texts; merging takes the memory of what is merged once m
 _MAX_POSTINGS = 2**30  # they are counted in 32 bits
 _SLICES = 4  # a thread, so that none waits long for the other
 _REORDER = 8  # times the texts that the order of the tokens was learnt from
+# Where the nearest text is wanted though it is far: the limits tried one after the other. The first that finds something
+# ends the search, and the higher it is, the less is looked at.
+_FLOORS = (0.85, 0.7, 0.6, 0.5, 0.4, 0.3, 0.15, 0.0)
 _NO_PAIRS = np.zeros((0, 2), dtype=np.int64)
 _NO_PARENTS = np.zeros(0, dtype=np.int64)
 
 
 @dataclass(frozen=True)
 class _Texts:
-    """Texts as the kernels read them."""
+    """Texts as `postings.Texts`."""
 
     offsets: Array
     tokens: Array
@@ -49,22 +49,16 @@ class _Texts:
         own = self.offsets[start : end + 1] - first
         return _Texts(own, self.tokens[first:last], self.ordered[first:last], self.signatures[start:end])
 
-    def arrays(self) -> tuple[Array, Array, Array, Array]:
+    def arrays(self) -> postings.Texts:
         return self.offsets, self.tokens, self.ordered, self.signatures
 
 
 @dataclass(frozen=True)
 class _Segment:
-    """Postings of texts: see `searching`."""
+    """Postings of so many texts."""
 
     size: int
-    starts: Array
-    ids: Array
-    keys: Array
-    words: Array
-
-    def arrays(self) -> tuple[Array, Array, Array, Array]:
-        return self.starts, self.ids, self.keys, self.words
+    postings: postings.Postings
 
 
 @dataclass
@@ -75,6 +69,9 @@ class _Scratch:
     carry: Array = field(default_factory=lambda: np.zeros(0, dtype=np.uint8))
     seen: Array = field(default_factory=lambda: np.zeros(0, dtype=np.int32))
     state: Array = field(default_factory=lambda: np.zeros(2, dtype=np.int64))
+
+    def arrays(self) -> searching.Scratch:
+        return self.mask, self.carry, self.seen, self.state
 
     def fit(self, num_tokens: int, longest: int, num_texts: int) -> None:
         if len(self.mask) < num_tokens:
@@ -122,7 +119,7 @@ class Compiled:
         """
         best, nearest = np.full(len(texts), floor), np.full(len(texts), -1, dtype=np.int64)
         for start, chunk in self._read(texts):
-            self._search(chunk, best[start : start + len(chunk)], nearest[start : start + len(chunk)])
+            self._search(chunk, best[start : start + len(chunk)], nearest[start : start + len(chunk)], floor)
         return best, nearest
 
     def add_novel(self, texts: Sequence[str], max_similarity: float, floor: float) -> tuple[FloatArray, IntArray]:
@@ -134,30 +131,26 @@ class Compiled:
                 size = min(max(self._size // _BLOCKS, _MIN_BLOCK), _MAX_BLOCK, len(chunk) - start)
                 block = chunk.part(start, start + size)
                 rows = slice(first + start, first + start + size)
-                self._search(block, best[rows], nearest[rows])
+                self._search(block, best[rows], nearest[rows], floor)
                 self._extend(block, self._admit(block, best[rows], nearest[rows], max_similarity))
                 start += size
         return best, nearest
 
     def pairs(self, max_similarity: float) -> Iterator[IntArray]:
         """Yield arrays of pairs (earlier, later) of positions with a similarity above `max_similarity`."""
+        scratch = self._fit()[0]
+        room = 2**16
         for start, block in self._blocks():
-            row, room = 0, 2**16
-            scratch = self._fit()[0]
-            best, nearest = np.full(len(block), max_similarity), np.full(len(block), -1, dtype=np.int64)
-            found = []
+            target = _target(len(block), max_similarity)
             for segment in self._segments:
                 row = 0
                 while row < len(block):
-                    pairs = np.empty((room, 2), dtype=np.int64)
+                    found = np.empty((room, 2), dtype=np.int64)
                     scratch.state[1] = 0
-                    end = self._compare(
-                        row, len(block), block, best, nearest, segment, scratch, start, _NO_PARENTS, pairs
-                    )
+                    end = self._compare(row, len(block), block, target, segment, scratch, start, _NO_PARENTS, found)
                     room = room * 2 if end == row else room
                     row = end
-                    found.append(pairs[: scratch.state[1]])
-            yield np.concatenate(found)
+                    yield found[: scratch.state[1]]
 
     def links(self, max_similarity: float) -> Iterator[IntArray]:
         """Yield arrays of pairs of positions that join the same texts as `pairs` does, in chains, but are few."""
@@ -169,9 +162,9 @@ class Compiled:
         def work(part: tuple[int, _Texts]) -> None:
             start, texts = part
             scratch, forest = free.get()
-            best, nearest = np.full(len(texts), max_similarity), np.full(len(texts), -1, dtype=np.int64)
             for segment in self._segments:
-                self._compare(0, len(texts), texts, best, nearest, segment, scratch, start, forest)
+                target = _target(len(texts), max_similarity)
+                self._compare(0, len(texts), texts, target, segment, scratch, start, forest)
             free.put((scratch, forest))
 
         with ThreadPoolExecutor(self._threads) as executor:
@@ -234,21 +227,20 @@ class Compiled:
         start: int,
         end: int,
         texts: _Texts,
-        best: FloatArray,
-        nearest: IntArray,
+        target: searching.Target,
         segment: _Segment,
         scratch: _Scratch,
         own: int = -1,
         parents: Array = _NO_PARENTS,
         pairs: Array = _NO_PAIRS,
     ) -> int:
-        row: int = searching.search(
-            start, end, *texts.arrays(), best, nearest, *segment.arrays(), self._offsets, self._tokens,
-            scratch.mask, scratch.carry, scratch.seen, scratch.state, own, parents, pairs,
-        )  # fmt: skip
-        return row
+        pool = (self._offsets, self._tokens)
+        fixed = (texts.arrays(), target, segment.postings, pool, scratch.arrays())
+        return int(searching.search(start, end, *fixed, own, parents, pairs))
 
-    def _search(self, texts: _Texts, best: FloatArray, nearest: IntArray) -> None:
+    def _search(self, texts: _Texts, best: FloatArray, nearest: IntArray, floor: float) -> None:
+        """Raise `best` and set `nearest` where the pool has something above `floor`."""
+        active = np.ones(len(texts), dtype=np.bool_)
         free: SimpleQueue[_Scratch] = SimpleQueue()
         for scratch in self._fit():
             free.put(scratch)
@@ -256,8 +248,13 @@ class Compiled:
 
         def work(start: int) -> None:
             scratch = free.get()
-            for segment in self._segments:
-                self._compare(start, min(start + size, len(texts)), texts, best, nearest, segment, scratch)
+            for limit in [*(limit for limit in _FLOORS if limit > floor and not floor), floor]:
+                rows = slice(start, start + size)
+                active[rows] = nearest[rows] < 0
+                best[rows][active[rows]] = limit
+                for segment in self._segments:
+                    end = min(start + size, len(texts))
+                    self._compare(start, end, texts, (active, best, nearest), segment, scratch)
             free.put(scratch)
 
         if self._segments:
@@ -269,11 +266,11 @@ class Compiled:
         if len(self._heads) < len(self._rank):
             self._heads = np.full(len(self._rank) * 5 // 4, -1, dtype=np.int32)
         numbers = np.full(len(block), -1, dtype=np.int64)
-        entries = [np.empty(len(block.tokens), dtype=np.int32) for _ in range(3)]
-        searching.admit(
-            *block.arrays(), best, nearest, max_similarity, self._share, self._size, numbers,
-            self._heads, *entries, scratch.mask, scratch.carry, np.full(len(block), -1, dtype=np.int32),
-        )  # fmt: skip
+        entries = tuple(np.empty(len(block.tokens), dtype=np.int32) for _ in range(3))
+        target = (np.ones(len(block), dtype=np.bool_), best, nearest)
+        own = (scratch.mask, scratch.carry, np.full(len(block), -1, dtype=np.int32), scratch.state)
+        fixed = (block.arrays(), target, max_similarity, self._share, self._size)
+        searching.admit(*fixed, numbers, self._heads, entries, own)
         return numbers
 
     def _extend(self, texts: _Texts, numbers: IntArray) -> None:
@@ -283,8 +280,8 @@ class Compiled:
         lengths = np.diff(texts.offsets)
         tokens = texts.tokens[np.repeat(chosen, lengths)]
         size, num_tokens = self._size + int(chosen.sum()), self._num_tokens + len(tokens)
-        self._tokens = _grown(self._tokens, num_tokens)
-        self._offsets = _grown(self._offsets, size + 1)
+        self._tokens = grown(self._tokens, num_tokens)
+        self._offsets = grown(self._offsets, size + 1)
         self._tokens[self._num_tokens : num_tokens] = tokens
         self._offsets[self._size + 1 : size + 1] = self._num_tokens + np.cumsum(lengths[chosen])
         self._size, self._num_tokens = size, num_tokens
@@ -295,88 +292,30 @@ class Compiled:
         if not len(rows):
             return
         rows = rows[np.argsort(np.diff(texts.offsets)[rows], kind="stable")]
-        fixed = (rows, numbers[rows], texts.offsets, texts.ordered, texts.signatures, self._share)
+        fixed = (rows, numbers[rows], texts.arrays(), self._share)
         counts = np.zeros(len(self._rank), dtype=np.int32)
-        searching.build(*fixed, counts, *_postings(0), False)
+        postings.build(*fixed, _make_postings(counts, 0), False)
         starts = np.concatenate([[0], np.cumsum(counts)]).astype(np.int32)
-        postings = _postings(int(starts[-1]))
-        searching.build(*fixed, starts[:-1].copy(), *postings, True)
-        segment = _Segment(len(rows), starts, *postings)
+        made = _make_postings(starts, starts[-1])
+        postings.build(*fixed, (starts[:-1].copy(), *made[1:]), True)
+        segment = _Segment(len(rows), made)
         while self._segments and _should_merge(self._segments[-1], segment):
             other = self._segments.pop()
-            starts = np.empty_like(segment.starts)
-            postings = _postings(len(other.ids) + len(segment.ids))
-            searching.merge(*other.arrays(), *segment.arrays(), starts, *postings)
-            segment = _Segment(other.size + segment.size, starts, *postings)
+            merged = _make_postings(np.empty_like(starts), len(other.postings[1]) + len(segment.postings[1]))
+            postings.merge(other.postings, segment.postings, merged)
+            segment = _Segment(other.size + segment.size, merged)
         self._segments.append(segment)
 
 
-class Vocabulary:
-    """Numbers for tokens, in the order in which they are met.
-
-    Args:
-        tokeniser: A name in TOKENISERS.
-    """
-
-    def __init__(self, tokeniser: str) -> None:
-        self._to_bytes: Callable[[str], str] = str.lower
-        self._is_token = np.zeros(256, dtype=np.bool_)
-        if tokeniser == "rouge":  # its tokens are found in bytes
-            self._is_token[list(b"abcdefghijklmnopqrstuvwxyz0123456789")] = True
-        else:
-            tokenise = TOKENISERS[tokeniser]
-            self._to_bytes = lambda text: " ".join(tokenise(text))
-            self._is_token[:] = True
-            self._is_token[[ord(" "), kernels.SEPARATOR]] = False
-        self._size = 0
-        self._table = np.full(2**16, -1, dtype=np.int32)
-        self._hashes = np.zeros(2**15, dtype=np.uint64)
-        self._ends = np.zeros(2**15, dtype=np.int64)
-        self._arena = np.zeros(2**19, dtype=np.uint8)
-
-    def __len__(self) -> int:
-        return self._size
-
-    def encode(self, texts: Sequence[str] | Sequence[list[str]]) -> tuple[Array, Array]:
-        """Number the tokens of texts, or of lists of tokens.
-
-        Returns:
-            Where each text begins and the last ends; the tokens of all.
-        """
-        strings = (self._to_bytes(text) if isinstance(text, str) else " ".join(text) for text in texts)
-        joined = bytes([kernels.SEPARATOR]).join(string.encode("utf-8", "surrogatepass") for string in strings)
-        data = np.frombuffer(joined, dtype=np.uint8)
-        tokens = np.empty(len(data) // 2 + 1, dtype=np.int32)
-        offsets = np.zeros(len(texts) + 1, dtype=np.int64)
-        state = np.array([0, 0, 0, self._size, 0], dtype=np.int64)
-        while True:
-            tables = (self._table, self._hashes, self._ends, self._arena)
-            kernels.encode(data, self._is_token, *tables, tokens, offsets, state)
-            self._size = int(state[3])
-            if state[0] >= len(data):
-                return offsets, tokens[: state[2]].copy()
-            if 2 * self._size >= len(self._table):
-                self._table = np.full(2 * len(self._table), -1, dtype=np.int32)
-                self._hashes = _grown(self._hashes, len(self._table) // 2)
-                self._ends = _grown(self._ends, len(self._table) // 2)
-                state[4] = 1
-            else:
-                self._arena = _grown(self._arena, 2 * len(self._arena))
-
-
 def _should_merge(older: _Segment, newer: _Segment) -> bool:
-    small = older.size + newer.size <= _MAX_SEGMENT and len(older.ids) + len(newer.ids) < _MAX_POSTINGS
-    return small and older.size <= 2 * newer.size
+    together = older.size + newer.size <= _MAX_SEGMENT
+    countable = len(older.postings[1]) + len(newer.postings[1]) <= _MAX_POSTINGS
+    return older.size <= 2 * newer.size and together and countable
 
 
-def _postings(size: int) -> tuple[Array, Array, Array]:
-    return np.empty(size, dtype=np.int32), np.empty(size, dtype=np.uint32), np.empty((size, 2), dtype=np.uint64)
+def _make_postings(starts: Array, size: int) -> postings.Postings:
+    return starts, np.empty(size, dtype=np.int32), np.empty(size, dtype=np.uint32), np.empty((size, 2), dtype=np.uint64)
 
 
-def _grown(array: Array, size: int) -> Array:
-    """Return the array with room for so many elements."""
-    if len(array) >= size:
-        return array
-    larger = np.zeros(max(size, len(array) * 5 // 4), dtype=array.dtype)
-    larger[: len(array)] = array
-    return larger
+def _target(size: int, similarity: float) -> searching.Target:
+    return np.ones(size, dtype=np.bool_), np.full(size, similarity), np.full(size, -1, dtype=np.int64)
