@@ -25,8 +25,8 @@ _MAX_SEGMENT = 2**19  # texts; merging takes the memory of what is merged once m
 _MAX_POSTINGS = 2**30  # they are counted in 32 bits
 _SLICES = 4  # a thread, so that none waits long for the other
 _REORDER = 8  # times the texts that the order of the tokens was learnt from
-# Where the nearest text is wanted though it is far: the limits tried one after the other. The first that finds something
-# ends the search, and the higher it is, the less is looked at.
+# Where the nearest text is wanted though it is far: limits tried one after the other. The first that finds
+# something ends the search, and the higher it is, the less is looked at.
 _FLOORS = (0.85, 0.7, 0.6, 0.5, 0.4, 0.3, 0.15, 0.0)
 _NO_PAIRS = np.zeros((0, 2), dtype=np.int64)
 _NO_PARENTS = np.zeros(0, dtype=np.int64)
@@ -266,11 +266,11 @@ class Compiled:
         if len(self._heads) < len(self._rank):
             self._heads = np.full(len(self._rank) * 5 // 4, -1, dtype=np.int32)
         numbers = np.full(len(block), -1, dtype=np.int64)
-        entries = tuple(np.empty(len(block.tokens), dtype=np.int32) for _ in range(3))
+        following, rows, places = (np.empty(len(block.tokens), dtype=np.int32) for _ in range(3))
         target = (np.ones(len(block), dtype=np.bool_), best, nearest)
         own = (scratch.mask, scratch.carry, np.full(len(block), -1, dtype=np.int32), scratch.state)
         fixed = (block.arrays(), target, max_similarity, self._share, self._size)
-        searching.admit(*fixed, numbers, self._heads, entries, own)
+        searching.admit(*fixed, numbers, self._heads, (following, rows, places), own)
         return numbers
 
     def _extend(self, texts: _Texts, numbers: IntArray) -> None:

@@ -1,6 +1,6 @@
 """A growing pool of texts, and near copies within one set of texts or between two."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 

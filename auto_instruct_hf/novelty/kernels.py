@@ -9,24 +9,24 @@ is then that of `rouge_score`'s own formula on the exact length.
 """
 
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from llvmlite import ir
 from numba import njit, types
+from numba.core import cgutils
 from numba.extending import intrinsic
 
-from .measure import SLACK
-
 Array = npt.NDArray[Any]
-Function = TypeVar("Function", bound=Callable[..., Any])
+Count = Any  # a whole number, Python's or numpy's
 
 SEPARATOR = 0xFF  # a byte that no UTF-8 has
 _FULL = np.uint64(0xFFFFFFFFFFFFFFFF)
 _ONE = np.uint64(1)
 
 
-def compiled(function: Function) -> Function:
+def compiled(function: Callable[..., Any]) -> Any:
     """Compile, and keep the result on the disk: beside this file, else in NUMBA_CACHE_DIR or the user's cache."""
     try:
         return njit(function, cache=True, nogil=True)
@@ -34,12 +34,34 @@ def compiled(function: Function) -> Function:
         return njit(function, nogil=True)
 
 
-@intrinsic
-def count_bits(_context, _word):  # type: ignore[no-untyped-def]
+def _count_bits(_context, _word):  # type: ignore[no-untyped-def]
     def generate(_context, builder, _signature, arguments):  # type: ignore[no-untyped-def]
         return builder.ctpop(arguments[0])
 
     return types.uint64(types.uint64), generate
+
+
+count_bits: Any = intrinsic(_count_bits)
+
+
+def _prefetch(_context, _array, _index):  # type: ignore[no-untyped-def]
+    """Ask for an element of a one-dimensional array to be brought near; the first of a row, of one with two."""
+
+    def generate(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
+        array = context.make_array(signature.args[0])(context, builder, arguments[0])
+        place = builder.mul(arguments[1], ir.Constant(arguments[1].type, signature.args[0].ndim))
+        address = builder.bitcast(builder.gep(array.data, [place]), cgutils.voidptr_t)
+        number = ir.IntType(32)
+        insert: Any = cgutils.get_or_insert_function
+        kind = ir.FunctionType(ir.VoidType(), [cgutils.voidptr_t, number, number, number])
+        function = insert(builder.module, kind, "llvm.prefetch.p0")
+        builder.call(function, [address, number(0), number(3), number(1)])
+        return context.get_dummy_value()
+
+    return types.void(_array, types.int64), generate
+
+
+prefetch: Any = intrinsic(_prefetch)
 
 
 @compiled
@@ -71,11 +93,11 @@ def encode(
     last = np.uint64(table.size - 1)
     if state[4]:
         state[4] = 0
-        for token in range(known):
-            place = np.int64(hashes[token] & last)
+        for number in range(known):
+            place = np.int64(hashes[number] & last)
             while table[place] >= 0:
                 place = (place + 1) & np.int64(last)
-            table[place] = token
+            table[place] = number
     while position < data.size:
         if data[position] == SEPARATOR:
             row += 1
@@ -145,13 +167,13 @@ def prepare(offsets: Array, tokens: Array, rank: Array, ordered: Array, signatur
 
 @compiled
 def longest_common(
-    a: Array, a0: int, a1: int, b: Array, b0: int, b1: int, mask: Array, carry: Array, least: int
-) -> int:
+    a: Array, a0: Count, a1: Count, b: Array, b0: Count, b1: Count, mask: Array, carry: Array, least: Count
+) -> Count:
     """Return the length of the longest common subsequence of a[a0:a1] and b[b0:b1]; 0 if clearly below `least`.
 
     `mask` holds the positions of the tokens of a[a0:a1] if those are at most 64, else zeros.
     """
-    total = 0
+    total: Count = 0
     if a1 - a0 <= 64:
         v = _FULL
         for k in range(b0, b1):
@@ -190,21 +212,23 @@ def longest_common(
 
 
 @compiled
-def f1(common: int, m: int, n: int) -> float:
+def f1(common: Count, m: Count, n: Count) -> Any:
+    """Return ROUGE-L F1 as `measure.f1` has it."""
     precision = common / m
     recall = common / n
     return 2 * precision * recall / (precision + recall)
 
 
 @compiled
-def set_mask(tokens: Array, start: int, end: int, mask: Array) -> None:
+def set_mask(tokens: Array, start: Count, end: Count, mask: Array) -> None:
+    """Set in `mask` where each token of tokens[start:end] stands, if those are at most 64."""
     if end - start <= 64:
         for k in range(start, end):
             mask[tokens[k]] |= _ONE << np.uint64(k - start)
 
 
 @compiled
-def first_not_below(keys: Array, low: int, end: int, goal: int) -> int:
+def first_not_below(keys: Array, low: Count, end: Count, goal: Count) -> Count:
     """Return the first place after `low`, whose key is below `goal`, where it is not; galloping."""
     step = 1
     while low + step < end and np.int64(keys[low + step]) < goal:

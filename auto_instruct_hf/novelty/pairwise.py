@@ -40,8 +40,7 @@ class Pairwise:
         """Return for each text the highest similarity in the pool, and the first position that has it (-1: it is 0)."""
         encoded = self._encode(texts)
         blocks = [self._against_pool(encoded[start : start + _BLOCK]) for start in range(0, len(encoded), _BLOCK)]
-        best, nearest = zip(*blocks, strict=True) if blocks else ([np.zeros(0)], [np.zeros(0, np.int64)])
-        return np.concatenate(best), np.concatenate(nearest)
+        return _join(blocks)
 
     def add_novel(self, texts: Sequence[list[str]], max_similarity: float) -> tuple[FloatArray, IntArray]:
         """Admit texts one after the other; return what `search` would have at each one's turn."""
@@ -61,8 +60,7 @@ class Pairwise:
                     admitted.append(row)
             self._extend([block[row] for row in admitted])
             blocks.append((best, nearest))
-        best, nearest = zip(*blocks, strict=True) if blocks else ([np.zeros(0)], [np.zeros(0, np.int64)])
-        return np.concatenate(best), np.concatenate(nearest)
+        return _join(blocks)
 
     def pairs(self, max_similarity: float) -> Iterator[IntArray]:
         """Yield arrays of pairs (earlier, later) of positions with a similarity above `max_similarity`."""
@@ -98,6 +96,13 @@ def _similarities(candidates: list[str], references: list[str]) -> FloatArray:
     lengths = [np.array([len(text) for text in texts], dtype=np.int64) for texts in (candidates, references)]
     shared = np.where((lengths[0][:, None] > 0) & (lengths[1][None, :] > 0), lcs, 0).astype(np.int64)
     return f1(shared, lengths[0][:, None], lengths[1][None, :])
+
+
+def _join(blocks: list[tuple[FloatArray, IntArray]]) -> tuple[FloatArray, IntArray]:
+    best, nearest = [np.zeros(0)], [np.zeros(0, dtype=np.int64)]
+    return np.concatenate(best + [block[0] for block in blocks]), np.concatenate(
+        nearest + [block[1] for block in blocks]
+    )
 
 
 def _character(number: int) -> str:

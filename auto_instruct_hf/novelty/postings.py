@@ -7,7 +7,7 @@ stands too late to be near is leapt over.
 
 import numpy as np
 
-from .kernels import Array, compiled
+from .kernels import Array, Count, compiled
 
 CAP = 0xFFFF  # what a key holds of a length and of a place, 16 bits each
 Texts = tuple[Array, Array, Array, Array]
@@ -17,7 +17,7 @@ Postings = tuple[Array, Array, Array, Array]
 
 
 @compiled
-def count_indexed(length: int, share: float) -> int:
+def count_indexed(length: Count, share: float) -> Count:
     """Return how many of a text's rarest tokens one that is nearer than `share` must meet: all but what can miss."""
     least = np.int64(share * length / (2 - share)) + 1
     return max(length - least + 1, 0)

@@ -2,11 +2,12 @@
 
 import numpy as np
 
-from .kernels import Array, compiled, count_bits, f1, first_not_below, longest_common, set_mask
+from .kernels import Array, Count, compiled, count_bits, f1, first_not_below, longest_common, prefetch, set_mask
 from .measure import SLACK
 from .postings import CAP, Postings, Texts, count_indexed
 
 _SHORT = 24  # ours, measured
+_ANNOUNCED = 32  # tokens of a text
 _LEAST_LIMIT = 1e-9  # F1 of two texts that share a token is at least 2 / tokens of both
 
 Scratch = tuple[Array, Array, Array, Array]
@@ -18,7 +19,7 @@ number of the text that has it, the lowest of several, -1 while there is none.""
 
 
 @compiled
-def _root(parents: Array, row: int) -> int:
+def _root(parents: Array, row: Count) -> Count:
     while parents[row] != row:
         parents[row] = parents[parents[row]]
         row = parents[row]
@@ -26,18 +27,32 @@ def _root(parents: Array, row: int) -> int:
 
 
 @compiled
+def _announce(row: Count, texts: Texts, share: float, postings: Postings, deep: bool) -> None:
+    """Have memory bring near what the search for a text will read: where postings begin, then the postings."""
+    start, end = texts[0][row], texts[0][row + 1]
+    for k in range(start, start + min(count_indexed(end - start, share), _ANNOUNCED)):
+        token = np.int64(texts[2][k])
+        if token < postings[0].size - 1:
+            if deep and postings[0][token] < postings[0][token + 1]:
+                prefetch(postings[2], np.int64(postings[0][token]))
+                prefetch(postings[3], np.int64(postings[0][token]))
+            else:
+                prefetch(postings[0], token)
+
+
+@compiled
 def search(
-    first: int,
-    last: int,
+    first: Count,
+    last: Count,
     texts: Texts,
     target: Target,
     postings: Postings,
     pool: tuple[Array, Array],
     scratch: Scratch,
-    own: int,
+    own: Count,
     parents: Array,
     pairs: Array,
-) -> int:
+) -> Count:
     """Compare texts with postings.
 
     Args:
@@ -62,6 +77,10 @@ def search(
     pool_offsets, pool_tokens = pool
     mask, carry, seen, state = scratch
     for row in range(first, last):
+        if row + 4 < last:
+            _announce(row + 4, texts, max(best[row + 4] - SLACK, 0.0), postings, False)
+        if row + 2 < last:
+            _announce(row + 2, texts, max(best[row + 2] - SLACK, 0.0), postings, True)
         if not active[row]:
             continue
         start, end = offsets[row], offsets[row + 1]
@@ -72,7 +91,7 @@ def search(
         state[0] += 1
         begun = state[1]
         limit = max(best[row] - SLACK, _LEAST_LIMIT)
-        shortest = min(np.int64(limit * m / (2 - limit)), CAP)
+        shortest: Count = min(np.int64(limit * m / (2 - limit)), CAP)
         for i in range(m):
             left = m - i
             if 2 * left <= limit * (m + left):  # the most that what shares nothing so far can reach
@@ -153,7 +172,7 @@ def admit(
     target: Target,
     threshold: float,
     share: float,
-    base: int,
+    base: Count,
     numbers: Array,
     heads: Array,
     entries: tuple[Array, Array, Array],
@@ -197,7 +216,7 @@ def admit(
                 if need > left or need > n - place or seen[other] == row:
                     continue
                 seen[other] = row
-                lacks = lacks_other = 0
+                lacks, lacks_other = np.int64(0), np.int64(0)
                 for k in range(2):
                     lacks += np.int64(count_bits(signatures[row, k] & ~signatures[other, k]))
                     lacks_other += np.int64(count_bits(signatures[other, k] & ~signatures[row, k]))

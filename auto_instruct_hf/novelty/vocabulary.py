@@ -36,7 +36,10 @@ class Vocabulary:
         return self._size
 
     def encode(self, texts: Sequence[str] | Sequence[list[str]]) -> tuple[Array, Array]:
-        """Number the tokens of texts, or of lists of tokens.
+        """Number tokens.
+
+        Args:
+            texts: Texts, or the tokens of each.
 
         Returns:
             Where each text begins and the last ends; the tokens of all.
