@@ -6,6 +6,7 @@ from .clustering import cluster
 from .completion import complete
 from .curation import curate
 from .errors import AutoInstructError
+from .novelty import filter_novel
 from .pipeline import Build, build
 from .publish import push_build
 from .recipe import Recipe
@@ -25,6 +26,7 @@ __all__ = [
     "cluster",
     "complete",
     "curate",
+    "filter_novel",
     "push_build",
     "read_seeds",
     "split",

@@ -58,7 +58,8 @@ class Growth:
         tokeniser = choose_tokeniser(texts) if settings.tokeniser == "auto" else settings.tokeniser
         self._index = NoveltyIndex(settings.max_similarity, tokeniser)
         self._index.add(texts)
-        self._ids = set(map(instruction_id, texts))
+        self._pool_ids = list(map(instruction_id, texts))
+        self._ids = set(self._pool_ids)
         self._planned = 0
         self.admitted: list[str] = []
         self.judged: list[dict[str, Any]] = []
@@ -120,9 +121,14 @@ class Growth:
             if not row["rejected"]:
                 self._ids.add(instruction_id(row["instruction"]))
         sound = [row for row in candidates if not row["rejected"]]
-        for row, verdict in zip(sound, self._index.add_novel([row["instruction"] for row in sound]), strict=True):
-            row["similarity"] = verdict.similarity
-            if not verdict.is_novel:
+        verdicts = self._index.add_novel([row["instruction"] for row in sound])
+        columns = (verdicts.is_novel.tolist(), verdicts.similarity.tolist(), verdicts.nearest.tolist())
+        for row, is_novel, similarity, nearest in zip(sound, *columns, strict=True):
+            row["similarity"] = similarity
+            row["most_similar"] = self._pool_ids[nearest] if nearest >= 0 else ""
+            if is_novel:
+                self._pool_ids.append(instruction_id(row["instruction"]))
+            if not is_novel:
                 row["rejected"] = f"ROUGE-L above {self._settings.max_similarity} with an earlier instruction"
             elif len(self.admitted) == self._target:
                 row["rejected"] = MORE_THAN_ASKED_FOR
@@ -134,6 +140,7 @@ class Growth:
                 "instruction_id": instruction_id(row["instruction"]),
                 "instruction": row["instruction"],
                 "similarity": row.get("similarity", 0.0),
+                "most_similar": row.get("most_similar", ""),
                 "round": number,
                 "rejected": row["rejected"],
             }

@@ -17,10 +17,12 @@ INSTRUCTIONS = Features(
         "instruction_id": _TEXT,
         "instruction": _TEXT,
         "similarity": Value("float32"),
+        "most_similar": _TEXT,
         "round": Value("int32"),
     }
 )
-"""After bootstrap: one row an instruction; `similarity` is the highest ROUGE-L F1 against the pool when admitted."""
+"""After bootstrap: one row an instruction; `similarity` is the highest ROUGE-L F1 against the pool when admitted,
+`most_similar` the id of the instruction that has it, a seed's too; "" where nothing shares a token."""
 
 ATTRIBUTES = Features({"is_classification": _BOOL, "input": _TEXT, "attributes": List(_TEXT)})
 ATTRIBUTED = Features({**INSTRUCTIONS, **ATTRIBUTES})

@@ -4,10 +4,9 @@ import logging
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from datasets import Dataset, DatasetDict, Features, Value
 
-from .novelty import choose_tokeniser, near_pairs
+from .novelty import choose_tokeniser, near_groups
 from .recipe import SplittingSettings
 from .schema import CLUSTERED, require_columns
 from .texts import make_id
@@ -110,14 +109,8 @@ def _fill_empty(chosen: list[str], shares: dict[str, float]) -> None:
 
 
 def _group(ids: list[str], instructions: list[str], max_similarity: float) -> list[list[str]]:
-    from scipy.sparse import coo_array
-    from scipy.sparse.csgraph import connected_components
-
-    found = near_pairs(instructions, max_similarity, choose_tokeniser(instructions))
-    pairs = np.array(found, dtype=np.int64).reshape(-1, 2)
-    links = coo_array((np.ones(len(pairs)), (pairs[:, 0], pairs[:, 1])), shape=(len(ids), len(ids)))
-    _, labels = connected_components(links, directed=False)
+    labels = near_groups(instructions, max_similarity, choose_tokeniser(instructions))
     groups: dict[int, list[str]] = {}
-    for key, label in zip(ids, labels, strict=True):
-        groups.setdefault(int(label), []).append(key)
+    for key, label in zip(ids, labels.tolist(), strict=True):
+        groups.setdefault(label, []).append(key)
     return list(groups.values())

@@ -209,17 +209,29 @@ def _reached(name: str, seen: set[str]) -> set[str]:
     seen.add(name)
     for node in ast.walk(ast.parse(_source(name))):
         if isinstance(node, ast.ImportFrom) and node.level:
-            package = getattr(sys.modules[name], "__package__", "") or ""
+            is_package = _file(name).endswith("__init__.py")
+            package = name if is_package else name.rpartition(".")[0]
             target = resolve_name("." * node.level + (node.module or ""), package)
             for imported in {target, *(f"{target}.{alias.name}" for alias in node.names)} - seen - _NOT_CODE:
-                if imported in sys.modules and imported != _PACKAGE:
+                if _file(imported) and imported != _PACKAGE:
                     _reached(imported, seen)
     return seen
 
 
 def _source(name: str) -> bytes:
-    path = getattr(sys.modules.get(name), "__file__", None)
-    return Path(path).read_bytes() if path and path.endswith(".py") else b""
+    path = _file(name)
+    return Path(path).read_bytes() if path else b""
+
+
+def _file(name: str) -> str:
+    """Return where the source of a module is, "" where it has none; in this package also of one not imported yet."""
+    if name in sys.modules:
+        path = getattr(sys.modules[name], "__file__", None)
+        return path if path and path.endswith(".py") else ""
+    package, *inner = name.split(".")
+    base = Path(__file__).parent.joinpath(*inner)
+    found = [path for path in (base.with_suffix(".py"), base / "__init__.py") if path.is_file()]
+    return str(found[0]) if found and package == _PACKAGE and inner else ""
 
 
 def columns(rows: Sequence[Mapping[str, Any]], names: Iterable[str]) -> dict[str, list[Any]]:

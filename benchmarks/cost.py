@@ -209,7 +209,13 @@ def measure(
         found = attribute_batch(
             columns(
                 [
-                    {"instruction_id": instruction_id(row["instruction"]), "similarity": 0.0, "round": 0, **row}
+                    {
+                        "instruction_id": instruction_id(row["instruction"]),
+                        "similarity": 0.0,
+                        "most_similar": "",
+                        "round": 0,
+                        **row,
+                    }
                     for row in rows[start : start + ROWS_A_BATCH]
                 ],
                 INSTRUCTIONS,

@@ -21,7 +21,8 @@ from auto_instruct_hf.transform import Trace, columns, from_rows
 
 def instruction_rows(*texts: str) -> list[dict[str, Any]]:
     return [
-        {"instruction_id": instruction_id(text), "instruction": text, "similarity": 0.1, "round": 0} for text in texts
+        {"instruction_id": instruction_id(text), "instruction": text, "similarity": 0.1, "most_similar": "", "round": 0}
+        for text in texts
     ]
 
 

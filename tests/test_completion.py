@@ -15,7 +15,13 @@ from auto_instruct_hf.transform import Trace, columns, from_rows
 
 
 def row(number: int, attributes: list[str], **values: Any) -> dict[str, Any]:
-    start = {"instruction_id": f"i{number}", "instruction": f"Do thing {number}", "similarity": 0.0, "round": 0}
+    start = {
+        "instruction_id": f"i{number}",
+        "instruction": f"Do thing {number}",
+        "similarity": 0.0,
+        "most_similar": "",
+        "round": 0,
+    }
     return {**start, "is_classification": False, "input": "", "attributes": attributes, **values}
 
 

@@ -48,7 +48,10 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
     parts = DatasetDict({"train": from_rows(rows[:-9], FEATURES), "test": from_rows(rows[-9:], FEATURES)})
     instances = add_messages(parts, cache_dir=out / "cache")
     sample = DatasetDict({name: part.select([0, 0, 1, 2]) for name, part in instances.items()})
-    texts = [{"instruction_id": "i", "instruction": text, "similarity": 0.5, "round": 0} for text in distinct(40)]
+    texts = [
+        {"instruction_id": "i", "instruction": text, "similarity": 0.5, "most_similar": "", "round": 0}
+        for text in distinct(40)
+    ]
     instructions, seeds = from_rows(texts, INSTRUCTIONS), read_seeds()
     rounds = [{"round": 0, "requests": 4, "candidates": 50, "admitted": 40}]
     traces = {"bootstrap": Trace(facts={"rounds": rounds, "stopped": ""})}

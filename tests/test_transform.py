@@ -1,6 +1,7 @@
 """The cache must serve what is still true and nothing else, in this process and the next."""
 
 import importlib
+import subprocess
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -97,6 +98,17 @@ def test_code_version_follows_imports_inside_the_package() -> None:
     assert "auto_instruct_hf.texts" in reached
     assert "auto_instruct_hf.recipe" not in reached  # settings count by value
     assert code_version(splitting.split_table) == code_version(splitting.split)
+
+
+def test_code_version_counts_what_is_imported_only_when_it_is_needed() -> None:
+    program = """
+from auto_instruct_hf import splitting, transform
+before = transform._reached(splitting.__name__, set())
+from auto_instruct_hf.novelty import compiled
+assert transform._reached(splitting.__name__, set()) == before
+assert "auto_instruct_hf.novelty.kernels" in before
+"""
+    subprocess.run([sys.executable, "-c", program], check=True)
 
 
 def test_empty_dataset_gets_the_new_columns(tmp_path: Path) -> None:

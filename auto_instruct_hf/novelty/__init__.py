@@ -1,0 +1,24 @@
+"""ROUGE-L novelty: whether a text is new against everything admitted before it.
+
+The measure is that of the `rouge_score` package (Lin 2004, "ROUGE: A Package for Automatic Evaluation of Summaries"),
+F1 without stemming, down to its floating point: at a tie with the threshold its rounding decides.
+"""
+
+from .filtering import filter_novel
+from .index import NoveltyIndex, Verdicts, near_copies, near_groups, near_pairs
+from .measure import f1
+from .tokens import TOKENISERS, choose_tokeniser, tokenise, tokenise_unicode
+
+__all__ = [
+    "TOKENISERS",
+    "NoveltyIndex",
+    "Verdicts",
+    "choose_tokeniser",
+    "f1",
+    "filter_novel",
+    "near_copies",
+    "near_groups",
+    "near_pairs",
+    "tokenise",
+    "tokenise_unicode",
+]

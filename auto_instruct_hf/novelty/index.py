@@ -1,0 +1,217 @@
+"""A growing pool of texts, and near copies within one set of texts or between two."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from .measure import FloatArray, IntArray
+from .pairwise import Pairwise
+from .tokens import TOKENISERS
+
+if TYPE_CHECKING:
+    from .compiled import Compiled
+
+# Ours, measured by benchmarks/novelty.py: from here on it is quicker to import numba, and even to compile once. The
+# second is the same in tokens, for texts longer than instructions.
+MAX_PAIRWISE = 20_000
+_MAX_PAIRWISE_TOKENS = 400_000
+
+
+@dataclass(frozen=True)
+class Verdicts:
+    """What the pool says of texts, a value a text."""
+
+    is_novel: npt.NDArray[np.bool_]
+    """Whether no similarity is above the threshold."""
+    similarity: FloatArray
+    """The highest ROUGE-L F1 with a text of the pool; nan for what is novel where `nearest` was not asked for."""
+    nearest: IntArray
+    """The position in the pool of the first text that has it; -1 where nothing shares a token, or it is unknown."""
+
+    def __len__(self) -> int:
+        return len(self.is_novel)
+
+
+class NoveltyIndex:
+    """A growing pool of texts.
+
+    Decisions and similarities are those of `rouge_score` to the bit, whatever the sizes of pool and batches. A pool of
+    more than MAX_PAIRWISE texts is searched by compiled loops: the first use compiles them once for all (some seconds;
+    the result is kept beside the package, in NUMBA_CACHE_DIR or in the user's cache, as numba decides).
+
+    Args:
+        max_similarity: A text whose ROUGE-L F1 with any earlier one is above this is not novel. In (0, 1].
+        tokeniser: A name in TOKENISERS. Only `rouge` decides as `rouge_score` does.
+        nearest: Whether to tell of novel texts too what they are nearest to. For others it is always told.
+    """
+
+    def __init__(self, max_similarity: float = 0.7, tokeniser: str = "rouge", *, nearest: bool = True) -> None:
+        if not 0 < max_similarity <= 1:
+            raise ValueError(f"max_similarity must be in (0, 1], it is {max_similarity}")
+        if tokeniser not in TOKENISERS:
+            raise ValueError(f"unknown tokeniser {tokeniser!r}: give one of {', '.join(TOKENISERS)}")
+        self.max_similarity = max_similarity
+        self._tokeniser = tokeniser
+        self._nearest = nearest
+        self._small = Pairwise()
+        self._large: Compiled | None = None
+
+    def __len__(self) -> int:
+        return len(self._small) if self._large is None else len(self._large)
+
+    def add(self, texts: Sequence[str]) -> None:
+        """Put texts in the pool whatever they resemble."""
+        self._grow(len(texts))
+        for part in self._parts(texts):
+            if self._large is None:
+                self._small.add(self._tokenise(part))
+            else:
+                self._large.add(part)
+
+    def add_novel(self, texts: Sequence[str]) -> Verdicts:
+        """Judge texts one after the other, admitting each novel one before the next is judged.
+
+        Args:
+            texts: The candidates.
+
+        Returns:
+            A verdict a text, in their order.
+        """
+        self._grow(len(texts))
+        found = []
+        for part in self._parts(texts):
+            if self._large is None:
+                found.append(self._small.add_novel(self._tokenise(part), self.max_similarity))
+            else:
+                found.append(self._large.add_novel(part, self.max_similarity, self._floor()))
+        return self._judge(found)
+
+    def compare(self, texts: Sequence[str]) -> Verdicts:
+        """Judge texts against the pool, not against each other, and admit none.
+
+        Args:
+            texts: The candidates.
+
+        Returns:
+            A verdict a text, in their order.
+        """
+        self._grow(len(texts))
+        found = []
+        for part in self._parts(texts):
+            if self._large is None:
+                found.append(self._small.search(self._tokenise(part)))
+            else:
+                found.append(self._large.search(part, self._floor()))
+        return self._judge(found)
+
+    def pairs(self) -> Iterator[IntArray]:
+        """Yield all pairs (earlier, later) of positions in the pool with a similarity above the threshold, (n, 2)."""
+        yield from (self._small if self._large is None else self._large).pairs(self.max_similarity)
+
+    def links(self) -> Iterator[IntArray]:
+        """Yield pairs of positions that join, in chains, what the pairs above the threshold do. They may be fewer."""
+        yield from (self._small.pairs if self._large is None else self._large.links)(self.max_similarity)
+
+    def _floor(self) -> float:
+        return 0.0 if self._nearest else self.max_similarity
+
+    def _tokenise(self, texts: Sequence[str]) -> list[list[str]]:
+        return list(map(TOKENISERS[self._tokeniser], texts))
+
+    def _parts(self, texts: Sequence[str]) -> Iterator[Sequence[str]]:
+        """Yield the texts in parts, so few that a change to the compiled engine is in time where they are long."""
+        start = 0
+        while start < len(texts):
+            size = len(texts) if self._large is not None else _PART
+            yield texts[start : start + size]
+            start += size
+            self._grow(0)
+
+    def _grow(self, more: int) -> None:
+        """Change to the compiled engine where the pool is, or may become, too large for the other."""
+        many = len(self) + more > MAX_PAIRWISE or self._small.num_tokens > _MAX_PAIRWISE_TOKENS
+        if self._large is None and many:
+            from .compiled import Compiled
+
+            self._large = Compiled(self._tokeniser, self._floor())
+            self._large.add(self._small.texts())
+            self._small = Pairwise()
+
+    def _judge(self, found: list[tuple[FloatArray, IntArray]]) -> Verdicts:
+        similarity = np.concatenate([np.zeros(0), *(best for best, _ in found)])
+        nearest = np.concatenate([np.zeros(0, dtype=np.int64), *(position for _, position in found)])
+        is_novel = ~(similarity > self.max_similarity)
+        if not self._nearest:
+            similarity[is_novel], nearest[is_novel] = np.nan, -1
+        return Verdicts(is_novel, similarity, nearest)
+
+
+_PART = 512
+
+
+def near_pairs(texts: Sequence[str], max_similarity: float, tokeniser: str = "rouge") -> list[tuple[int, int]]:
+    """Find near copies within a set of texts.
+
+    Args:
+        texts: Any texts.
+        max_similarity: In (0, 1].
+        tokeniser: A name in TOKENISERS.
+
+    Returns:
+        The pairs of positions (i < j) with ROUGE-L F1 above `max_similarity`. Of n copies of one text these are n² / 2:
+        see `near_groups`.
+    """
+    return [(i, j) for pairs in _filled(texts, max_similarity, tokeniser).pairs() for i, j in pairs.tolist()]
+
+
+def near_groups(texts: Sequence[str], max_similarity: float, tokeniser: str = "rouge") -> IntArray:
+    """Group texts such that near copies stand together.
+
+    Args:
+        texts: Any texts.
+        max_similarity: In (0, 1].
+        tokeniser: A name in TOKENISERS.
+
+    Returns:
+        The number of each text's group, from 0 in the order of the groups' first texts. Texts are in one group if a
+        chain of pairs with ROUGE-L F1 above `max_similarity` joins them.
+    """
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
+    groups = np.arange(len(texts))
+    for pairs in _filled(texts, max_similarity, tokeniser).links():
+        links = np.concatenate([pairs, np.stack([np.arange(len(texts)), groups], axis=1)])
+        graph = coo_array((np.ones(len(links), dtype=np.bool_), (links[:, 0], links[:, 1])), shape=(len(texts),) * 2)
+        _, labels = connected_components(graph, directed=False)
+        _, first, inverse = np.unique(labels, return_index=True, return_inverse=True)
+        groups = first[inverse]
+    return np.unique(groups, return_inverse=True)[1].astype(np.int64)
+
+
+def near_copies(
+    texts: Sequence[str], references: Sequence[str], max_similarity: float = 0.7, tokeniser: str = "rouge"
+) -> Verdicts:
+    """Find texts that are near copies of others: of a benchmark, of another split.
+
+    Args:
+        texts: Any texts.
+        references: What they are compared with.
+        max_similarity: In (0, 1].
+        tokeniser: A name in TOKENISERS.
+
+    Returns:
+        A verdict a text. Where it is not novel, `nearest` is the position of the reference most similar to it.
+    """
+    index = NoveltyIndex(max_similarity, tokeniser, nearest=False)
+    index.add(references)
+    return index.compare(texts)
+
+
+def _filled(texts: Sequence[str], max_similarity: float, tokeniser: str) -> NoveltyIndex:
+    index = NoveltyIndex(max_similarity, tokeniser, nearest=False)
+    index.add(texts)
+    return index
