@@ -114,7 +114,7 @@ def _load(model: str, backend: str, folder: Path) -> "SentenceTransformer":
         reason = " ".join(str(error).split())[:200]
         raise BuildError(f"cannot load the embedding model {model} (embedding.model in the recipe): {reason}") from None
     if backend != "torch":
-        from .backends import replace_transformer
+        from .onnx_backend import use_onnx
 
-        replace_transformer(loaded, backend, folder)
+        use_onnx(loaded, folder / f"onnx-{fingerprint(path)}.onnx")
     return loaded
