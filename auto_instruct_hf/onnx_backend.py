@@ -1,4 +1,4 @@
-"""Embeddings by ONNX Runtime: the transformer is exported once, tokeniser and pooling stay sentence-transformers' own."""
+"""Embeddings by ONNX Runtime: the transformer is exported once; tokeniser and pooling stay sentence-transformers'."""
 
 import os
 import warnings
@@ -9,6 +9,9 @@ from .errors import BuildError
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
+
+
+_REMEDY = "pip install 'auto-instruct-hf[onnx]', or take torch"
 
 
 def use_onnx(model: "SentenceTransformer", exported: Path) -> None:
@@ -24,13 +27,14 @@ def use_onnx(model: "SentenceTransformer", exported: Path) -> None:
     try:
         import onnxruntime
     except ImportError:
-        raise BuildError(
-            "embedding.backend is onnx, and onnxruntime is not installed: pip install 'auto-instruct-hf[onnx]', or take torch"
-        ) from None
+        raise BuildError(f"embedding.backend is onnx, and onnxruntime is not installed: {_REMEDY}") from None
     transformer: Any = model[0]
     if not exported.exists():
         _export(transformer, exported)
-    session = onnxruntime.InferenceSession(exported, providers=["CPUExecutionProvider"])
+    options = onnxruntime.SessionOptions()
+    # Threads that wait in a loop take the cores from everything else.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    session = onnxruntime.InferenceSession(exported, options, providers=["CPUExecutionProvider"])
     names = [one.name for one in session.get_inputs()]
 
     def forward(features: dict[str, Any], **_: Any) -> dict[str, Any]:
@@ -68,7 +72,5 @@ def _export(transformer: Any, path: Path) -> None:
             )
     except Exception as error:
         new.unlink(missing_ok=True)
-        raise BuildError(
-            f"the embedding model cannot be exported for ONNX Runtime ({error}): set embedding.backend to torch"
-        ) from error
+        raise BuildError(f"the embedding model cannot be exported for ONNX Runtime ({error}): {_REMEDY}") from error
     new.replace(path)

@@ -1,4 +1,4 @@
-"""From embeddings to positions in few dimensions: UMAP where there are rows enough, and a map for rows that come later.
+"""From embeddings to positions in few dimensions: by UMAP where there are rows enough.
 
 UMAP (McInnes et al. 2018, arXiv:1802.03426) from exact neighbours and principal components. With a seed it runs on one
 thread and repeats to the bit.
@@ -54,33 +54,15 @@ def reduce_vectors(vectors: Vectors, sizes: tuple[int, ...], *, neighbours: int,
             n_jobs=1,
         )
         with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", message="precomputed_knn", module="umap")  # new rows go by `place_rows`
+            warnings.filterwarnings(
+                "ignore", message="precomputed_knn", module="umap"
+            )  # new rows are never transformed
             warnings.filterwarnings("ignore", message="n_jobs value", module="umap")
             warnings.filterwarnings("ignore", message="A few of your vertices were disconnected", module="umap")
             position = np.asarray(model.fit_transform(vectors), dtype=np.float64)
         # UMAP gives NaN to rows without a neighbour nearer than a right angle: their principal components instead.
         found.append(np.where(np.isfinite(position), position, starts[:, :size]))
     return found
-
-
-def place_rows(vectors: Vectors, known: Vectors, positions: FloatArray, *, neighbours: int) -> FloatArray:
-    """Place rows that UMAP has not seen: the mean of their nearest known rows' positions, the nearer the heavier.
-
-    Args:
-        vectors: New rows, of unit length.
-        known: Rows with positions, of unit length.
-        positions: Shape (known rows, dimensions).
-        neighbours: How many to take the mean of.
-
-    Returns:
-        Positions, shape (new rows, dimensions).
-    """
-    nearest, distances = find_nearest(vectors, known, min(neighbours, len(known)))
-    width = np.maximum(distances[:, -1:] - distances[:, :1], 1e-6)
-    weights = np.exp(-3 * (distances - distances[:, :1]) / width).astype(np.float64)
-    weights /= weights.sum(axis=1, keepdims=True)
-    placed: FloatArray = np.einsum("rn,rnd->rd", weights, positions[nearest])
-    return placed
 
 
 def find_nearest(vectors: Vectors, known: Vectors, count: int, *, is_self: bool = False) -> tuple[IntArray, Vectors]:

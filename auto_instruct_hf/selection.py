@@ -64,8 +64,8 @@ def choose_by_stability(numbers: Sequence[int], silhouettes: Sequence[float], st
     """Choose the smallest number of clusters whose silhouette times stability is about the highest.
 
     Clusters should be apart, and the same when rows are left out and UMAP draws other numbers (agreement under
-    resampling as a guide: Ben-Hur, Elisseeff and Guyon 2002). The product is ours. It is noisy: of those within 0.02 of the
-    highest the simplest is taken, in the spirit of the one-standard-error rule of Breiman et al. 1984.
+    resampling as a guide: Ben-Hur, Elisseeff and Guyon 2002). The product is ours. It is noisy: of those within 0.02 of
+    the highest the simplest is taken, in the spirit of the one-standard-error rule of Breiman et al. 1984.
 
     Args:
         numbers: Numbers of clusters, rising.
