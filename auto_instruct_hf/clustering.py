@@ -292,7 +292,8 @@ def _centrality(positions: FloatArray, labels: IntArray) -> FloatArray:
     distances = np.linalg.norm(positions[:, None] - means, axis=2)
     own = distances[np.arange(len(labels)), labels]
     if len(means) == 1:
-        return 1 - own / (own.max() or 1.0)
+        alone: FloatArray = 1 - own / max(float(own.max()), 1e-12)
+        return alone
     distances[np.arange(len(labels)), labels] = np.inf
     other = distances.min(axis=1)
     found: FloatArray = (other - own) / np.maximum(np.maximum(other, own), 1e-12)

@@ -84,7 +84,7 @@ def run_phase(vectors: Array, settings: ClusteringSettings, seed: int = 42) -> t
     try:
         with tempfile.TemporaryDirectory() as folder:
             trace, cache = Trace(), Path(folder)
-                        with timed("  vectors into the store and out of it"):
+            with timed("  vectors into the store and out of it"):
                 embedding.embed(clustering._unique(data), cache_dir=cache)
             with timed("  phase 4 up to the clusters, the above known"):
                 made = cluster(data, settings=settings, seed=seed, cache_dir=cache, trace=trace)
