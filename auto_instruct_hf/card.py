@@ -24,6 +24,7 @@ _COLUMNS = {
     "input": "what the task works on; empty where it needs nothing",
     "output": "the answer",
     "cluster": "the topic",
+    "cluster_probability": "how sure the topic is: the instruction's share in its cluster",
     "messages": "the row as a chat: a turn of the user, a turn of the assistant",
 }
 
@@ -68,6 +69,9 @@ def render_card(report: Mapping[str, Any], location: str) -> str:
             "phases": PHASES,
             "table": table,
             "rejected": rejected,
+            "clusters": report["phases"].get("cluster", {})
+            if "choice" in report["phases"].get("cluster", {})
+            else None,
             "version": report["versions"]["auto-instruct-hf"],
         }
     )

@@ -1,11 +1,12 @@
 """Phase 4: clusters of instructions. Embed, reduce with UMAP, fit a Gaussian mixture, name each cluster.
 
-As Auto-Instruct does it, but over all instructions: UMAP (McInnes et al. 2018, arXiv:1802.03426) to 6 dimensions under
-the cosine distance, a mixture with full covariances, as many components as the elbow of the silhouette (Rousseeuw 1987)
-says.
+As Auto-Instruct does it, but over all instructions: UMAP to 6 dimensions under the cosine distance, a mixture with full
+covariances, and a number of components that a rule chooses and explains. Above `fit_sample` instructions a sample is
+fitted; the others get their clusters by a logistic regression from embedding to cluster.
 """
 
-import warnings
+from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -13,25 +14,31 @@ import numpy as np
 import numpy.typing as npt
 from datasets import ClassLabel, Dataset, Features, List, Value
 
+from .curve import measure, to_array
 from .embedding import embed
 from .errors import BuildError
+from .mixture import FloatArray, IntArray, fit_mixture
 from .recipe import ClusteringSettings, EmbeddingSettings
+from .reduction import Vectors, reduce_vectors
 from .schema import INSTANCES, require_columns
+from .selection import Choice, choose_by_elbow, choose_by_stability
 from .teacher import Teacher
 from .topics import name_topics
 from .transform import Batch, Trace, apply, from_rows, rows
 
-_UNIQUE = Features({"instruction_id": Value("string"), "instruction": Value("string")})
-_POSITIONS = Features({"instruction_id": Value("string"), "position": List(Value("float32"))})
-_CURVE = Features({"num_clusters": Value("int32"), "silhouette": Value("float32")})
-_ASSIGNED = Features({"instruction_id": Value("string"), "cluster": Value("int32"), "centrality": Value("float32")})
-# Ours: up to here every number of clusters is tried, beyond it some, evenly spaced in ratio.
-_MOST_TRIED = 12
-# Ours: so few instructions hold no cluster worth the name.
-_FEWEST_A_CLUSTER = 5
-
-IntArray = npt.NDArray[np.int64]
-FloatArray = npt.NDArray[np.float64]
+_UNIQUE = Features(
+    {"instruction_id": Value("string"), "instruction": Value("string"), "is_classification": Value("bool")}
+)
+_PLACE = List(Value("float32"))
+_POSITIONS = Features({"instruction_id": Value("string"), "position": _PLACE, "place": _PLACE})
+_ASSIGNED = Features(
+    {
+        "instruction_id": Value("string"),
+        "cluster": Value("int32"),
+        "probability": Value("float32"),
+        "centrality": Value("float32"),
+    }
+)
 
 
 def cluster(
@@ -52,68 +59,114 @@ def cluster(
         teacher: Who names the clusters; None: they are named by their keywords.
         embedding: The model.
         settings: UMAP and mixture.
-        seed: Seeds both. The same seed gives the same clusters.
+        seed: Seeds both. The same seed gives the same clusters, whatever the order of the rows.
         prompts: A set of prompts: `default`, `small` or a folder; None: the one that suits the teacher.
         cache_dir: Folder of the cache; None: as in `transform.apply`.
-        trace: Where given, it receives the silhouettes, the number chosen, and as table `map` each instruction's place
-            on a plane and its cluster.
+        trace: Where given, it receives the number of clusters, why it was chosen, the curve it was chosen from, and as
+            table `map` the place on a plane and the cluster of each instruction that was fitted.
 
     Returns:
-        The same rows with the column `cluster`, a ClassLabel whose names are the topics.
+        The same rows with the columns `cluster`, a ClassLabel whose names are the topics, and `cluster_probability`
+        (float32 in [0, 1]).
     """
-    instances = require_columns(instances, INSTANCES, "cluster", ("instruction_id", "instruction"))
+    needed = tuple(_UNIQUE)
+    instances = require_columns(instances, INSTANCES, "cluster", needed)
     if not len(instances):
         raise BuildError("there is no instance to cluster")
     settings = settings or ClusteringSettings()
-    texts = dict(zip(instances["instruction_id"], instances["instruction"], strict=True))
-    unique = from_rows([{"instruction_id": key, "instruction": text} for key, text in texts.items()], _UNIQUE)
+    unique = _unique(instances)
     embedded = embed(unique, settings=embedding, cache_dir=cache_dir)
-    positions = _reduce(embedded, settings.neighbours, settings.dimensions, seed, cache_dir)
-    curve = _silhouettes(positions, settings, seed, cache_dir)
-    chosen = settings.num_clusters or choose_by_elbow(curve["num_clusters"], curve["silhouette"])
-    assigned = apply(
-        positions,
+    sample = sample_rows(np.array(unique["is_classification"][:]), settings.fit_sample, seed)
+    known = embedded if len(sample) == len(embedded) else embedded.select(sample)
+    reduced = apply(
+        known,
+        reduce_table,
+        phase="reduce",
+        features=_POSITIONS,
+        settings={"dimensions": settings.dimensions, "neighbours": settings.neighbours, "seed": seed},
+        batch_size=None,
+        as_numpy=True,
+        show_progress=True,
+        cache_dir=cache_dir,
+    )
+    curve = measure(known, reduced, settings, seed, cache_dir)
+    choice = _choose(curve, settings)
+    fitted = apply(
+        reduced,
         assign_table,
         phase="assign",
         features=_ASSIGNED,
-        settings={"num_clusters": min(chosen, len(positions)), "restarts": settings.restarts, "seed": seed},
+        settings={
+            "num_clusters": min(choice.num_clusters, len(reduced)),
+            "restarts": settings.restarts,
+            "covariance": settings.covariance,
+            "seed": seed,
+        },
         batch_size=None,
         as_numpy=True,
         show_progress=True,
         cache_dir=cache_dir,
     )
     topics = name_topics(
-        list(texts.values()),
-        assigned["cluster"][:],
-        assigned["centrality"][:],
+        unique.select(sample)["instruction"][:],
+        fitted["cluster"][:],
+        fitted["centrality"][:],
         teacher,
         num_instructions=settings.topic_instructions,
         prompts=prompts,
         cache_dir=cache_dir,
     )
     if trace is not None:
-        trace.facts.update(num_clusters=len(topics), silhouettes=rows(curve[:]))
-        flat = _reduce(embedded, settings.neighbours, 2, seed, cache_dir)
-        trace.tables["map"] = flat.add_column("cluster", assigned["cluster"][:])
-    by_instruction = dict(zip(assigned["instruction_id"], assigned["cluster"], strict=True))
-    features = Features({**instances.features, "cluster": ClassLabel(names=topics)})
+        trace.facts.update(num_clusters=len(topics), choice=choice.reason, curve=rows(curve[:]))
+        trace.facts.update(fitted=len(fitted), assigned=len(embedded) - len(fitted))
+        trace.tables["map"] = reduced.select_columns(["place"]).add_column("cluster", fitted["cluster"][:])
+    found = [fitted, *_extend(embedded, known, sample, fitted, cache_dir)]
+    by_instruction = {
+        key: place
+        for part in found
+        for key, *place in zip(part["instruction_id"], part["cluster"], part["probability"], strict=True)
+    }
+    label = ClassLabel(names=topics)
     return apply(
         instances,
         label_batch,
         phase="cluster",
-        features=features,
-        settings={"clusters": by_instruction},
+        features=Features({**instances.features, "cluster": label, "cluster_probability": Value("float32")}),
+        depends_on=[part._fingerprint for part in found],
+        resources={"clusters": by_instruction},
         cache_dir=cache_dir,
     )
 
 
-def label_batch(batch: Batch, *, clusters: dict[str, int]) -> dict[str, list[Any]]:
-    """Add the column `cluster` (int) by `instruction_id`."""
-    return {**batch, "cluster": [clusters[key] for key in batch["instruction_id"]]}
+def label_batch(batch: Batch, *, clusters: dict[str, list[Any]]) -> dict[str, list[Any]]:
+    """Add `cluster` (int) and `cluster_probability` (float) by `instruction_id`."""
+    labels, probabilities = zip(*(clusters[key] for key in batch["instruction_id"]), strict=True)
+    return {**batch, "cluster": list(labels), "cluster_probability": list(probabilities)}
+
+
+def sample_rows(kinds: npt.NDArray[np.bool_], most: int, seed: int) -> IntArray:
+    """Draw the rows to fit: of both kinds their share, and at least one of each.
+
+    Args:
+        kinds: Whether a row is a classification task.
+        most: How many rows to draw, at least 2; all where there are not more.
+        seed: Of the draw.
+
+    Returns:
+        Row numbers, rising.
+    """
+    if len(kinds) <= most:
+        return np.arange(len(kinds))
+    draw = np.random.default_rng(seed)
+    groups = [np.flatnonzero(kinds), np.flatnonzero(~kinds)]
+    first = round(most * len(groups[0]) / len(kinds))
+    first = min(max(first, int(len(groups[0]) > 0)), most - int(len(groups[1]) > 0))
+    drawn = [draw.permutation(group)[:count] for group, count in zip(groups, (first, most - first), strict=True)]
+    return np.sort(np.concatenate(drawn))
 
 
 def reduce_table(batch: Batch, *, dimensions: int, neighbours: int, seed: int) -> dict[str, Any]:
-    """Reduce embeddings with UMAP; with principal components where there are too few rows for neighbourhoods.
+    """Reduce embeddings, for the mixture and for the map.
 
     Args:
         batch: All rows; columns as `EMBEDDED`, the embeddings of unit length.
@@ -122,177 +175,126 @@ def reduce_table(batch: Batch, *, dimensions: int, neighbours: int, seed: int) -
         seed: UMAP's random_state.
 
     Returns:
-        Columns `instruction_id` and `position` (float32, at most `dimensions`).
+        Columns `instruction_id`, `position` and `place` (on a plane), float32.
     """
-    vectors = np.stack(batch["embedding"]).astype(np.float64)
-    start = _principal_components(vectors, dimensions)
-    if len(vectors) <= neighbours or start.shape[1] < dimensions:
-        return {"instruction_id": batch["instruction_id"], "position": list(start.astype(np.float32))}
-
-    import umap  # takes half a minute to import and compile: only where it is used
-
-    noise = np.random.default_rng(seed).normal(scale=1e-4, size=start.shape)
-    model = umap.UMAP(
-        n_components=dimensions,
-        n_neighbors=neighbours,
-        metric="cosine",
-        min_dist=0.0,  # for clustering, as UMAP's documentation advises
-        init=(10 * start / max(np.abs(start).max(), 1e-12) + noise).astype(np.float32),
-        precomputed_knn=(*_nearest(vectors, neighbours), None),  # exact, and spares a minute of compilation
-        random_state=seed,
-        n_jobs=1,
-    )
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="precomputed_knn", module="umap")  # new rows are never transformed
-        warnings.filterwarnings("ignore", message="n_jobs value", module="umap")
-        position = model.fit_transform(vectors.astype(np.float32))
-    return {"instruction_id": batch["instruction_id"], "position": list(position)}
+    vectors = np.stack(batch["embedding"]).astype(np.float32)
+    position, place = reduce_vectors(vectors, (dimensions, 2), neighbours=neighbours, seed=seed)
+    found = {"position": list(position.astype(np.float32)), "place": list(place.astype(np.float32))}
+    return {"instruction_id": batch["instruction_id"], **found}
 
 
-def fit_batch(batch: Batch, *, positions: FloatArray, restarts: int, most_rows: int, seed: int) -> dict[str, list[Any]]:
-    """Fit a mixture for each number of clusters and measure it.
-
-    Args:
-        batch: Column `num_clusters` (int).
-        positions: Shape (rows, dimensions).
-        restarts: Of each fit.
-        most_rows: The silhouette is measured on a sample of this size.
-        seed: Of fits and sample.
-
-    Returns:
-        Columns `num_clusters` and `silhouette` (-1 where the mixture left only one cluster with members).
-    """
-    from sklearn.metrics import silhouette_score
-
-    sample = np.random.default_rng(seed).permutation(len(positions))[:most_rows]
-    found = []
-    for num_clusters in batch["num_clusters"]:
-        labels = _mixture(positions, num_clusters, restarts, seed)[0][sample]
-        is_split = 1 < len(np.unique(labels)) < len(labels)
-        found.append(float(silhouette_score(positions[sample], labels)) if is_split else -1.0)
-    return {"num_clusters": batch["num_clusters"], "silhouette": found}
-
-
-def assign_table(batch: Batch, *, num_clusters: int, restarts: int, seed: int) -> dict[str, Any]:
+def assign_table(batch: Batch, *, num_clusters: int, restarts: int, covariance: str, seed: int) -> dict[str, Any]:
     """Assign rows to the components of a mixture.
 
     Args:
         batch: All rows; columns `instruction_id` and `position`.
         num_clusters: Components to fit.
         restarts: Of the fit.
+        covariance: As `mixture.fit_mixture` takes it.
         seed: Of the fit.
 
     Returns:
-        Columns `instruction_id`, `cluster` (numbered by falling size, none empty) and `centrality` (minus the distance
-        to the mean of the cluster).
+        Columns `instruction_id`; `cluster` (numbered by falling size, none empty); `probability` of it; `centrality`:
+        the probability times how much nearer the row is to the mean of its own cluster than to the next one's, in
+        [-1, 1], as a silhouette to the means would be.
     """
     positions = np.stack(batch["position"]).astype(np.float64)
-    labels, means = _mixture(positions, num_clusters, restarts, seed)
-    by_size = np.argsort(-np.bincount(labels, minlength=num_clusters), kind="stable")
-    rank = np.empty(num_clusters, dtype=np.int64)
-    rank[by_size] = np.arange(num_clusters)
-    centrality = -np.linalg.norm(positions - means[labels], axis=1)
+    mixture = fit_mixture(positions, num_clusters, restarts=restarts, seed=seed, covariance=covariance)
+    sizes = np.bincount(mixture.assign(positions)[0], minlength=num_clusters)
+    by_size = np.argsort(-sizes, kind="stable")
+    labels, probabilities = mixture.keep(by_size[sizes[by_size] > 0]).assign(positions)
     return {
         "instruction_id": batch["instruction_id"],
-        "cluster": rank[labels].astype(np.int32),
-        "centrality": centrality.astype(np.float32),
+        "cluster": labels.astype(np.int32),
+        "probability": probabilities.astype(np.float32),
+        "centrality": (probabilities * _centrality(positions, labels)).astype(np.float32),
     }
 
 
-def choose_by_elbow(numbers: list[int], silhouettes: list[float]) -> int:
-    """Choose the number of clusters at the elbow of the silhouette.
-
-    The elbow is the point furthest above the straight line from the first point to the highest (Satopaa et al. 2011,
-    "Finding a kneedle in a haystack"): from there on, more clusters bring less than they did before.
+def extend_batch(batch: Batch, *, predict: Callable[[Vectors], tuple[IntArray, FloatArray]]) -> dict[str, Any]:
+    """Assign a batch of rows that were not fitted.
 
     Args:
-        numbers: Numbers of clusters, rising.
-        silhouettes: One each, in [-1, 1].
+        batch: Columns as `EMBEDDED`.
+        predict: Embeddings to clusters and their probabilities.
 
     Returns:
-        One of the numbers; 1 where none was tried.
+        Columns `instruction_id`, `cluster`, `probability`, and `centrality`, which is not known (0).
     """
-    if not len(numbers):
-        return 1
-    best = int(np.argmax(silhouettes))
-    x, y = np.log(np.array(numbers[: best + 1])), np.array(silhouettes[: best + 1])
-    if best == 0:
-        return int(numbers[0])
-    line = y[0] + (y[-1] - y[0]) * (x - x[0]) / (x[-1] - x[0])
-    above = y - line
-    return int(numbers[int(np.argmax(above)) if above.max() > 0 else best])
+    labels, probabilities = predict(np.stack(batch["embedding"]).astype(np.float32))
+    return {
+        "instruction_id": batch["instruction_id"],
+        "cluster": labels.astype(np.int32),
+        "probability": probabilities.astype(np.float32),
+        "centrality": np.zeros(len(labels), dtype=np.float32),
+    }
 
 
-def numbers_to_try(num_rows: int, most: int) -> list[int]:
-    """Return the numbers of clusters to fit: all of a short range, else a dozen evenly spaced in ratio."""
-    most = min(most, num_rows // _FEWEST_A_CLUSTER)
-    if most < 2:
+def _unique(instances: Dataset) -> Dataset:
+    """Return each instruction once, by id: the order of the rows decides nothing from here on."""
+    columns = (instances[name][:] for name in _UNIQUE)
+    # Of the spellings that share an id, and of the kinds that are said of it, the first.
+    found: dict[str, tuple[str, bool]] = {}
+    for key, *rest in zip(*columns, strict=True):
+        found[key] = min(found.get(key, tuple(rest)), tuple(rest))
+    return from_rows(
+        (dict(zip(_UNIQUE, (key, *found[key]), strict=True)) for key in sorted(found)),
+        _UNIQUE,
+    )
+
+
+def _choose(curve: Dataset, settings: ClusteringSettings) -> Choice:
+    if settings.num_clusters:
+        return Choice(settings.num_clusters, "The number was given.")
+    numbers, silhouettes = curve["num_clusters"][:], curve["silhouette"][:]
+    if settings.choose == "elbow":
+        return choose_by_elbow(numbers, silhouettes)
+    return choose_by_stability(numbers, silhouettes, curve["stability"][:])
+
+
+def _extend(
+    embedded: Dataset, known: Dataset, sample: IntArray, fitted: Dataset, cache_dir: Path | None
+) -> list[Dataset]:
+    """Assign the rows that were not fitted, if any."""
+    rest = np.setdiff1d(np.arange(len(embedded)), sample)
+    if not len(rest):
         return []
-    if most - 1 <= _MOST_TRIED:
-        return list(range(2, most + 1))
-    return sorted({round(float(number)) for number in np.geomspace(2, most, _MOST_TRIED)})
 
+    @cache
+    def learn() -> Any:
+        from sklearn.linear_model import LogisticRegression
 
-def _reduce(embedded: Dataset, neighbours: int, dimensions: int, seed: int, cache_dir: Path | None) -> Dataset:
-    return apply(
-        embedded,
-        reduce_table,
-        phase="reduce",
-        features=_POSITIONS,
-        settings={"dimensions": dimensions, "neighbours": neighbours, "seed": seed},
-        batch_size=None,
+        return LogisticRegression(C=10.0, max_iter=200).fit(to_array(known, "embedding"), fitted["cluster"][:])
+
+    def predict(vectors: Vectors) -> tuple[IntArray, FloatArray]:
+        if max(fitted["cluster"]) == 0:
+            return np.zeros(len(vectors), dtype=np.int64), np.ones(len(vectors))
+        found = learn().predict_proba(vectors)
+        return found.argmax(axis=1), found.max(axis=1)
+
+    extended = apply(
+        embedded.select(rest),
+        extend_batch,
+        phase="extend",
+        features=_ASSIGNED,
+        depends_on=fitted._fingerprint,
+        resources={"predict": predict},
+        batch_size=10_000,
         as_numpy=True,
         show_progress=True,
         cache_dir=cache_dir,
     )
+    return [extended]
 
 
-def _silhouettes(positions: Dataset, settings: ClusteringSettings, seed: int, cache_dir: Path | None) -> Dataset:
-    numbers = [] if settings.num_clusters else numbers_to_try(len(positions), settings.max_clusters)
-    return apply(
-        from_rows([{"num_clusters": number, "silhouette": 0.0} for number in numbers], _CURVE),
-        fit_batch,
-        phase="silhouette",
-        features=_CURVE,
-        settings={
-            "restarts": settings.restarts,
-            "most_rows": settings.silhouette_rows,
-            "seed": seed,
-        },
-        depends_on=positions._fingerprint,
-        resources={"positions": np.array(positions["position"][:], dtype=np.float64)},
-        batch_size=1,
-        show_progress=True,
-        cache_dir=cache_dir,
-    )
-
-
-def _mixture(positions: FloatArray, num_clusters: int, restarts: int, seed: int) -> tuple[IntArray, FloatArray]:
-    if num_clusters == 1:
-        return np.zeros(len(positions), dtype=np.int64), positions.mean(axis=0, keepdims=True)
-
-    from sklearn.mixture import GaussianMixture
-
-    # The floor under the variances keeps a component of equal positions from collapsing.
-    model = GaussianMixture(num_clusters, reg_covar=1e-4, n_init=restarts, random_state=seed)
-    return model.fit_predict(positions), model.means_
-
-
-def _principal_components(vectors: FloatArray, dimensions: int) -> FloatArray:
-    centred = vectors - vectors.mean(axis=0)
-    left, scale, _ = np.linalg.svd(centred, full_matrices=False)
-    components: FloatArray = left[:, :dimensions] * scale[:dimensions]
-    return components
-
-
-def _nearest(vectors: FloatArray, neighbours: int) -> tuple[IntArray, npt.NDArray[np.float32]]:
-    """Return the indices and cosine distances of each row's nearest rows, itself first, shape (rows, neighbours)."""
-    indices = np.empty((len(vectors), neighbours), dtype=np.int64)
-    distances = np.empty((len(vectors), neighbours), dtype=np.float32)
-    for start in range(0, len(vectors), 1024):
-        block = 1 - vectors[start : start + 1024] @ vectors.T
-        block[np.arange(len(block)), np.arange(start, start + len(block))] = -1.0  # itself before its equals
-        order = np.argsort(block, axis=1, kind="stable")[:, :neighbours]
-        indices[start : start + 1024] = order
-        distances[start : start + 1024] = np.clip(np.take_along_axis(block, order, axis=1), 0.0, None)
-    return indices, distances
+def _centrality(positions: FloatArray, labels: IntArray) -> FloatArray:
+    means = np.stack([positions[labels == number].mean(axis=0) for number in range(labels.max() + 1)])
+    distances = np.linalg.norm(positions[:, None] - means, axis=2)
+    own = distances[np.arange(len(labels)), labels]
+    if len(means) == 1:
+        alone: FloatArray = 1 - own / max(float(own.max()), 1e-12)
+        return alone
+    distances[np.arange(len(labels)), labels] = np.inf
+    other = distances.min(axis=1)
+    found: FloatArray = (other - own) / np.maximum(np.maximum(other, own), 1e-12)
+    return found

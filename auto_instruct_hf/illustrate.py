@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +20,7 @@ _NAMES = Features({"name": Value("string")})
 _PLOTS = Features({"name": Value("string"), "png": Value("binary")})
 CAPTIONS = {
     "map": "The instructions by likeness of their embeddings (UMAP to two dimensions), coloured by topic",
+    "curve": "How well the instructions part into each number of clusters, and the number taken",
     "topics": "The share of each topic among the instances, before and after sampling",
     "lengths": "Lengths in words of instruction with input, and of output, each instance once",
     "similarity": "The highest ROUGE-L of each instruction against all before it, when it was admitted",
@@ -40,10 +41,12 @@ class Material:
     sample: DatasetDict
     seeds: Dataset
     map: Dataset | None
-    """Columns `position` (two floats) and `cluster` (int), one row an instruction; None: there is no map."""
+    """Columns `place` (two floats) and `cluster` (int), one row an instruction; None: there is no map."""
     rounds: list[dict[str, int]]
     usage: list[dict[str, Any]]
     max_similarity: float
+    curve: list[dict[str, Any]] = field(default_factory=list)
+    """What was measured for each number of clusters tried; none where the number was given."""
 
 
 def draw_plots(material: Material, *, cache_dir: Path | None = None) -> dict[str, bytes]:
@@ -56,7 +59,8 @@ def draw_plots(material: Material, *, cache_dir: Path | None = None) -> dict[str
     Returns:
         PNG files by name, in the order of CAPTIONS; those without data are left out.
     """
-    names = [name for name in CAPTIONS if name != "map" or material.map is not None]
+    absent = {"map": material.map is None, "curve": not material.curve}
+    names = [name for name in CAPTIONS if not absent.get(name)]
     prints = [material.instructions, *material.instances.values(), *material.sample.values(), material.seeds]
     drawn = apply(
         from_rows([{"name": name} for name in names], _NAMES),
@@ -69,6 +73,7 @@ def draw_plots(material: Material, *, cache_dir: Path | None = None) -> dict[str
             material.rounds,
             material.usage,
             material.max_similarity,
+            material.curve,
         ],
         batch_size=1,
         show_progress=True,
@@ -88,10 +93,14 @@ def _map(material: Material) -> "Figure":
     from .plots import draw_map
 
     assert material.map is not None
-    positions = np.array(material.map["position"][:], dtype=float)
-    if positions.shape[1] < 2:  # two instructions have only one direction between them
-        positions = np.pad(positions, ((0, 0), (0, 2 - positions.shape[1])))
+    positions = np.array(material.map["place"][:], dtype=float)
     return draw_map(positions, np.array(material.map["cluster"][:]), _topics(material))
+
+
+def _curve(material: Material) -> "Figure":
+    from .plots import draw_curve
+
+    return draw_curve(material.curve, len(_topics(material)))
 
 
 def _draw_topics(material: Material) -> "Figure":
@@ -147,6 +156,7 @@ def _topics(material: Material) -> list[str]:
 
 _DRAW: Mapping[str, Callable[[Material], "Figure"]] = {
     "map": _map,
+    "curve": _curve,
     "topics": _draw_topics,
     "lengths": _lengths,
     "similarity": _similarity,

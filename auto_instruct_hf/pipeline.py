@@ -130,6 +130,7 @@ def build(
             report["phases"]["bootstrap"]["rounds"],
             report["usage"],
             recipe.bootstrap.max_similarity,
+            traces["cluster"].facts["curve"],
         )
         publish.write_build(out, report, recipe, material, traces)
     return Build(sample, instances, report)

@@ -153,10 +153,17 @@ class EmbeddingSettings:
     """Phase 4: any sentence-transformers model. The default is found on the machine when its package is installed."""
 
     model: str = "sentence-transformers/all-MiniLM-L6-v2"
-    batch_size: int = 8
+    prompt: str = ""
+    """Put before each text, for models that want it, as `query: `."""
+    backend: Literal["torch", "onnx"] = "torch"
+    """What computes, in float32: torch (on a GPU where it finds one), or ONNX Runtime on the CPU, an extra."""
+    batch_tokens: int = 512
+    """Tokens a batch, padding included. Decides speed and memory, and of a vector only the last digits."""
 
     def __post_init__(self) -> None:
-        _check(self.batch_size >= 1, "embedding.batch_size", self.batch_size, "at least 1")
+        backends = get_args(get_type_hints(type(self))["backend"])
+        _check(self.backend in backends, "embedding.backend", self.backend, f"one of {', '.join(backends)}")
+        _check(self.batch_tokens >= 1, "embedding.batch_tokens", self.batch_tokens, "at least 1")
 
 
 @dataclass(frozen=True)
@@ -165,19 +172,39 @@ class ClusteringSettings:
 
     dimensions: int = 6
     neighbours: int = 15
+    covariance: Literal["full", "tied", "diag", "spherical"] = "full"
     max_clusters: int = 50
     num_clusters: int | None = None
+    """None: chosen by the rule."""
+    choose: Literal["elbow", "stability"] = "stability"
+    """`elbow`: of the silhouette, as published. `stability`: silhouette times agreement under resampling."""
+    resamples: int = 4
+    """Of the instructions, for the stability: four fifths of them, `resample_rows` at most."""
+    resample_rows: int = 4000
     restarts: int = 2
     silhouette_rows: int = 2000
+    fit_sample: int = 50_000
+    """Instructions that UMAP and mixture see; where there are more, the others follow by their embeddings."""
     topic_instructions: int = 8
 
     def __post_init__(self) -> None:
-        _check(self.dimensions >= 1, "clustering.dimensions", self.dimensions, "at least 1")
-        _check(self.neighbours >= 2, "clustering.neighbours", self.neighbours, "at least 2")
-        _check(self.max_clusters >= 1, "clustering.max_clusters", self.max_clusters, "at least 1")
-        _check(self.restarts >= 1, "clustering.restarts", self.restarts, "at least 1")
-        _check(self.silhouette_rows >= 100, "clustering.silhouette_rows", self.silhouette_rows, "at least 100")
-        _check(self.topic_instructions >= 1, "clustering.topic_instructions", self.topic_instructions, "at least 1")
+        for name, least in (
+            ("dimensions", 1),
+            ("neighbours", 2),
+            ("max_clusters", 1),
+            ("resamples", 1),
+            ("resample_rows", 100),
+            ("restarts", 1),
+            ("silhouette_rows", 100),
+            ("fit_sample", 100),
+            ("topic_instructions", 1),
+        ):
+            _check(getattr(self, name) >= least, f"clustering.{name}", getattr(self, name), f"at least {least}")
+        for name in ("covariance", "choose"):
+            words = get_args(get_type_hints(type(self))[name])
+            _check(
+                getattr(self, name) in words, f"clustering.{name}", getattr(self, name), f"one of {', '.join(words)}"
+            )
         if self.num_clusters is not None:
             _check(self.num_clusters >= 1, "clustering.num_clusters", self.num_clusters, "at least 1")
 

@@ -41,8 +41,8 @@ INSTANCES = Features(
 )
 """After complete and curate: one row an instance; `attribute` is its label, its strategy, or ""."""
 
-CLUSTERED = Features({**INSTANCES, "cluster": ClassLabel(names=["a topic"])})
-"""After cluster: `cluster` is a ClassLabel, whatever its names."""
+CLUSTERED = Features({**INSTANCES, "cluster": ClassLabel(names=["a topic"]), "cluster_probability": Value("float32")})
+"""After cluster: `cluster` is a ClassLabel, whatever its names; `cluster_probability` how sure it is, in [0, 1]."""
 
 MESSAGES = List({"role": _TEXT, "content": _TEXT})
 """A published row as a chat: one turn of the user, one of the assistant."""

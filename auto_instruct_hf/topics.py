@@ -17,6 +17,7 @@ _TOPICS = Features({"topic": Value("string")})
 _WORD = r"(?u)\b[^\W\d_]{3,}\b"
 _NUM_KEYWORDS = 6
 _LONGEST_NAME = 60
+_MOST_SHARED = 0.5
 
 
 def name_topics(
@@ -36,7 +37,7 @@ def name_topics(
         clusters: The cluster of each, from 0; none is empty below the highest.
         centrality: How central each is; the higher, the more.
         teacher: Who names them; None: their keywords do.
-        num_instructions: How many of the most central instructions of each to show.
+        num_instructions: How many of the most central instructions of each to show, no two of them alike.
         prompts: A set of prompts: `default`, `small` or a folder; None: the one that suits the teacher.
         cache_dir: Folder of the cache; None: as in `transform.apply`.
 
@@ -49,7 +50,7 @@ def name_topics(
     texts = [[text for _, text in sorted(group)] for group in members]
     keywords = find_keywords(texts)
     shown = [
-        {"instructions": group[:num_instructions], "keywords": words}
+        {"instructions": pick_different(group, num_instructions), "keywords": words}
         for group, words in zip(texts, keywords, strict=True)
     ]
     if teacher is None:
@@ -83,6 +84,31 @@ def name_batch(batch: Batch, *, ask: Ask, prompt: Prompt) -> dict[str, list[Any]
     replies = ask([Request(prompt, prompt.messages(**row)) for row in rows(batch)])
     topics = [{"topic": flatten(reply.content["topic"]) if reply.content else ""} for reply in replies]
     return columns(topics, _TOPICS)
+
+
+def pick_different(texts: Sequence[str], count: int) -> list[str]:
+    """Pick the first texts that share at most half of their words with one picked before; else the first of the rest.
+
+    Args:
+        texts: The best first.
+        count: How many to pick.
+
+    Returns:
+        At most so many, in their order of picking.
+    """
+    picked: list[str] = []
+    bags: list[set[str]] = []
+    passed: list[str] = []
+    for text in texts:
+        if len(picked) == count:
+            break
+        bag = set(text.casefold().split())
+        if all(len(bag & other) <= _MOST_SHARED * len(bag | other) for other in bags):
+            picked.append(text)
+            bags.append(bag)
+        else:
+            passed.append(text)
+    return picked + passed[: count - len(picked)]
 
 
 def find_keywords(groups: list[list[str]]) -> list[list[str]]:

@@ -44,6 +44,7 @@ def main(
     num_samples: Annotated[int | None, typer.Option(min=1, help="Rows of the sample; five times the former.")] = None,
     clf_share: Annotated[float | None, typer.Option(min=0, max=1, help="Share of classification wanted.")] = None,
     seed: Annotated[int | None, typer.Option(help="Seed number of everything random.")] = None,
+    num_clusters: Annotated[int | None, typer.Option(min=1, help="Topics; else a rule finds their number.")] = None,
     budget: Annotated[
         float | None, typer.Option(min=0, help="US dollars for all requests; stops before one that might cross it.")
     ] = None,
@@ -85,7 +86,7 @@ def main(
             check_name(push)
         sizes = {"num_instructions": num_instructions, "num_samples": num_samples, "clf_share": clf_share, "seed": seed}
         asking = {"budget": budget, "batch": batch or None, "rpm": rpm, "tpm": tpm, "structured": structured}
-        settings = _recipe(recipe, sizes, asking)
+        settings = _recipe(recipe, sizes, asking, num_clusters)
         with Teacher(teacher, base_url=base_url, journal=out / "journal.sqlite", settings=settings.teacher) as model:
             if model.is_embedded and num_instructions is None and recipe is None:
                 settings = replace(settings, num_instructions=DEMONSTRATION_SIZE)
@@ -114,10 +115,16 @@ def main(
         raise typer.Exit(1) from None
 
 
-def _recipe(path: Path | None, sizes: dict[str, Any], asking: dict[str, Any]) -> Recipe:
+def _recipe(path: Path | None, sizes: dict[str, Any], asking: dict[str, Any], num_clusters: int | None) -> Recipe:
     recipe = Recipe.from_yaml(path) if path else Recipe()
     teacher = replace(recipe.teacher, **{name: value for name, value in asking.items() if value is not None})
-    return replace(recipe, teacher=teacher, **{name: value for name, value in sizes.items() if value is not None})
+    clustering = replace(recipe.clustering, num_clusters=num_clusters or recipe.clustering.num_clusters)
+    return replace(
+        recipe,
+        teacher=teacher,
+        clustering=clustering,
+        **{name: value for name, value in sizes.items() if value is not None},
+    )
 
 
 def _pair(text: str) -> tuple[str, str]:

@@ -1,27 +1,29 @@
 """Clusters must come out the same every time, and from any data: ten rows, one row, equal rows."""
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from datasets import ClassLabel, Dataset
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sklearn.metrics import adjusted_rand_score
+from sklearn.mixture import GaussianMixture
 from stub_teacher import StubTeacher
 
 from auto_instruct_hf import Teacher, cluster
-from auto_instruct_hf.clustering import (
-    _nearest,
-    assign_table,
-    choose_by_elbow,
-    fit_batch,
-    numbers_to_try,
-    reduce_table,
-)
-from auto_instruct_hf.embedding import EMBEDDED, embed
-from auto_instruct_hf.errors import BuildError
-from auto_instruct_hf.recipe import ClusteringSettings, EmbeddingSettings
-from auto_instruct_hf.schema import INSTANCES
-from auto_instruct_hf.topics import _make_unique, find_keywords, name_topics
+from auto_instruct_hf.clustering import assign_table, reduce_table, sample_rows
+from auto_instruct_hf.curve import measure_batch
+from auto_instruct_hf.mixture import fit_mixture
+from auto_instruct_hf.recipe import ClusteringSettings
+from auto_instruct_hf.reduction import find_nearest
+from auto_instruct_hf.schema import CLUSTERED, INSTANCES
+from auto_instruct_hf.selection import choose_by_elbow, choose_by_stability, numbers_to_try
+from auto_instruct_hf.topics import _make_unique, find_keywords, name_topics, pick_different
 from auto_instruct_hf.transform import Trace, from_rows
 
 TOPICS = {
@@ -76,7 +78,8 @@ def test_cluster_is_a_class_label_named_by_keywords_without_a_teacher(by_topic: 
 def test_instances_of_an_instruction_share_its_cluster(by_topic: tuple[Dataset, Trace]) -> None:
     data, _ = by_topic
     assert data["cluster"][::2] == data["cluster"][1::2]
-    assert data.column_names == [*INSTANCES, "cluster"]
+    assert data.column_names == [*CLUSTERED]
+    assert data["cluster_probability"][::2] == data["cluster_probability"][1::2]
 
 
 def vectors(count: int, seed: int = 0) -> dict[str, Any]:
@@ -87,17 +90,18 @@ def vectors(count: int, seed: int = 0) -> dict[str, Any]:
 
 def test_umap_repeats_to_the_bit() -> None:
     batch = vectors(60)
-    first, second = (reduce_table(batch, dimensions=3, neighbours=10, seed=1)["position"] for _ in range(2))
-    assert np.array_equal(first, second)
-    assert np.shape(first) == (60, 3)
+    first, second = (reduce_table(batch, dimensions=3, neighbours=10, seed=1) for _ in range(2))
+    assert np.array_equal(first["position"], second["position"])
+    assert np.shape(first["position"]) == (60, 3)
+    assert np.shape(first["place"]) == (60, 2)
     other = reduce_table(batch, dimensions=3, neighbours=10, seed=2)["position"]
-    assert not np.array_equal(first, other)
+    assert not np.array_equal(first["position"], other)
 
 
 def test_nearest_neighbours_are_exact_across_blocks() -> None:
-    made = vectors(1100)["embedding"].astype(float)
-    indices, distances = _nearest(made, 5)
-    exact = np.argsort(1 - made @ made.T, axis=1, kind="stable")[:, :5]
+    made = vectors(1100)["embedding"]
+    indices, distances = find_nearest(made, made, 5, is_self=True)
+    exact = np.argsort(1 - made.astype(float) @ made.T.astype(float), axis=1, kind="stable")[:, :5]
     assert (indices[:, 0] == np.arange(1100)).all()
     assert (np.sort(indices) == np.sort(exact)).all()
     assert np.allclose(distances, np.take_along_axis(1 - made @ made.T, indices, axis=1), atol=1e-6)
@@ -107,24 +111,125 @@ def test_mixtures_repeat() -> None:
     draw = np.random.default_rng(3)
     positions = draw.normal(size=(200, 4))  # no clusters at all: another start would give others
     batch = {"instruction_id": np.arange(200), "position": positions}
-    first, second = (assign_table(batch, num_clusters=6, restarts=1, seed=4)["cluster"] for _ in range(2))
-    assert np.array_equal(first, second)
-    options = {"positions": positions, "restarts": 1, "most_rows": 150, "seed": 4}
-    assert fit_batch({"num_clusters": [5, 6]}, **options) == fit_batch({"num_clusters": [5, 6]}, **options)
+    found = [assign_table(batch, num_clusters=6, restarts=1, covariance="full", seed=4) for _ in range(2)]
+    assert np.array_equal(found[0]["cluster"], found[1]["cluster"])
+    replicates = [(np.arange(200), positions), (np.arange(50, 200), draw.normal(size=(150, 4)))]
+    options: dict[str, Any] = {"restarts": 1, "covariance": "full", "most_rows": 150, "seed": 4}
+    first, second = (
+        measure_batch({"num_clusters": [5, 6]}, replicates=lambda: replicates, **options) for _ in range(2)
+    )
+    assert first == second
+    assert all(abs(value) < 0.1 for value in first["stability"])  # of what has no clusters: that of chance
 
 
-def test_silhouettes_belong_to_their_positions(tmp_path: Path) -> None:
+def test_the_same_clusters_with_another_number_of_threads(tmp_path: Path) -> None:
+    code = (
+        "import numpy as np\n"
+        "from auto_instruct_hf.clustering import assign_table, reduce_table\n"
+        "made = np.random.default_rng(1).normal(size=(1500, 64)).astype(np.float32)\n"
+        "made /= np.linalg.norm(made, axis=1, keepdims=True)\n"
+        "batch = {'instruction_id': np.arange(1500), 'embedding': made}\n"
+        "reduced = reduce_table(batch, dimensions=6, neighbours=15, seed=1)\n"
+        "found = assign_table(reduced, num_clusters=9, restarts=1, covariance='full', seed=1)\n"
+        "print(found['cluster'].tolist(), found['probability'].tolist())"
+    )
+    folder = str(Path(__file__).parents[1])
+    outputs = set()
+    for threads in ("1", "2"):
+        names = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS")
+        environment = {**os.environ, "PYTHONPATH": folder, **dict.fromkeys(names, threads)}
+        done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, check=True)
+        outputs.add(done.stdout)
+    assert len(outputs) == 1
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.integers(1, 40),
+    st.integers(1, 8),
+    st.sampled_from(["full", "tied", "diag", "spherical"]),
+    st.sampled_from([0.0, 1e-9, 1.0, 1e6]),
+    st.integers(1, 40),
+    st.integers(0, 2**32 - 1),
+)
+def test_every_row_has_a_cluster_none_is_empty_and_probabilities_are_shares(
+    count: int, wanted: int, covariance: str, scale: float, distinct: int, seed: int
+) -> None:
+    draw = np.random.default_rng(seed)
+    positions = (scale * draw.normal(size=(distinct, 3)))[draw.integers(0, distinct, count)]
+    batch = {"instruction_id": np.arange(count), "position": positions}
+    options: dict[str, Any] = {"num_clusters": min(wanted, count), "restarts": 1, "covariance": covariance}
+    found = assign_table(batch, seed=seed, **options)
+    assert set(found["cluster"]) == set(range(found["cluster"].max() + 1))
+    sizes = np.bincount(found["cluster"])
+    assert len(sizes) <= wanted
+    assert ((found["probability"] > 0) & (found["probability"] <= 1)).all()
+    assert ((found["centrality"] >= -1) & (found["centrality"] <= 1)).all()
+    again = assign_table(batch, seed=seed, **options)
+    assert np.array_equal(found["cluster"], again["cluster"])
+
+
+@pytest.mark.parametrize("covariance", ["full", "tied", "diag", "spherical"])
+def test_mixtures_are_those_of_scikit_learn(covariance: str) -> None:
+    draw = np.random.default_rng(0)
+    centres = draw.normal(scale=6, size=(5, 4))
+    positions = np.concatenate([draw.normal(one, draw.uniform(0.3, 1.2, 4), (80, 4)) for one in centres])
+    ours = fit_mixture(positions, 5, restarts=3, seed=1, covariance=covariance)
+    labels, probabilities = ours.assign(positions)
+    theirs = GaussianMixture(5, covariance_type=covariance, n_init=3, random_state=1).fit(positions)
+    assert adjusted_rand_score(labels, theirs.predict(positions)) > 0.99
+    assert np.allclose(probabilities, theirs.predict_proba(positions).max(axis=1), atol=0.02)
+    assert ours.log_likelihood - 4 * np.log(ours.scale) == pytest.approx(theirs.score(positions), abs=0.01)
+
+
+def test_the_order_of_the_rows_decides_nothing(tmp_path: Path) -> None:
+    texts = [f"Explain matter {n} of kind {n % 4} in plain words" for n in range(60)]
+    data = instances(texts)
+    mixed = data.select(np.random.default_rng(0).permutation(len(data)))
+    found = []
+    for name, rows in (("one", data), ("other", mixed)):
+        made = cluster(rows, cache_dir=tmp_path / name)
+        names = made.features["cluster"].names
+        found.append({row["instance_id"]: (names[row["cluster"]], row["cluster_probability"]) for row in made})
+    assert found[0] == found[1]
+
+
+def test_more_instructions_than_are_fitted_are_all_assigned(tmp_path: Path) -> None:
+    texts = [f"{'Bake a cake' if n % 2 else 'Sort a list in Python'} with number {n} in it" for n in range(150)]
+    trace = Trace()
+    few = ClusteringSettings(fit_sample=100, num_clusters=2)
+    data = cluster(instances(texts), settings=few, cache_dir=tmp_path, trace=trace)
+    assert (trace.facts["fitted"], trace.facts["assigned"]) == (100, 50)
+    assert len(trace.tables["map"]) == 100
+    assert all(0 <= value <= 1 for value in data["cluster_probability"])
+    kinds = [{row["cluster"] for row in data if ("Bake" in row["instruction"]) == kind} for kind in (True, False)]
+    assert [len(kind) for kind in kinds] == [1, 1]
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(st.booleans(), min_size=1, max_size=300), st.integers(2, 300), st.integers(0, 99))
+def test_a_sample_holds_both_kinds_by_their_shares(kinds: list[bool], most: int, seed: int) -> None:
+    found = sample_rows(np.array(kinds), most, seed)
+    assert len(found) == len(set(found.tolist())) == min(most, len(kinds))
+    assert (np.diff(found) > 0).all()
+    share = sum(kinds[row] for row in found)
+    assert abs(share - len(found) * sum(kinds) / len(kinds)) <= 1
+    assert (share > 0) == any(kinds)
+    assert (share < len(found)) == (not all(kinds))
+
+
+def test_curves_belong_to_their_positions(tmp_path: Path) -> None:
     traces = [Trace(), Trace()]
     for number, trace in enumerate(traces):
         texts = [f"Explain matter {n} of kind {n % (2 + 3 * number)} in words" for n in range(20)]
         cluster(instances(texts), cache_dir=tmp_path, trace=trace)
-    assert traces[0].facts["silhouettes"] != traces[1].facts["silhouettes"]
+    assert traces[0].facts["curve"] != traces[1].facts["curve"]
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 10, 15])
 def test_few_rows_are_reduced_and_assigned_without_umap(count: int) -> None:
     reduced = reduce_table(vectors(count), dimensions=6, neighbours=15, seed=1)
-    found = assign_table(reduced, num_clusters=min(2, count), restarts=1, seed=1)
+    found = assign_table(reduced, num_clusters=min(2, count), restarts=1, covariance="full", seed=1)
     assert set(found["cluster"]) <= {0, 1}
     assert np.isfinite(np.stack(reduced["position"])).all()
 
@@ -150,7 +255,7 @@ def test_clusters_are_numbered_by_size() -> None:
     position = np.concatenate([np.full((5, 2), 9.0), np.full((20, 2), 0.0), np.full((9, 2), -9.0)])
     position += np.random.default_rng(0).normal(scale=0.1, size=position.shape)
     batch = {"instruction_id": np.arange(34), "position": position}
-    found = assign_table(batch, num_clusters=3, restarts=3, seed=0)
+    found = assign_table(batch, num_clusters=3, restarts=3, covariance="full", seed=0)
     assert found["cluster"].tolist() == [2] * 5 + [0] * 20 + [1] * 9
 
 
@@ -166,7 +271,32 @@ def test_clusters_are_numbered_by_size() -> None:
     ],
 )
 def test_elbow(numbers: list[int], silhouettes: list[float], chosen: int) -> None:
-    assert choose_by_elbow(numbers, silhouettes) == chosen
+    assert choose_by_elbow(numbers, silhouettes).num_clusters == chosen
+
+
+@pytest.mark.parametrize(
+    ("silhouettes", "stabilities", "chosen"),
+    [
+        ([0.3, 0.4, 0.8, 0.4, 0.3], [0.9] * 5, 8),  # a peak
+        ([0.6] * 5, [0.3, 0.3, 0.9, 0.9, 0.9], 8),  # a plateau: its beginning
+        ([0.6] * 5, [0.9] * 5, 2),  # flat: the simplest
+        ([0.1, 0.2, 0.4, 0.6, 0.8], [0.9] * 5, 32),
+        ([-0.5] * 5, [-0.1] * 5, 2),
+    ],
+)
+def test_stability(silhouettes: list[float], stabilities: list[float], chosen: int) -> None:
+    assert choose_by_stability([2, 4, 8, 16, 32], silhouettes, stabilities).num_clusters == chosen
+
+
+def test_a_choice_says_what_speaks_against_it() -> None:
+    numbers = [2, 4, 8, 16]
+    assert "still rises at 16" in choose_by_stability(numbers, [0.1, 0.2, 0.3, 0.6], [0.9] * 4).reason
+    assert "flat there: 2, 4, 8, 16" in choose_by_stability(numbers, [0.5] * 4, [0.9] * 4).reason
+    assert "still rises at 16" in choose_by_elbow(numbers, [0.1, 0.3, 0.4, 0.5]).reason
+    sure = choose_by_stability(numbers, [0.1, 0.2, 0.9, 0.2], [0.9] * 4).reason
+    assert "rises" not in sure
+    assert "flat" not in sure
+    assert choose_by_stability([], [], []).num_clusters == choose_by_elbow([], []).num_clusters == 1
 
 
 def test_numbers_tried_stay_within_the_data() -> None:
@@ -208,25 +338,8 @@ def test_keywords_of_texts_without_words() -> None:
     assert name_topics(["1", "2"], [0, 1], [0.0, 0.0], None) == ["cluster 1", "cluster 2"]
 
 
-def test_embeddings_are_of_unit_length_and_in_order(tmp_path: Path) -> None:
-    data = embed(instances(["A cat sat.", "Quantum fields."]).select([0, 2]), cache_dir=tmp_path)
-    assert data.features == EMBEDDED
-    made = np.array(data["embedding"][:])
-    assert made.shape == (2, 384)
-    assert np.allclose(np.linalg.norm(made, axis=1), 1, atol=1e-5)
-    assert data["instruction_id"][:] == ["i0", "i1"]
-
-
-def test_embeddings_of_another_model_are_computed_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from auto_instruct_hf import embedding
-
-    used = []
-    monkeypatch.setattr(embedding, "_encode", lambda model, size, texts: used.append(model) or np.ones((len(texts), 2)))
-    for model in ("one", "two", "one"):
-        embed(instances(["A cat sat."]), settings=EmbeddingSettings(model=model), cache_dir=tmp_path)
-    assert used == ["one", "two"]
-
-
-def test_a_model_that_cannot_be_loaded_is_told(tmp_path: Path) -> None:
-    with pytest.raises(BuildError, match="cannot load the embedding model nobody/nothing"):
-        embed(instances(["A cat."]), settings=EmbeddingSettings(model="nobody/nothing"), cache_dir=tmp_path)
+def test_instructions_shown_are_not_near_copies() -> None:
+    texts = ["Bake a loaf of bread", "Bake a loaf of rye bread", "Clean the oven", "Bake a loaf of white bread"]
+    assert pick_different(texts, 2) == ["Bake a loaf of bread", "Clean the oven"]
+    assert pick_different(texts, 3) == ["Bake a loaf of bread", "Clean the oven", "Bake a loaf of rye bread"]
+    assert pick_different([], 3) == []

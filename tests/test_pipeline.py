@@ -22,7 +22,7 @@ from auto_instruct_hf import Build, Recipe, Teacher, build, read_seeds
 from auto_instruct_hf.errors import BuildError
 from auto_instruct_hf.facts import format_figure
 from auto_instruct_hf.recipe import BootstrapSettings, TeacherSettings
-from auto_instruct_hf.schema import INSTANCES
+from auto_instruct_hf.schema import CLUSTERED
 
 BUILD = Path(__file__).parents[1] / "scripts" / "build.py"
 RECIPE = Recipe(num_instructions=14, bootstrap=BootstrapSettings(requests_per_round=4))
@@ -61,7 +61,7 @@ def test_folder_loads_and_holds_what_was_built(done: Any) -> None:
     assert rows["instances"] == {name: part.to_list() for name, part in made.instances.items()}
     assert sum(map(len, rows["default"].values())) == 5 * 14  # the published ratio, of what was bootstrapped
     sample = load_dataset(str(out / "dataset"), split="train")
-    assert sample.column_names == [*INSTANCES, "cluster", "messages"]
+    assert sample.column_names == [*CLUSTERED, "messages"]
     used = Recipe.from_yaml(out / "dataset" / "recipe.yaml")
     assert used == replace(RECIPE, prompts="default", teacher=TeacherSettings(model="stub"))
 

@@ -14,6 +14,7 @@ from auto_instruct_hf.plots import (
     draw_acceptance,
     draw_cluster_sizes,
     draw_costs,
+    draw_curve,
     draw_lengths,
     draw_map,
     draw_similarity,
@@ -158,6 +159,24 @@ def test_degenerate_verbs(pairs):
 def test_costs(rows, title):
     figure = draw_costs(rows)
     assert figure.texts[0].get_text() == title
+    check(figure)
+
+
+@pytest.mark.parametrize(
+    ("curve", "chosen"),
+    [
+        ([], 1),
+        ([(2, 0.5, None)], 2),
+        ([(2, -1.0, 0.0)], 1),
+        ([(2, 0.3, 0.9), (3, 0.4, 0.8), (50, 0.6, 0.7)], 3),
+        ([(number, 0.5, 0.5) for number in range(2, 14)], 13),
+        ([(2, float("nan"), None), (4, 0.1, None)], 4),
+    ],
+)
+def test_curves(curve, chosen):
+    rows = [dict(zip(("num_clusters", "silhouette", "stability"), row, strict=True)) for row in curve]
+    figure = draw_curve(rows, chosen)
+    assert not rows or any(text.get_text() == f"taken: {chosen}" for text in figure.axes[0].texts)
     check(figure)
 
 

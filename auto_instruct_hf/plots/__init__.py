@@ -1,13 +1,22 @@
 """The figures of the card, drawn with matplotlib: plain data in, a `Figure` out, `to_png` for its bytes."""
 
 from .drawing import to_png
-from .figures import draw_acceptance, draw_cluster_sizes, draw_costs, draw_lengths, draw_similarity, draw_verbs
+from .figures import (
+    draw_acceptance,
+    draw_cluster_sizes,
+    draw_costs,
+    draw_curve,
+    draw_lengths,
+    draw_similarity,
+    draw_verbs,
+)
 from .topic_map import draw_map
 
 __all__ = [
     "draw_acceptance",
     "draw_cluster_sizes",
     "draw_costs",
+    "draw_curve",
     "draw_lengths",
     "draw_map",
     "draw_similarity",

@@ -154,6 +154,38 @@ def draw_acceptance(rounds: Sequence[Mapping[str, int]]) -> Figure:
 
 
 @styled
+def draw_curve(curve: Sequence[Mapping[str, Any]], chosen: int) -> Figure:
+    """Draw what was measured for each number of clusters.
+
+    Args:
+        curve: Keys `num_clusters`, `silhouette` and `stability` (None where it was not measured), in order.
+        chosen: The number taken.
+
+    Returns:
+        Both curves over the number, on a scale of ratios, with the number taken.
+    """
+    figure = start(4.8, "Number of clusters", "1 is apart and alike in every resample; 0 is no better than chance")
+    axes = add_panel(figure, 0.95, 0.75, WIDTH - 1.35, 2.85)
+    if not len(curve):
+        say_empty(axes)
+        return figure
+    numbers = [row["num_clusters"] for row in curve]
+    for key, colour, ls in (("silhouette", COLOURS[0], "-"), ("stability", COLOURS[3], "--")):
+        values = np.array([row[key] for row in curve], dtype=float)
+        if np.isfinite(values).any():
+            axes.plot(numbers, values, color=colour, lw=2, ls=ls, marker="o", ms=5, label=key, clip_on=False)
+    axes.legend(loc="lower right", fontsize=12)
+    axes.set_xscale("log")
+    axes.set_xticks(numbers, [str(number) for number in numbers])
+    axes.set_xticks([], minor=True)
+    axes.set_xlabel("clusters")
+    axes.set_xlim(0.95 * min(numbers[0], chosen), 1.05 * max(numbers[-1], chosen))
+    axes.grid(axis="y")
+    mark(axes, chosen, f"taken: {chosen}", align="left" if chosen**2 < numbers[0] * numbers[-1] else "right")
+    return figure
+
+
+@styled
 def draw_verbs(ours: Sequence[tuple[str, str]], seeds: Sequence[tuple[str, str]]) -> Figure:
     """Draw what the instructions ask for.
 

@@ -1,0 +1,181 @@
+"""How well instructions part into each number of clusters: silhouette, and stability under resampling."""
+
+from collections.abc import Callable, Sequence
+from functools import cache
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from datasets import Dataset, Features, List, Value
+
+from .mixture import FloatArray, IntArray, fit_mixture
+from .recipe import ClusteringSettings
+from .reduction import Vectors, reduce_vectors
+from .selection import numbers_to_try
+from .transform import Batch, apply, from_rows
+
+_RESAMPLED = Features({"resample": Value("int32"), "row": Value("int64"), "position": List(Value("float32"))})
+_CURVE = Features({"num_clusters": Value("int32"), "silhouette": Value("float32"), "stability": Value("float32")})
+# Of the rows, in a resample.
+_SHARE = 0.8
+
+
+def measure(
+    known: Dataset, reduced: Dataset, settings: ClusteringSettings, seed: int, cache_dir: Path | None = None
+) -> Dataset:
+    """Measure how well the rows part into each number of clusters.
+
+    Args:
+        known: Columns as `EMBEDDED`.
+        reduced: The same rows; column `position`.
+        settings: What is tried and how; nothing is, where the number is given.
+        seed: Of everything random.
+        cache_dir: Folder of the cache; None: as in `transform.apply`.
+
+    Returns:
+        Columns `num_clusters`, `silhouette` and `stability`, which is null unless it decides.
+    """
+    numbers = [] if settings.num_clusters else numbers_to_try(len(known), settings.max_clusters)
+    resamples = settings.resamples if numbers and settings.choose == "stability" else 0
+    resampled = apply(
+        from_rows(({"resample": number, "row": 0, "position": []} for number in range(1, resamples + 1)), _RESAMPLED),
+        resample_batch,
+        phase="resample",
+        features=_RESAMPLED,
+        settings={
+            "dimensions": settings.dimensions,
+            "neighbours": settings.neighbours,
+            "most_rows": settings.resample_rows,
+            "seed": seed,
+        },
+        depends_on=known._fingerprint,
+        resources={"vectors": cache(lambda: to_array(known, "embedding"))},
+        batch_size=1,
+        show_progress=True,
+        cache_dir=cache_dir,
+    )
+    return apply(
+        from_rows(({"num_clusters": number, "silhouette": 0.0, "stability": 0.0} for number in numbers), _CURVE),
+        measure_batch,
+        phase="curve",
+        features=_CURVE,
+        settings={
+            "restarts": settings.restarts,
+            "covariance": settings.covariance,
+            "most_rows": settings.silhouette_rows,
+            "seed": seed,
+        },
+        depends_on=[reduced._fingerprint, resampled._fingerprint],
+        resources={"replicates": cache(lambda: _replicates(reduced, resampled))},
+        batch_size=1,
+        show_progress=True,
+        cache_dir=cache_dir,
+    )
+
+
+def _replicates(reduced: Dataset, resampled: Dataset) -> list[tuple[IntArray, FloatArray]]:
+    whole = (np.arange(len(reduced)), to_array(reduced, "position").astype(np.float64))
+    if not len(resampled):
+        return [whole]
+    numbers, drawn = np.array(resampled["resample"][:]), np.array(resampled["row"][:])
+    positions = to_array(resampled, "position").astype(np.float64)
+    return [whole, *((drawn[numbers == number], positions[numbers == number]) for number in np.unique(numbers))]
+
+
+def resample_batch(
+    batch: Batch, *, vectors: Callable[[], Vectors], dimensions: int, neighbours: int, most_rows: int, seed: int
+) -> dict[str, list[Any]]:
+    """Draw rows and reduce them by themselves, with another seed of UMAP's each time.
+
+    Args:
+        batch: Column `resample` (int, from 1).
+        vectors: Returns all embeddings.
+        dimensions: Of the positions.
+        neighbours: UMAP's n_neighbors.
+        most_rows: To draw; four fifths of all where that is fewer.
+        seed: Of draws and of UMAP.
+
+    Returns:
+        Columns `resample`, `row` and `position`, one row each that was drawn.
+    """
+    found: dict[str, list[Any]] = {name: [] for name in _RESAMPLED}
+    for number in batch["resample"]:
+        whole = vectors()
+        count = min(most_rows, max(1, round(_SHARE * len(whole))))
+        drawn = np.sort(np.random.default_rng([seed, number]).permutation(len(whole))[:count])
+        (position,) = reduce_vectors(whole[drawn], (dimensions,), neighbours=neighbours, seed=seed + number)
+        found["resample"] += [number] * count
+        found["row"] += drawn.tolist()
+        found["position"] += list(position.astype(np.float32))
+    return found
+
+
+def measure_batch(
+    batch: Batch,
+    *,
+    replicates: Callable[[], Sequence[tuple[IntArray, FloatArray]]],
+    restarts: int,
+    covariance: str,
+    most_rows: int,
+    seed: int,
+) -> dict[str, list[Any]]:
+    """Fit mixtures for each number of clusters and measure them.
+
+    Args:
+        batch: Column `num_clusters` (int).
+        replicates: Returns row numbers and positions of each: first of all rows, then of resamples.
+        restarts: Of each fit.
+        covariance: As `mixture.fit_mixture` takes it.
+        most_rows: A silhouette (Rousseeuw 1987) is measured on a sample of this size.
+        seed: Of fits and samples.
+
+    Returns:
+        Columns `num_clusters`; `silhouette`, the mean over the replicates (-1 for one that has only one cluster with
+        members); `stability`, the mean adjusted Rand index (Hubert and Arabie 1985) of any two replicates on the rows
+        they share, None where there is only one.
+    """
+    silhouettes: list[float] = []
+    stabilities: list[float | None] = []
+    whole = replicates()
+    for num_clusters in batch["num_clusters"]:
+        labels = [
+            fit_mixture(
+                positions,
+                min(num_clusters, len(positions)),
+                restarts=restarts,
+                seed=seed + 1000 * number,
+                covariance=covariance,
+            ).assign(positions)[0]
+            for number, (_, positions) in enumerate(whole)
+        ]
+        measured = [
+            _silhouette(positions, found, most_rows, seed) for (_, positions), found in zip(whole, labels, strict=True)
+        ]
+        silhouettes.append(float(np.mean(measured)))
+        pairs = combinations(zip((drawn for drawn, _ in whole), labels, strict=True), 2)
+        agreements = [_agree(*one, *other) for one, other in pairs]
+        stabilities.append(float(np.mean(agreements)) if agreements else None)
+    return {"num_clusters": batch["num_clusters"], "silhouette": silhouettes, "stability": stabilities}
+
+
+def to_array(dataset: Dataset, column: str) -> npt.NDArray[np.float32]:
+    """Return a column of lists of equal length as one array, a row each."""
+    return np.stack(dataset.with_format("numpy")[column][:]).astype(np.float32)
+
+
+def _silhouette(positions: FloatArray, labels: IntArray, most_rows: int, seed: int) -> float:
+    from sklearn.metrics import silhouette_score
+
+    sample = np.random.default_rng(seed).permutation(len(positions))[:most_rows]
+    found = labels[sample]
+    is_split = 1 < len(np.unique(found)) < len(found)
+    return float(silhouette_score(positions[sample], found)) if is_split else -1.0
+
+
+def _agree(rows: IntArray, labels: IntArray, other_rows: IntArray, other_labels: IntArray) -> float:
+    from sklearn.metrics import adjusted_rand_score
+
+    _, one, other = np.intersect1d(rows, other_rows, assume_unique=True, return_indices=True)
+    return float(adjusted_rand_score(labels[one], other_labels[other])) if len(one) else 0.0
