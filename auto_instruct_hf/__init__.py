@@ -5,6 +5,7 @@ from .bootstrap import bootstrap
 from .clustering import cluster
 from .completion import complete
 from .curation import curate
+from .decontamination import decontaminate
 from .errors import AutoInstructError
 from .pipeline import Build, build
 from .publish import push_build
@@ -25,6 +26,7 @@ __all__ = [
     "cluster",
     "complete",
     "curate",
+    "decontaminate",
     "push_build",
     "read_seeds",
     "split",

@@ -24,6 +24,7 @@ _COLUMNS = {
     "input": "what the task works on; empty where it needs nothing",
     "output": "the answer",
     "cluster": "the topic",
+    "num_draws": "how often the row was drawn: in so many rows of its split it stands",
     "messages": "the row as a chat: a turn of the user, a turn of the assistant",
 }
 
@@ -68,6 +69,10 @@ def render_card(report: Mapping[str, Any], location: str) -> str:
             "phases": PHASES,
             "table": table,
             "rejected": rejected,
+            "nearest": report["phases"]["split"]["nearest"],
+            "most_draws": max(report["phases"]["sample"]["most_draws"].values()),
+            "num_repeated": sum(report["phases"]["sample"]["repeated"].values()),
+            "decontaminated": report["phases"].get("decontaminate", {}).get("sources", []),
             "version": report["versions"]["auto-instruct-hf"],
         }
     )

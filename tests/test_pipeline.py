@@ -301,7 +301,7 @@ def test_command_ends_well_and_says_what_it_did(tmp_path: Path) -> None:
         (["--no-such-flag"], 2, "no-such-flag"),
         (["--recipe", "absent.yaml"], 2, "cannot read the recipe"),
         (["--column", "instruction"], 2, "must be like instruction=prompt"),
-        (["--seeds", "absent.jsonl"], 1, "no such seed file"),
+        (["--seeds", "absent.jsonl"], 1, "no such file of seeds"),
         (["--teacher", "m", "--base-url", "http://127.0.0.1:9/v1", "--recipe", "RECIPE"], 1, "does not answer"),
     ],
 )
