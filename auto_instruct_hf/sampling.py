@@ -134,7 +134,7 @@ def apportion(total: int, weights: npt.NDArray[np.float64], generator: np.random
 
 def _count_rows(splits: DatasetDict, num_samples: int | None, seed: int) -> dict[str, int]:
     """Return the rows of each split: by its instructions, none without one."""
-    sizes = np.array([len(set(dataset["instruction_id"])) for dataset in splits.values()])
+    sizes = np.array([len(set(dataset["instruction_id"][:])) for dataset in splits.values()])
     total = SAMPLES_AN_INSTRUCTION * int(sizes.sum()) if num_samples is None else num_samples
     if total < len(sizes):
         _LOG.warning("%d rows are asked for and there are %d splits: each gets one", total, len(sizes))
@@ -148,7 +148,7 @@ def _count_rows(splits: DatasetDict, num_samples: int | None, seed: int) -> dict
 
 def _count_clf(splits: DatasetDict, counts: dict[str, int], clf_share: float, seed: int) -> dict[str, int]:
     """Return the classification rows of each split, adding up to the share over those that have both kinds."""
-    kinds = {name: set(dataset["is_classification"]) for name, dataset in splits.items()}
+    kinds = {name: set(dataset["is_classification"][:]) for name, dataset in splits.items()}
     for name, found in kinds.items():
         if len(found) == 1 and 0 < clf_share < 1:
             _LOG.warning(

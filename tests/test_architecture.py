@@ -65,6 +65,7 @@ def test_every_module_has_its_tests_or_is_tested_with_its_phase() -> None:
         "errors": "every test of an error",
         "texts": "test_bootstrap",
         "settings": "test_recipe",
+        "overlap": "test_decontamination",
         "tables": "test_seeds",
         "schema": "test_bootstrap",
         "growth": "test_bootstrap",
