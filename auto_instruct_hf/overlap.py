@@ -1,19 +1,23 @@
 """What two sets of texts have in common: ROUGE-L between all pairs of them, or a run of words that both hold.
 
 ROUGE-L is that of `novelty`, computed exactly. A pair can reach a similarity only if its lengths are near enough to
-each other, so texts are sorted by length and most blocks of pairs are never looked at.
+each other and enough of its words are the same: the first is told by sorting, the second by a few bits a text, so that
+few pairs are compared word by word.
 """
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 from rapidfuzz.distance import LCSseq
-from rapidfuzz.process import cdist
+from rapidfuzz.process import cdist, cpdist
 
 from .novelty import TOKENISERS, f1, tokenise_unicode
 
-_ROWS, _COLUMNS = 512, 4096
+_BLOCK = 1024
+_WORDS = 2
+_ROUNDING = 1e-2  # of sums in float32, beside whole numbers
 # Brown et al. 2020 (arXiv:2005.14165), appendix C: the shortest run that counts as an overlap has 8 words.
 _SHORTEST_RUN = 8
 
@@ -86,40 +90,68 @@ def _runs(words: list[str], length: int) -> Iterator[str]:
     return (" ".join(words[start : start + length]) for start in range(len(words) - length + 1))
 
 
+@dataclass(frozen=True)
+class _Texts:
+    """Texts as numbers, one a token, sorted by length, those without tokens left out."""
+
+    tokens: list[list[int]]
+    lengths: _IntArray
+    rows: _IntArray
+    """Where each text stood before."""
+    signatures: npt.NDArray[np.uint64]
+    """A row of two words a text: the 128 bits that its tokens set."""
+    hidden: _IntArray
+    """Tokens of each text less the bits that they set."""
+
+
 def _scan(
     texts: Sequence[str], references: Sequence[str], tokeniser: str, floor: Callable[[], float]
 ) -> Iterator[tuple[_IntArray, _FloatArray]]:
     """Yield rows of texts with their similarities to references: all pairs above the floor, and few others."""
     codes: dict[str, int] = {}
-    left, left_lengths, rows = _by_length(texts, tokeniser, codes)
-    right, right_lengths, _ = _by_length(references, tokeniser, codes)
-    for start in range(0, len(left), _ROWS):
-        block, lengths = left[start : start + _ROWS], left_lengths[start : start + _ROWS]
-        column, end = 0, len(right)
+    left, right = _encode(texts, tokeniser, codes), _encode(references, tokeniser, codes)
+    for start in range(0, len(left.tokens), _BLOCK):
+        here = slice(start, start + _BLOCK)
+        lengths = left.lengths[here]
+        column, end = 0, len(right.tokens)
         while column < end:
             # F1 is twice the common tokens over all tokens, and no more tokens are common than the shorter text has.
             ratio = floor() / (2 - floor())
-            column = max(column, int(np.searchsorted(right_lengths, np.floor(lengths[0] * ratio))))
-            end = int(np.searchsorted(right_lengths, np.ceil(lengths[-1] / ratio), side="right")) if ratio else end
-            others = right_lengths[column : min(column + _COLUMNS, end)]
-            if not len(others):
-                break
-            least = int(floor() * (lengths[0] + others[0]) / 2 - 1e-6)
-            lcs = cdist(
-                block, right[column : column + len(others)],
-                scorer=LCSseq.similarity, score_cutoff=least or None, dtype=np.int32, workers=-1,
-            )  # fmt: skip
-            i, j = np.nonzero(lcs)
-            yield rows[start + i], f1(lcs[i, j].astype(np.int64), lengths[i], others[j])
-            column += len(others)
+            column = max(column, int(np.searchsorted(right.lengths, np.floor(lengths[0] * ratio))))
+            end = int(np.searchsorted(right.lengths, np.ceil(lengths[-1] / ratio), side="right")) if ratio else end
+            there = slice(column, min(column + _BLOCK, end))
+            i, j, lcs = _common(left, here, right, there, floor())
+            yield left.rows[start + i], f1(lcs, lengths[i], right.lengths[column + j])
+            column += _BLOCK
 
 
-def _by_length(
-    texts: Sequence[str], tokeniser: str, codes: dict[str, int]
-) -> tuple[list[list[int]], _IntArray, _IntArray]:
-    """Return the texts as numbers, one a token, those without tokens left out: sorted by length, with their rows."""
+def _common(
+    left: _Texts, here: slice, right: _Texts, there: slice, floor: float
+) -> tuple[_IntArray, _IntArray, _IntArray]:
+    """Return the pairs of two blocks that may be above the floor, and how many tokens each has in common, in order."""
+    shared = np.zeros((len(left.lengths[here]), len(right.lengths[there])), dtype=np.uint8)
+    for word in range(left.signatures.shape[1]):
+        shared += np.bitwise_count(left.signatures[here, None, word] & right.signatures[None, there, word])
+    # A token in common sets a bit in common, or is one of those that its text's other tokens hide.
+    least = (floor * left.lengths[here] / 2 - left.hidden[here] - _ROUNDING).astype(np.float32)
+    i, j = np.nonzero(shared > least[:, None] + (floor * right.lengths[None, there] / 2).astype(np.float32))
+    ones, others = left.tokens[here], right.tokens[there]
+    if len(i) > shared.size / 8:  # a whole block costs less than so many pairs one by one
+        lcs = cdist(ones, others, scorer=LCSseq.similarity, dtype=np.int32, workers=-1)[i, j]
+    else:
+        lcs = cpdist([ones[n] for n in i], [others[n] for n in j], scorer=LCSseq.similarity, dtype=np.int32, workers=-1)
+    return i, j, lcs.astype(np.int64)
+
+
+def _encode(texts: Sequence[str], tokeniser: str, codes: dict[str, int]) -> _Texts:
     encoded = [[codes.setdefault(token, len(codes)) for token in TOKENISERS[tokeniser](text)] for text in texts]
     lengths = np.array([len(one) for one in encoded], dtype=np.int64)
     rows = np.argsort(lengths, kind="stable")
     rows = rows[lengths[rows] > 0]
-    return [encoded[row] for row in rows], lengths[rows], rows
+    lengths, tokens = lengths[rows], [encoded[row] for row in rows]
+    flat = np.fromiter((code for one in tokens for code in one), dtype=np.uint64, count=int(lengths.sum()))
+    signatures = np.zeros((len(tokens), _WORDS), dtype=np.uint64)
+    word, bit = flat // 64 % _WORDS, np.uint64(1) << (flat % 64)
+    np.bitwise_or.at(signatures, (np.repeat(np.arange(len(tokens)), lengths), word), bit)
+    hidden = lengths - np.bitwise_count(signatures).sum(axis=1, dtype=np.int64)
+    return _Texts(tokens, lengths, rows, signatures, hidden)

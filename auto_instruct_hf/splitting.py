@@ -181,9 +181,9 @@ def _deal(
     from the quotas, relative to them (chi-square), grows least. Single instructions then fill each stratum up, the
     smallest first; what rounding leaves in one is carried to the next.
 
-    scikit-learn's StratifiedGroupKFold deals by a like rule. At 10,000 instructions, a tenth of them in groups of up to
-    20, it misses the quotas of the strata by 0.5 to 0.7 instructions on the mean and by 7 to 16 at worst, in 5 s; this
-    by 0.3 and 2, in 0.1 s (`benchmarks/splitting.py`). Its shares are also bound to whole folds.
+    scikit-learn's StratifiedGroupKFold deals by a like rule. At 10,000 instructions with groups of up to 20 it misses
+    the quotas of the strata by 0.54 instructions on the mean and by 6.5 at worst, in 6 s; this by 0.38 and 1.5, in less
+    than 0.1 s (`benchmarks/splitting.py`). Its shares are also bound to whole folds.
     """
     sizes = Counter(strata.values())
     quotas = {stratum: {name: share * size for name, share in shares.items()} for stratum, size in sizes.items()}
