@@ -2,13 +2,13 @@
 
 import logging
 from collections import Counter
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from datasets import Dataset, DatasetDict, Features, Value
 
+from .dealing import deal
 from .novelty import choose_tokeniser, near_pairs
 from .overlap import find_highest
 from .recipe import SplittingSettings
@@ -107,8 +107,7 @@ def split_table(batch: Batch, *, shares: dict[str, float], max_similarity: float
     groups = _group(batch, texts, max_similarity)
     groups.sort(key=lambda group: make_id(str(seed), group[0]))
     wanted = {name: share for name, share in shares.items() if share > 0}
-    groups, chosen = _deal(groups, strata, wanted)
-    _fill_empty(chosen, wanted)
+    chosen = deal(groups, strata, wanted)
     by_id = {key: (name, group[0]) for group, name in zip(groups, chosen, strict=True) for key in group}
     return {
         "split": [by_id[key][0] for key in batch["instruction_id"]],
@@ -170,62 +169,6 @@ def _measure(
 def _count_groups(ids: list[str], groups: list[str]) -> dict[str, int]:
     sizes = Counter(dict(zip(ids, groups, strict=True)).values())
     return {"groups": len(sizes), "largest_group": max(sizes.values(), default=0)}
-
-
-def _deal(
-    groups: list[list[str]], strata: dict[str, Stratum], shares: dict[str, float]
-) -> tuple[list[list[str]], list[str]]:
-    """Give each group to a split; return the groups in the order in which that was done, and their splits.
-
-    Groups of several go first, the largest before the others, each to the split where the sum of squared deviations
-    from the quotas, relative to them (chi-square), grows least. Single instructions then fill each stratum up, the
-    smallest first; what rounding leaves in one is carried to the next.
-
-    scikit-learn's StratifiedGroupKFold deals by a like rule. At 10,000 instructions with groups of up to 20 it misses
-    the quotas of the strata by 0.54 instructions on the mean and by 6.5 at worst, in 6 s; this by 0.38 and 1.5, in less
-    than 0.1 s (`benchmarks/splitting.py`). Its shares are also bound to whole folds.
-    """
-    sizes = Counter(strata.values())
-    quotas = {stratum: {name: share * size for name, share in shares.items()} for stratum, size in sizes.items()}
-    lacking = {stratum: dict(of) for stratum, of in quotas.items()}
-    carried = dict.fromkeys(shares, 0.0)
-    last: Stratum | None = None
-    chosen = []
-    single = [(sizes[strata[group[0]]], strata[group[0]]) if len(group) == 1 else (0, (False, 0)) for group in groups]
-    order = sorted(range(len(groups)), key=lambda row: (-len(groups[row]), single[row]))
-    for group in (groups[row] for row in order):
-        stratum = strata[group[0]]
-        if len(group) > 1:
-            best = _least_deviation(Counter(strata[key] for key in group), quotas, lacking, shares)
-        else:
-            if stratum != last:
-                carried = {name: carried[name] + (lacking[last][name] if last else 0) for name in shares}
-                last = stratum
-            best = max(shares, key=lambda name: carried[name] + lacking[stratum][name])
-        for key in group:
-            lacking[strata[key]][best] -= 1
-        chosen.append(best)
-    return [groups[row] for row in order], chosen
-
-
-def _least_deviation(
-    members: Counter[Stratum],
-    quotas: dict[Stratum, dict[str, float]],
-    lacking: dict[Stratum, dict[str, float]],
-    shares: Iterable[str],
-) -> str:
-    def growth(name: str) -> float:
-        return sum(count * (count - 2 * lacking[one][name]) / quotas[one][name] for one, count in members.items())
-
-    return min(shares, key=growth)
-
-
-def _fill_empty(chosen: list[str], shares: dict[str, float]) -> None:
-    """Give each empty split the last group of the fullest, as long as that leaves it one."""
-    for name in shares:
-        fullest = max(shares, key=chosen.count)
-        if name not in chosen and chosen.count(fullest) > 1:
-            chosen[len(chosen) - 1 - chosen[::-1].index(fullest)] = name
 
 
 def _group(batch: Batch, texts: dict[str, str], max_similarity: float) -> list[list[str]]:

@@ -20,7 +20,8 @@ import numpy as np
 import typer
 from sklearn.model_selection import StratifiedGroupKFold
 
-from auto_instruct_hf.splitting import Stratum, _deal
+from auto_instruct_hf.dealing import deal
+from auto_instruct_hf.splitting import Stratum
 
 SHARES = {"train": 0.8, "validation": 0.1, "test": 0.1}
 TOPICS = 30
@@ -44,8 +45,8 @@ def make_groups(rows: int, largest: int, seed: int) -> tuple[list[list[str]], St
 
 def deal_ours(groups: list[list[str]], strata: Strata) -> dict[str, str]:
     """Return the split of each id."""
-    order, chosen = _deal(groups, strata, SHARES)
-    return {key: name for group, name in zip(order, chosen, strict=True) for key in group}
+    chosen = deal(groups, strata, SHARES)
+    return {key: name for group, name in zip(groups, chosen, strict=True) for key in group}
 
 
 def deal_by_folds(groups: list[list[str]], strata: Strata) -> dict[str, str]:
