@@ -5,6 +5,7 @@ from .bootstrap import bootstrap
 from .clustering import cluster
 from .completion import complete
 from .curation import curate
+from .decontamination import decontaminate
 from .errors import AutoInstructError
 from .novelty import filter_novel
 from .pipeline import Build, build
@@ -26,6 +27,7 @@ __all__ = [
     "cluster",
     "complete",
     "curate",
+    "decontaminate",
     "filter_novel",
     "push_build",
     "read_seeds",

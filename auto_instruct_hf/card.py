@@ -25,6 +25,7 @@ _COLUMNS = {
     "output": "the answer",
     "cluster": "the topic",
     "cluster_probability": "how sure the topic is: the instruction's share in its cluster",
+    "num_draws": "how often the row was drawn: in so many rows of its split it stands",
     "messages": "the row as a chat: a turn of the user, a turn of the assistant",
 }
 
@@ -72,6 +73,10 @@ def render_card(report: Mapping[str, Any], location: str) -> str:
             "clusters": report["phases"].get("cluster", {})
             if "choice" in report["phases"].get("cluster", {})
             else None,
+            "nearest": report["phases"]["split"]["nearest"],
+            "most_draws": max(report["phases"]["sample"]["most_draws"].values()),
+            "num_repeated": sum(report["phases"]["sample"]["repeated"].values()),
+            "decontaminated": report["phases"].get("decontaminate", {}).get("sources", []),
             "version": report["versions"]["auto-instruct-hf"],
         }
     )

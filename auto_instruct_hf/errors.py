@@ -5,6 +5,10 @@ class AutoInstructError(Exception):
     """Base of all errors raised on purpose here: the message says what was wrong, where, and what to do."""
 
 
+class SourceError(AutoInstructError):
+    """A file or a dataset on the Hub cannot be read, or lacks what is read from it."""
+
+
 class SeedError(AutoInstructError):
     """A seed set cannot be read or breaks the contract."""
 

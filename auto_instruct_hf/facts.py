@@ -187,6 +187,13 @@ def make_report(
         "max_similarity_across_splits": recipe.splitting.max_similarity,
         "num_distinct": len({key for part in configs["default"].values() for key in part["instance_id"]}),
         "clf_share": recipe.clf_share,
+        "balance": recipe.sampling.balance,
+        "decontamination": {
+            "method": recipe.decontamination.method,
+            "max_similarity": recipe.decontamination.max_similarity,
+            "ngram": recipe.decontamination.ngram,
+        },
+        "max_draws": recipe.sampling.max_draws,
         "embedding": hide_folder(recipe.embedding.model),
         "num_instructions": table[0].ours[PHASES.index("sampled")],
         "num_topics": len(features["cluster"].names),

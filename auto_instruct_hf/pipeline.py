@@ -16,6 +16,7 @@ from .bootstrap import bootstrap
 from .clustering import cluster
 from .completion import complete
 from .curation import curate
+from .decontamination import decontaminate
 from .errors import BuildError
 from .estimate import compare, read_or_make
 from .illustrate import Material
@@ -85,9 +86,11 @@ def build(
         with _phase("complete", traces) as trace:
             completed = complete(attributed, teacher, settings=recipe.completion, trace=trace, **asking)
         with _phase("curate", traces) as trace:
-            curated = curate(completed, settings=recipe.curation, trace=trace, **common)
-        if not len(curated):
-            raise BuildError(f"no instance is left after curation: {facts.count_reasons(trace.rejected)}")
+            curated = _some(curate(completed, settings=recipe.curation, trace=trace, **common), "curation", trace)
+        if recipe.decontamination.sources:
+            with _phase("decontaminate", traces) as trace:
+                clean = decontaminate(curated, settings=recipe.decontamination, trace=trace, **common)
+                curated = _some(clean, "decontamination", trace)
         with _phase("cluster", traces) as trace:
             clustered = cluster(
                 curated,
@@ -98,14 +101,16 @@ def build(
                 trace=trace,
                 **asking,
             )
-        with _phase("split", traces):
-            splits = split(clustered, settings=recipe.splitting, seed=recipe.seed, **common)
-        with _phase("sample", traces):
+        with _phase("split", traces) as trace:
+            splits = split(clustered, settings=recipe.splitting, seed=recipe.seed, trace=trace, **common)
+        with _phase("sample", traces) as trace:
             drawn = stratify(
                 splits,
                 num_samples=recipe.num_samples or SAMPLES_AN_INSTRUCTION * len(instructions),
                 clf_share=recipe.clf_share,
+                settings=recipe.sampling,
                 seed=recipe.seed,
+                trace=trace,
                 **common,
             )
         with _phase("messages", traces):
@@ -134,6 +139,12 @@ def build(
         )
         publish.write_build(out, report, recipe, material, traces)
     return Build(sample, instances, report)
+
+
+def _some(rows: Dataset, after: str, trace: Trace) -> Dataset:
+    if not len(rows):
+        raise BuildError(f"no instance is left after {after}: {facts.count_reasons(trace.rejected)}")
+    return rows
 
 
 @contextmanager

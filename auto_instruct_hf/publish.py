@@ -12,6 +12,7 @@ from datasets import Dataset, DatasetDict, Features
 
 from .card import render_card
 from .errors import HubError
+from .facts import hide_folder
 from .hub import Pushed, push
 from .illustrate import CAPTIONS, Material, draw_plots
 from .prompts import REQUESTS, find_folder, list_names
@@ -168,6 +169,9 @@ def _resolve(recipe: Recipe, report: Mapping[str, Any]) -> Recipe:
         prompts="prompts" if _copy_prompts(recipe.prompts) else recipe.prompts or report["prompts"],
         # How it was sent, and for how much, is nobody else's business and decides no row.
         teacher=TeacherSettings(model=model, attempts=recipe.teacher.attempts),
+        decontamination=replace(
+            recipe.decontamination, sources=tuple(map(hide_folder, recipe.decontamination.sources))
+        ),
         embedding=replace(recipe.embedding, model=report["embedding"]),
     )
 

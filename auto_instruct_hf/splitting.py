@@ -1,19 +1,30 @@
 """Phase 4: train, validation and test, such that no instruction and no near copy of one stands in two of them."""
 
 import logging
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from datasets import Dataset, DatasetDict, Features, Value
 
+from .dealing import deal
 from .novelty import choose_tokeniser, near_groups
+from .overlap import find_highest
 from .recipe import SplittingSettings
 from .schema import CLUSTERED, require_columns
-from .texts import make_id
-from .transform import Batch, apply
+from .texts import make_id, normalise
+from .transform import Batch, Trace, apply
 
 _LOG = logging.getLogger(__name__)
-_SPLIT = Features({"split": Value("string")})
+_SPLIT = Features({"split": Value("string"), "group": Value("string")})
+_NEEDED = ("instruction_id", "instruction", "is_classification", "attribute", "input", "cluster")
+_LEAK = Features({"similarity": Value("float64"), "compared": Value("int64"), "held_out": Value("int64")})
+# Pairs of instructions that are compared to find the nearest across splits: seconds, and all there are below about
+# 50,000 instructions in the shares of the recipe.
+_MOST_PAIRS = 500_000_000
+
+Stratum = tuple[bool, int]
 
 
 def split(
@@ -22,32 +33,35 @@ def split(
     settings: SplittingSettings | None = None,
     seed: int = 42,
     cache_dir: Path | None = None,
+    trace: Trace | None = None,
 ) -> DatasetDict:
     """Split by whole groups of instructions.
 
-    A group is one instruction with all its near copies (ROUGE-L above `max_similarity`, linked in chains). Groups are
-    dealt out in the order of their strata (classification or not, cluster), each to the split that lacks most, so that
-    every split has its share of each stratum as far as whole groups allow.
+    Two instructions are in one group if they are the same, or near copies (ROUGE-L above `max_similarity`), or if an
+    instance of each has the same attribute and the same input, not empty; groups that share an instruction are one.
+    Every split has its share of each stratum (classification or not, cluster) as far as whole groups allow.
 
     Args:
-        instances: Columns `instruction_id`, `instruction`, `is_classification` and `cluster`.
+        instances: Columns `instruction_id`, `instruction`, `is_classification`, `attribute`, `input` and `cluster`.
         settings: Shares of the splits.
-        seed: Decides which group comes first within its stratum. The order of the rows decides nothing.
+        seed: Decides which group comes first among equals. The order of the rows decides nothing.
         cache_dir: Folder of the cache; None: as in `transform.apply`.
+        trace: Where given, it receives the number of groups, the size of the largest, and the highest similarity of
+            two instructions in different splits (`measure_table`).
 
     Returns:
         `train`, and `validation` and `test` where their share is above 0 and there is a group for them. None is empty.
     """
-    needed = ("instruction_id", "instruction", "is_classification", "cluster")
-    instances = require_columns(instances, CLUSTERED, "split", needed)
+    instances = require_columns(instances, CLUSTERED, "split", _NEEDED)
     settings = settings or SplittingSettings()
     shares = {
         "train": 1 - settings.validation - settings.test,
         "validation": settings.validation,
         "test": settings.test,
     }
+    needed = instances.select_columns(list(_NEEDED))
     assigned = apply(
-        instances.select_columns(list(needed)),
+        needed,
         split_table,
         phase="split",
         features=_SPLIT,
@@ -55,10 +69,14 @@ def split(
         batch_size=None,
         show_progress=True,
         cache_dir=cache_dir,
-    )["split"][:]
+    )
+    names = assigned["split"][:]
+    if trace is not None and names:
+        trace.facts.update(_count_groups(instances["instruction_id"][:], assigned["group"][:]))
+        trace.facts["nearest"] = _measure(needed["instruction"][:], names, assigned._fingerprint, seed, cache_dir)
     splits = DatasetDict()
     for name, share in shares.items():
-        chosen = [row for row, found in enumerate(assigned) if found == name]
+        chosen = [row for row, found in enumerate(names) if found == name]
         if chosen:
             splits[name] = instances.select(chosen)
         elif share > 0:
@@ -70,46 +88,110 @@ def split_table(batch: Batch, *, shares: dict[str, float], max_similarity: float
     """Assign each row to a split.
 
     Args:
-        batch: All rows; columns `instruction_id`, `instruction`, `is_classification`, `cluster`.
+        batch: All rows; the columns that `split` reads.
         shares: Split -> its share of the instructions; they add up to 1.
         max_similarity: Instructions more alike than this (ROUGE-L F1) stay together.
-        seed: Decides the order within a stratum.
+        seed: Decides the order of equal groups.
 
     Returns:
-        Column `split`.
+        Columns `split` and `group`: the lowest `instruction_id` of the row's group.
     """
-    first = {key: row for row, key in reversed(list(enumerate(batch["instruction_id"])))}
-    ids = sorted(first)
-    groups = _group(ids, [batch["instruction"][first[key]] for key in ids], max_similarity)
-
-    def stratum(group: list[str]) -> tuple[bool, int, str]:
-        row = first[group[0]]
-        return batch["is_classification"][row], batch["cluster"][row], make_id(str(seed), group[0])
-
-    groups.sort(key=stratum)
-    chosen: list[str] = []
-    lacking = dict.fromkeys(shares, 0.0)
-    for group in groups:
-        for name, share in shares.items():
-            lacking[name] += share * len(group)
-        best = max(shares, key=lambda name: lacking[name])
-        lacking[best] -= len(group)
-        chosen.append(best)
-    _fill_empty(chosen, shares)
-    by_id = {key: name for group, name in zip(groups, chosen, strict=True) for key in group}
-    return {"split": [by_id[key] for key in batch["instruction_id"]]}
+    # The lowest text and stratum of an id, should it have several: the first one met would depend on the order.
+    strata: dict[str, Stratum] = {}
+    texts: dict[str, str] = {}
+    for key, text, *stratum in zip(
+        *(batch[name] for name in ("instruction_id", "instruction", "is_classification", "cluster")), strict=True
+    ):
+        texts[key] = min(texts.get(key, text), text)
+        strata[key] = min(strata.get(key, (stratum[0], stratum[1])), (stratum[0], stratum[1]))
+    groups = _group(batch, texts, max_similarity)
+    groups.sort(key=lambda group: make_id(str(seed), group[0]))
+    wanted = {name: share for name, share in shares.items() if share > 0}
+    chosen = deal(groups, strata, wanted)
+    by_id = {key: (name, group[0]) for group, name in zip(groups, chosen, strict=True) for key in group}
+    return {
+        "split": [by_id[key][0] for key in batch["instruction_id"]],
+        "group": [by_id[key][1] for key in batch["instruction_id"]],
+    }
 
 
-def _fill_empty(chosen: list[str], shares: dict[str, float]) -> None:
-    """Give each empty split the last group of the fullest, as long as that leaves it one."""
-    for name, share in shares.items():
-        fullest = max(shares, key=chosen.count)
-        if share > 0 and name not in chosen and chosen.count(fullest) > 1:
-            chosen[len(chosen) - 1 - chosen[::-1].index(fullest)] = name
+def measure_table(batch: Batch, *, seed: int, most_pairs: int) -> dict[str, list[Any]]:
+    """Find the highest ROUGE-L F1 of two instructions that stand in different splits.
+
+    All pairs are compared where they are at most `most_pairs`. Above that, each of a random sample of the held-out
+    instructions (those of all splits but the largest) is compared with all instructions of the other splits.
+
+    Args:
+        batch: All rows; columns `instruction` and `split`.
+        seed: Of the sample.
+        most_pairs: How many pairs may be compared.
+
+    Returns:
+        One row: `similarity`; `compared`, how many held-out instructions were; `held_out`, how many there are.
+    """
+    texts: dict[str, set[str]] = {}
+    for text, name in zip(batch["instruction"], batch["split"], strict=True):
+        texts.setdefault(name, set()).add(text)
+    largest, *others = sorted(texts, key=lambda name: (-len(texts[name]), name))
+    held_out = sorted(
+        ((name, text) for name in others for text in texts[name]), key=lambda one: make_id(str(seed), *one)
+    )
+    compared = held_out[: max(1, most_pairs // max(1, sum(map(len, texts.values()))))]
+    tokeniser = choose_tokeniser(sorted(set().union(*texts.values())))
+    highest = 0.0
+    for number, name in enumerate(others):
+        mine = [text for other, text in compared if other == name]
+        # Where all are compared, a pair of two held-out splits is looked at from one side.
+        rest = others[:number] if len(compared) == len(held_out) else [other for other in others if other != name]
+        highest = max(
+            highest, find_highest(mine, sorted(set().union(*(texts[o] for o in (largest, *rest)))), tokeniser)
+        )
+    return {"similarity": [highest], "compared": [len(compared)], "held_out": [len(held_out)]}
 
 
-def _group(ids: list[str], instructions: list[str], max_similarity: float) -> list[list[str]]:
-    labels = near_groups(instructions, max_similarity, choose_tokeniser(instructions))
+def _measure(
+    instructions: list[str], names: list[str], assigned: str, seed: int, cache_dir: Path | None
+) -> dict[str, Any]:
+    placed = Dataset.from_dict({"instruction": instructions, "split": names})
+    placed._fingerprint = assigned  # it depends on the very rows
+    measured = apply(
+        placed,
+        measure_table,
+        phase="leak",
+        features=_LEAK,
+        settings={"seed": seed, "most_pairs": _MOST_PAIRS},
+        batch_size=None,
+        cache_dir=cache_dir,
+    )
+    return dict(measured[0])
+
+
+def _count_groups(ids: list[str], groups: list[str]) -> dict[str, int]:
+    sizes = Counter(dict(zip(ids, groups, strict=True)).values())
+    return {"groups": len(sizes), "largest_group": max(sizes.values(), default=0)}
+
+
+def _group(batch: Batch, texts: dict[str, str], max_similarity: float) -> list[list[str]]:
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
+    ids = sorted(texts)
+    position = {key: row for row, key in enumerate(ids)}
+    instructions = [texts[key] for key in ids]
+    near = near_groups(instructions, max_similarity, choose_tokeniser(instructions)).tolist()
+    first_near: dict[int, int] = {}
+    links = [(first_near.setdefault(label, row), row) for row, label in enumerate(near)]
+    first: dict[tuple[str, ...], int] = {}
+    same: list[tuple[tuple[str, ...], str]] = [((normalise(texts[key]),), key) for key in ids]
+    same += [
+        ((normalise(attribute), normalise(given)), key)
+        for key, attribute, given in zip(batch["instruction_id"], batch["attribute"], batch["input"], strict=True)
+        if normalise(given)
+    ]
+    links += [(first.setdefault(shared, position[key]), position[key]) for shared, key in same]
+    pairs = np.array(links, dtype=np.int64).reshape(-1, 2)
+    graph = coo_array((np.ones(len(pairs)), (pairs[:, 0], pairs[:, 1])), shape=(len(ids), len(ids)))
+    _, labels = connected_components(graph, directed=False)
     groups: dict[int, list[str]] = {}
     for key, label in zip(ids, labels.tolist(), strict=True):
         groups.setdefault(label, []).append(key)

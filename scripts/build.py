@@ -43,6 +43,13 @@ def main(
     num_instructions: Annotated[int | None, typer.Option(min=1, help="Instructions to bootstrap.")] = None,
     num_samples: Annotated[int | None, typer.Option(min=1, help="Rows of the sample; five times the former.")] = None,
     clf_share: Annotated[float | None, typer.Option(min=0, max=1, help="Share of classification wanted.")] = None,
+    balance: Annotated[
+        str | None, typer.Option(help="Weight of a cluster in the sample: proportional, sqrt, equal.")
+    ] = None,
+    decontaminate: Annotated[
+        list[str] | None,
+        typer.Option(help="Drop what is near to an evaluation set: HUB_ID:COLUMN or PATH:COLUMN. May be repeated."),
+    ] = None,
     seed: Annotated[int | None, typer.Option(help="Seed number of everything random.")] = None,
     num_clusters: Annotated[int | None, typer.Option(min=1, help="Topics; else a rule finds their number.")] = None,
     budget: Annotated[
@@ -86,7 +93,8 @@ def main(
             check_name(push)
         sizes = {"num_instructions": num_instructions, "num_samples": num_samples, "clf_share": clf_share, "seed": seed}
         asking = {"budget": budget, "batch": batch or None, "rpm": rpm, "tpm": tpm, "structured": structured}
-        settings = _recipe(recipe, sizes, asking, num_clusters)
+        topics, leaks = {"num_clusters": num_clusters}, {"sources": tuple(decontaminate or ()) or None}
+        settings = _recipe(recipe, sizes, asking, topics, {"balance": balance}, leaks)
         with Teacher(teacher, base_url=base_url, journal=out / "journal.sqlite", settings=settings.teacher) as model:
             if model.is_embedded and num_instructions is None and recipe is None:
                 settings = replace(settings, num_instructions=DEMONSTRATION_SIZE)
@@ -115,16 +123,27 @@ def main(
         raise typer.Exit(1) from None
 
 
-def _recipe(path: Path | None, sizes: dict[str, Any], asking: dict[str, Any], num_clusters: int | None) -> Recipe:
+def _recipe(
+    path: Path | None,
+    sizes: dict[str, Any],
+    asking: dict[str, Any],
+    clustering: dict[str, Any],
+    sampling: dict[str, Any],
+    decontamination: dict[str, Any],
+) -> Recipe:
     recipe = Recipe.from_yaml(path) if path else Recipe()
-    teacher = replace(recipe.teacher, **{name: value for name, value in asking.items() if value is not None})
-    clustering = replace(recipe.clustering, num_clusters=num_clusters or recipe.clustering.num_clusters)
     return replace(
         recipe,
-        teacher=teacher,
-        clustering=clustering,
-        **{name: value for name, value in sizes.items() if value is not None},
+        teacher=replace(recipe.teacher, **_given(asking)),
+        clustering=replace(recipe.clustering, **_given(clustering)),
+        sampling=replace(recipe.sampling, **_given(sampling)),
+        decontamination=replace(recipe.decontamination, **_given(decontamination)),
+        **_given(sizes),
     )
+
+
+def _given(options: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in options.items() if value is not None}
 
 
 def _pair(text: str) -> tuple[str, str]:

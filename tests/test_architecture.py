@@ -7,11 +7,11 @@ PACKAGE = Path(__file__).parents[1] / "auto_instruct_hf"
 # From the ground up; a module imports from storeys below its own, or from its own unless that is the phases'.
 STOREYS = [
     ["errors"],
-    ["recipe", "texts", "schema", "packaged", "verbs", "markup"],
-    ["prompts", "transform", "novelty"],
+    ["recipe", "settings", "texts", "schema", "packaged", "verbs", "markup"],
+    ["prompts", "transform", "novelty", "overlap", "tables"],
     ["seeds", "teacher", "encoders", "onnx_backend", "mixture", "reduction", "selection"],
-    ["growth", "grouping", "topics", "embedding", "curve"],
-    ["bootstrap", "attribution", "completion", "curation", "clustering", "splitting", "sampling"],
+    ["growth", "grouping", "topics", "embedding", "curve", "dealing"],
+    ["bootstrap", "attribution", "completion", "curation", "decontamination", "clustering", "splitting", "sampling"],
     ["preview", "facts", "plots", "hub"],
     ["estimate"],
     ["card", "illustrate"],
@@ -64,6 +64,10 @@ def test_every_module_has_its_tests_or_is_tested_with_its_phase() -> None:
     tested_elsewhere = {
         "errors": "every test of an error",
         "texts": "test_bootstrap",
+        "settings": "test_recipe",
+        "dealing": "test_splitting",
+        "overlap": "test_decontamination",
+        "tables": "test_seeds",
         "schema": "test_bootstrap",
         "growth": "test_bootstrap",
         "topics": "test_clustering",

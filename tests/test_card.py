@@ -162,6 +162,32 @@ def test_page_says_what_a_reader_needs(report: dict[str, Any]) -> None:
     assert "A demonstration, not training data" in render_card({**report, "is_embedded": True}, "user/name")
 
 
+def test_the_split_and_the_sample_are_told_as_measured(report: dict[str, Any]) -> None:
+    def told(**changes: Any) -> str:
+        phases = {**report["phases"], **changes.pop("phases", {})}
+        return " ".join(render_card({**report, **changes, "phases": phases}, "user/name").split())
+
+    text = told()
+    assert "in different splits is 0.250, measured over all such pairs." in text
+    assert "one of them 2 times" in text
+    assert "more than 20 times" not in text
+    assert "not compared with any evaluation set" in text
+    nearest = {"similarity": 0.5, "compared": 1000, "held_out": 40_000}
+    sampled = {"split": {"rejected": {}, "nearest": nearest}}
+    assert "measured for a random 1,000 of the 40,000 instructions held out" in told(phases=sampled)
+    often = {"sample": {"rejected": {}, "most_draws": {"train": 31, "test": 7}, "repeated": {"train": 3, "test": 0}}}
+    assert "one of them 31 times" in told(phases=often)
+    assert "Of them 3 stand in it more than 20 times" in told(phases=often)
+    assert "and all clusters alike" in told(balance="equal")
+    sources = [{"name": "user/exam", "column": "question", "items": 1319, "dropped": 7}]
+    clean = {"decontaminate": {"rejected": {}, "sources": sources}}
+    assert "a ROUGE-L above 0.7 with an item: | evaluation set" in told(phases=clean)
+    assert "| user/exam | question | 1,319 | 7 |" in told(phases=clean)
+    assert "not compared with any" not in told(phases=clean)
+    words = {"method": "ngram", "max_similarity": 0.7, "ngram": 13}
+    assert "13 words in a row, or a whole item" in told(phases=clean, decontamination=words)
+
+
 def test_card_shows_only_figures_that_are_there(built: Any, report: dict[str, Any]) -> None:
     assert [plot["file"] for plot in report["plots"]] == [
         f"assets/{name}.png" for name in ("topics", "lengths", "similarity", "acceptance", "verbs", "cost")

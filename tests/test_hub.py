@@ -54,7 +54,12 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ]
     instructions, seeds = from_rows(texts, INSTRUCTIONS), read_seeds()
     rounds = [{"round": 0, "requests": 4, "candidates": 50, "admitted": 40}]
-    traces = {"bootstrap": Trace(facts={"rounds": rounds, "stopped": ""})}
+    nearest = {"similarity": 0.25, "compared": 9, "held_out": 9}
+    traces = {
+        "bootstrap": Trace(facts={"rounds": rounds, "stopped": ""}),
+        "split": Trace(facts={"groups": 40, "largest_group": 1, "nearest": nearest}),
+        "sample": Trace(facts={"most_draws": {"train": 2, "test": 2}, "repeated": {"train": 0, "test": 0}}),
+    }
     table = [facts.Row("instructions", (40, 40, 40, 40), (1, 2, 3, None))]
     with Teacher("gpt-4o", journal=out / "journal.sqlite") as teacher:
         configs = {"default": sample, "instances": instances}

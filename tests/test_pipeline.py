@@ -21,7 +21,7 @@ import auto_instruct_hf
 from auto_instruct_hf import Build, Recipe, Teacher, build, read_seeds
 from auto_instruct_hf.errors import BuildError
 from auto_instruct_hf.facts import format_figure
-from auto_instruct_hf.recipe import BootstrapSettings, TeacherSettings
+from auto_instruct_hf.recipe import BootstrapSettings, DecontaminationSettings, TeacherSettings
 from auto_instruct_hf.schema import CLUSTERED
 
 BUILD = Path(__file__).parents[1] / "scripts" / "build.py"
@@ -61,7 +61,9 @@ def test_folder_loads_and_holds_what_was_built(done: Any) -> None:
     assert rows["instances"] == {name: part.to_list() for name, part in made.instances.items()}
     assert sum(map(len, rows["default"].values())) == 5 * 14  # the published ratio, of what was bootstrapped
     sample = load_dataset(str(out / "dataset"), split="train")
-    assert sample.column_names == [*CLUSTERED, "messages"]
+    assert sample.column_names == [*CLUSTERED, "num_draws", "messages"]
+    assert load_dataset(str(out / "dataset"), "instances", split="train").column_names[-1] == "messages"
+    assert "num_draws" not in made.instances["train"].column_names
     used = Recipe.from_yaml(out / "dataset" / "recipe.yaml")
     assert used == replace(RECIPE, prompts="default", teacher=TeacherSettings(model="stub"))
 
@@ -133,7 +135,7 @@ def test_a_change_recomputes_exactly_what_follows_from_it(done: Any) -> None:
     assert computed(out, stub) == set()
     assert computed(out, stub, recipe=replace(RECIPE, num_samples=33)) == after_split
     assert computed(out, stub, recipe=replace(RECIPE, splitting=replace(RECIPE.splitting, test=0.3))) == {
-        "split", *after_split,
+        "split", "leak", *after_split,
     }  # fmt: skip
     assert computed(out, stub, recipe=replace(RECIPE, teacher=TeacherSettings(concurrency=2))) == set()
     fewer = replace(RECIPE, attribution=replace(RECIPE.attribution, max_strategies=1))
@@ -163,6 +165,32 @@ def test_a_changed_prompt_asks_only_its_own_requests_again(done: Any, tmp_path: 
     assert {"complete", "curate"} <= found
     kinds = {body["response_format"]["json_schema"]["name"] for body in stub.answered[asked:]}
     assert kinds <= {"output", "topic"}
+
+
+def test_no_copy_of_an_evaluation_set_is_left(done: Any, tmp_path: Path) -> None:
+    out, made, stub = done
+    rows = [row for part in made.instances.values() for row in part]
+    planted = rows[0]["instruction"]
+    exam = tmp_path / "exam.csv"
+    exam.write_text("id,question\n1,Nothing like it?\n2," + json.dumps(planted.upper()) + "\n")
+    chosen = DecontaminationSettings((f"{exam}:question",))
+    clean = run(out, stub, replace(RECIPE, decontamination=chosen))
+    left = [row for part in clean.instances.values() for row in part]
+    dropped = [row for row in rows if row["instruction"] == planted]
+    assert planted not in {row["instruction"] for row in left}
+    assert len(left) <= len(rows) - len(dropped)
+    rejected = Dataset.from_parquet(str(out / "rejected" / "decontaminate.parquet"))
+    assert {row["instance_id"] for row in dropped} <= set(rejected["instance_id"])
+    assert len(rejected) == len(rows) - len(left)
+    report = json.loads((out / "report.json").read_text())
+    assert report["phases"]["decontaminate"]["rejected"] == {"ROUGE-L above 0.7 with exam.csv": len(rejected)}
+    card = (out / "dataset" / "README.md").read_text()
+    assert f"| exam.csv | question | 2 | {len(rejected)} |" in card
+    assert "Nothing like it" not in card + (out / "dataset" / "report.json").read_text()
+    assert str(tmp_path) not in (out / "dataset" / "recipe.yaml").read_text()
+    exam.write_text(exam.read_text() + "".join(f"{n},{json.dumps(row['instruction'])}\n" for n, row in enumerate(rows)))
+    with pytest.raises(BuildError, match="no instance is left after decontamination"):
+        run(out, stub, replace(RECIPE, decontamination=chosen))
 
 
 def test_two_builds_in_one_folder_are_refused(done: Any) -> None:
@@ -301,7 +329,8 @@ def test_command_ends_well_and_says_what_it_did(tmp_path: Path) -> None:
         (["--no-such-flag"], 2, "no-such-flag"),
         (["--recipe", "absent.yaml"], 2, "cannot read the recipe"),
         (["--column", "instruction"], 2, "must be like instruction=prompt"),
-        (["--seeds", "absent.jsonl"], 1, "no such seed file"),
+        (["--balance", "even"], 2, "sampling.balance is 'even'; it must be one of proportional, sqrt, equal"),
+        (["--seeds", "absent.jsonl"], 1, "no such file of seeds"),
         (["--teacher", "m", "--base-url", "http://127.0.0.1:9/v1", "--recipe", "RECIPE"], 1, "does not answer"),
     ],
 )

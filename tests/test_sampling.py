@@ -1,52 +1,82 @@
 """The sample is what people train on: its counts are exact, its shares are those asked for."""
 
+import math
 import random
+import tempfile
 from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from datasets import Dataset, DatasetDict
+from datasets import DatasetDict, Value
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_splitting import FEATURES, distinct, make_rows
 
 from auto_instruct_hf import stratify
 from auto_instruct_hf.errors import SchemaError
+from auto_instruct_hf.recipe import SamplingSettings
 from auto_instruct_hf.sampling import apportion, sample_table
-from auto_instruct_hf.transform import from_rows
+from auto_instruct_hf.transform import Trace, from_rows
+
+BALANCES = ["proportional", "sqrt", "equal"]
 
 
-def draw(rows: list[dict[str, Any]], count: int, clf_share: float = 0.1, seed: int = 1) -> list[dict[str, Any]]:
+def draw(
+    rows: list[dict[str, Any]], count: int, num_clf: int = 0, seed: int = 1, balance: str = "proportional"
+) -> list[dict[str, Any]]:
     batch = {name: [row[name] for row in rows] for name in rows[0]}
-    found = sample_table(batch, num_samples=count, clf_share=clf_share, seed=seed)
+    found = sample_table(batch, num_samples=count, num_clf=num_clf, balance=balance, seed=seed)
     return [dict(zip(found, values, strict=True)) for values in zip(*found.values(), strict=True)]
 
 
 @settings(max_examples=100, deadline=None)
-@given(st.integers(1, 30), st.integers(0, 500), st.floats(0, 1), st.integers(0, 5))
-def test_counts_are_exact(instructions: int, count: int, share: float, seed: int) -> None:
+@given(st.integers(1, 30), st.integers(0, 500), st.floats(0, 1), st.integers(0, 5), st.sampled_from(BALANCES))
+def test_counts_are_exact(instructions: int, count: int, share: float, seed: int, balance: str) -> None:
     rows = make_rows(distinct(instructions), seed)
-    drawn = draw(rows, count, share, seed)
+    drawn = draw(rows, count, round(share * count), seed, balance)
     assert len(drawn) == count
     kinds = {row["is_classification"] for row in rows}
     if len(kinds) == 2:
         assert sum(row["is_classification"] for row in drawn) == round(count * share)
+    times = Counter(row["instance_id"] for row in drawn)
+    assert all(row["num_draws"] == times[row["instance_id"]] for row in drawn)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.integers(0, 12), min_size=1, max_size=5), st.integers(0, 400), st.sampled_from(BALANCES))
+def test_clusters_have_the_weight_asked_for(sizes: list[int], count: int, balance: str) -> None:
+    rows = [
+        {"instance_id": f"{topic}-{number}-{n}", "instruction_id": f"{topic}-{number}", "cluster": topic}
+        for topic, size in enumerate(sizes)
+        for number in range(size)
+        for n in range(1 + number % 3)
+    ]
+    if not rows:
+        return
+    got = Counter(
+        row["cluster"] for row in draw([{**row, "is_classification": False} for row in rows], count, 0, 3, balance)
+    )
+    weigh = {"proportional": float, "sqrt": math.sqrt, "equal": lambda size: float(size > 0)}[balance]
+    total = sum(map(weigh, sizes))
+    assert sum(got.values()) == count
+    for topic, size in enumerate(sizes):
+        assert abs(got[topic] - count * weigh(size) / total) < 1 + 1e-6
 
 
 @settings(max_examples=50, deadline=None)
 @given(st.integers(1, 30), st.integers(1, 300), st.randoms())
 def test_order_of_rows_decides_nothing(instructions: int, count: int, shuffler: random.Random) -> None:
     rows = make_rows(distinct(instructions))
-    expected = Counter(row["instance_id"] for row in draw(rows, count))
+    expected = draw(rows, count, count // 3)
     shuffler.shuffle(rows)
-    assert Counter(row["instance_id"] for row in draw(rows, count)) == expected
+    assert draw(rows, count, count // 3) == expected
 
 
 def test_clusters_by_their_instructions_then_instructions_then_instances_evenly() -> None:
     rows = [row for row in make_rows(distinct(400)) if not row["is_classification"]]
-    drawn = draw(rows, 3000, clf_share=0.0)
+    drawn = draw(rows, 3000)
     ids = {row["instruction_id"]: row["cluster"] for row in rows}
     sizes, got = Counter(ids.values()), Counter(row["cluster"] for row in drawn)
     for topic, size in sizes.items():
@@ -86,7 +116,40 @@ def test_five_rows_an_instruction_unless_told(tmp_path: Path) -> None:
     assert {name: len(part) for name, part in sample.items()} == {"train": 450, "test": 50}
     sample = stratify(splits, num_samples=77, cache_dir=tmp_path)
     assert sum(map(len, sample.values())) == 77
-    assert sample["train"].features == splits["train"].features
+    assert sample["train"].features == {**splits["train"].features, "num_draws": Value("int32")}
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.integers(20, 60), st.integers(2, 400), st.floats(0, 1), st.integers(0, 3))
+def test_all_splits_together_have_the_numbers_asked_for(count: int, wanted: int, share: float, seed: int) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        splits = splits_of(count)
+        trace = Trace()
+        sample = stratify(splits, num_samples=wanted, clf_share=share, seed=seed, cache_dir=Path(folder), trace=trace)
+        assert sum(map(len, sample.values())) == wanted
+        mixed = [part for name, part in sample.items() if len(set(splits[name]["is_classification"])) == 2]
+        assert sum(sum(part["is_classification"]) for part in mixed) == round(share * sum(map(len, mixed)))
+        for name, part in sample.items():
+            draws = dict(zip(part["instance_id"], part["num_draws"], strict=True))
+            assert sum(draws.values()) == len(part)
+            assert trace.facts["most_draws"][name] == max(draws.values())
+
+
+def test_rows_drawn_too_often_are_counted_and_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    rows = make_rows(distinct(40))
+    splits = DatasetDict({"train": from_rows(rows, FEATURES)})
+    trace, few = Trace(), SamplingSettings(max_draws=4)
+    sample = stratify(splits, num_samples=200, clf_share=0.9, settings=few, cache_dir=tmp_path, trace=trace)
+    often = {
+        key: draws
+        for key, draws in zip(*(sample["train"][name][:] for name in ("instance_id", "num_draws")), strict=True)
+        if draws > 4
+    }
+    assert trace.facts["repeated"] == {"train": len(often)}
+    assert f"draws {len(often)} rows more than 4 times, one of them {max(often.values())} times" in caplog.text
+    caplog.clear()
+    stratify(splits, num_samples=40, cache_dir=tmp_path)
+    assert not caplog.text
 
 
 def test_missing_cluster_is_named(tmp_path: Path) -> None:
@@ -114,6 +177,10 @@ def test_a_split_of_one_kind_is_filled_and_said(tmp_path: Path, caplog: pytest.L
     assert "holds no classification tasks" in caplog.text
 
 
-def test_few_samples_still_fill_each_split(tmp_path: Path) -> None:
+def test_few_samples_still_fill_each_split(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     sample = stratify(splits_of(100), num_samples=2, cache_dir=tmp_path)
-    assert all(isinstance(part, Dataset) and len(part) for part in sample.values())
+    assert [len(part) for part in sample.values()] == [1, 1]
+    assert not caplog.text.count("each gets one")
+    sample = stratify(splits_of(100), num_samples=1, cache_dir=tmp_path)
+    assert [len(part) for part in sample.values()] == [1, 1]
+    assert "1 rows are asked for and there are 2 splits: each gets one" in caplog.text

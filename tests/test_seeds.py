@@ -164,7 +164,7 @@ def test_text_stays_text_whatever_it_looks_like(tmp_path: Path) -> None:
 
 
 def test_missing_file_and_unknown_mapping(tmp_path: Path) -> None:
-    with pytest.raises(SeedError, match="no such seed file"):
+    with pytest.raises(SeedError, match="no such file of seeds"):
         read_seeds(tmp_path / "absent.jsonl")
     with pytest.raises(SeedError, match="unknown column 'question'"):
         read_seeds(write(tmp_path / "seeds.jsonl", TASK), columns={"question": "q"})

@@ -2,6 +2,7 @@
 
 import random
 from collections import Counter
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -9,12 +10,14 @@ import pytest
 from datasets import ClassLabel, Dataset, Features
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from rouge_score.rouge_scorer import RougeScorer
 
 from auto_instruct_hf import split
 from auto_instruct_hf.recipe import SplittingSettings
 from auto_instruct_hf.schema import INSTANCES
-from auto_instruct_hf.splitting import split_table
-from auto_instruct_hf.transform import from_rows
+from auto_instruct_hf.splitting import measure_table, split_table
+from auto_instruct_hf.texts import normalise
+from auto_instruct_hf.transform import Trace, from_rows
 
 FEATURES = Features({**INSTANCES, "cluster": ClassLabel(names=[f"topic {n}" for n in range(5)])})
 SHARES = {"train": 0.8, "validation": 0.1, "test": 0.1}
@@ -36,29 +39,123 @@ def distinct(count: int) -> list[str]:
 
 
 def assign(rows: list[dict[str, Any]], **options: Any) -> list[str]:
-    batch = {
-        name: [row[name] for row in rows] for name in ("instruction_id", "instruction", "is_classification", "cluster")
-    }
+    batch = {name: [row[name] for row in rows] for name in rows[0]}
     return split_table(batch, **{"shares": SHARES, "max_similarity": 0.7, "seed": 1, **options})["split"]
+
+
+WORDS = st.lists(st.sampled_from("abcdefgh"), min_size=1, max_size=8)
+
+
+@st.composite
+def texts_with_copies(draw: st.DrawFn) -> list[str]:
+    """Texts of few words, some of them near copies of others: a word changed, added or left out."""
+    texts = draw(st.lists(WORDS, min_size=1, max_size=25))
+    for _ in range(draw(st.integers(0, 15))):
+        copy = list(draw(st.sampled_from(texts)))
+        place = draw(st.integers(0, len(copy) - 1))
+        copy[place : place + draw(st.integers(0, 1))] = draw(st.lists(st.sampled_from("abcdefgh"), max_size=1))
+        texts.append(copy or ["a"])
+    return [" ".join(words) for words in draw(st.permutations(texts))]
+
+
+def highest_across(rows: list[dict[str, Any]], found: list[str]) -> float:
+    """Return by brute force, with the package that defines it, the highest ROUGE-L across splits."""
+    scorer = RougeScorer(["rougeL"])
+    placed = sorted({(row["instruction"], name) for row, name in zip(rows, found, strict=True)})
+    pairs = [(one, other) for (one, here), (other, there) in combinations(placed, 2) if here != there]
+    return max((scorer.score(one, other)["rougeL"].fmeasure for one, other in pairs), default=0.0)
+
+
+@settings(max_examples=100, deadline=None)
+@given(texts_with_copies(), st.integers(0, 9))
+def test_no_near_copy_leaks_and_what_is_measured_is_what_brute_force_finds(texts: list[str], seed: int) -> None:
+    rows = make_rows(texts)
+    found = assign(rows, seed=seed)
+    where: dict[str, set[str]] = {}
+    for row, name in zip(rows, found, strict=True):
+        where.setdefault(row["instruction_id"], set()).add(name)
+    assert all(len(names) == 1 for names in where.values())
+    highest = highest_across(rows, found)
+    assert not highest > 0.7
+    batch = {"instruction": [row["instruction"] for row in rows], "split": found}
+    measured = measure_table(batch, seed=seed, most_pairs=10**6)
+    assert measured["similarity"] == [highest]
+    assert measured["compared"] == measured["held_out"]
+
+
+@settings(max_examples=50, deadline=None)
+@given(texts_with_copies(), st.randoms(), st.integers(1, 300))
+def test_a_leak_is_measured_whatever_made_it(texts: list[str], chance: random.Random, most_pairs: int) -> None:
+    rows = make_rows(texts)
+    found = [chance.choice(list(SHARES)) for _ in rows]
+    batch = {"instruction": [row["instruction"] for row in rows], "split": found}
+    highest = highest_across(rows, found)
+    assert measure_table(batch, seed=1, most_pairs=10**6)["similarity"] == [highest]
+    some = measure_table(batch, seed=1, most_pairs=most_pairs)
+    assert some["similarity"][0] <= highest
+    assert some["compared"][0] == min(
+        some["held_out"][0],
+        max(
+            1,
+            most_pairs
+            // sum(
+                len({text for text, name in zip(batch["instruction"], found, strict=True) if name == split})
+                for split in SHARES
+            ),
+        ),
+    )
 
 
 @settings(max_examples=60, deadline=None)
 @given(
-    st.lists(st.lists(st.sampled_from("abcdef"), min_size=1, max_size=6).map(" ".join), min_size=1, max_size=40),
+    st.lists(st.tuples(st.sampled_from(["x", "", "y"]), st.sampled_from(["", " ", "One", "two", "three"])), min_size=1),
     st.integers(0, 9),
 )
-def test_no_instruction_and_no_near_copy_stands_in_two_splits(texts: list[str], seed: int) -> None:
-    from rouge_score.rouge_scorer import RougeScorer
-
-    scorer = RougeScorer(["rougeL"])
-    rows = make_rows(texts)
+def test_whoever_shares_an_input_and_its_attribute_stays_together(given: list[tuple[str, str]], seed: int) -> None:
+    rows = make_rows(distinct(30))
+    chance = random.Random(seed)
+    for attribute, text in given:
+        row = chance.choice(rows)
+        row.update(attribute=attribute, input=chance.choice([text, text.upper(), f" {text}"]))
     found = assign(rows, seed=seed)
-    for one, here in zip(rows, found, strict=True):
-        for other, there in zip(rows, found, strict=True):
-            if here != there:
-                assert one["instruction_id"] != other["instruction_id"]
-                score = scorer.score(one["instruction"], other["instruction"])["rougeL"].fmeasure
-                assert not score > 0.7
+    where: dict[tuple[str, str], set[str]] = {}
+    for row, name in zip(rows, found, strict=True):
+        where.setdefault((row["attribute"], normalise(row["input"])), set()).add(name)
+    assert all(len(names) == 1 for (_, text), names in where.items() if text)
+
+
+def test_groups_are_chained_through_every_kind_of_link() -> None:
+    texts = ["a b c d e f g h", "a b c d e f g x", "A  b c d e f g X", "one two three", "four five six"]
+    rows = make_rows([*texts, *distinct(40)])
+    by_text = {row["instruction"]: row for row in rows}
+    by_text[texts[2]].update(input="Shared.", attribute="label")
+    by_text[texts[3]].update(input="shared.", attribute="label")
+    by_text[texts[4]].update(input="shared.", attribute="another label")
+    batch = {name: [row[name] for row in rows] for name in rows[0]}
+    found = split_table(batch, shares=SHARES, max_similarity=0.7, seed=1)
+    groups = {row["instruction"]: group for row, group in zip(rows, found["group"], strict=True)}
+    assert len({groups[text] for text in texts[:4]}) == 1
+    assert groups[texts[4]] != groups[texts[0]]
+
+
+def test_the_measure_is_told(tmp_path: Path) -> None:
+    trace = Trace()
+    split(from_rows(make_rows(distinct(50)), FEATURES), cache_dir=tmp_path, trace=trace)
+    assert trace.facts == {
+        "groups": 50,
+        "largest_group": 1,
+        "nearest": {"similarity": 0.0, "compared": 10, "held_out": 10},
+    }
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.lists(st.integers(1, 12), min_size=1, max_size=60), st.integers(0, 9))
+def test_shares_hold_as_far_as_groups_allow(sizes: list[int], seed: int) -> None:
+    texts = [f"alpha{g} beta{g} gamma{g} delta{g} x{n}" for g, size in enumerate(sizes) for n in range(size)]
+    rows = make_rows(texts, seed)
+    by_id = {row["instruction_id"]: name for row, name in zip(rows, assign(rows, seed=seed), strict=True)}
+    for name, share in SHARES.items():
+        assert abs(Counter(by_id.values())[name] - share * len(texts)) <= 3 * max(sizes)
 
 
 @settings(max_examples=30, deadline=None)

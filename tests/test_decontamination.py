@@ -1,0 +1,245 @@
+"""What is near to an evaluation set must not be trained on, and nothing else may be dropped for it."""
+
+import json
+import logging
+from pathlib import Path
+from typing import Any
+
+import datasets
+import numpy as np
+import pytest
+from datasets import Dataset, DatasetDict
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from rouge_score.rouge_scorer import RougeScorer
+from test_splitting import distinct, make_rows, texts_with_copies
+
+from auto_instruct_hf import decontaminate
+from auto_instruct_hf.decontamination import decontaminate_batch, read_evaluation_set
+from auto_instruct_hf.errors import SourceError
+from auto_instruct_hf.novelty import tokenise_unicode
+from auto_instruct_hf.overlap import find_highest, find_near, find_shared_runs
+from auto_instruct_hf.recipe import DecontaminationSettings
+from auto_instruct_hf.schema import INSTANCES
+from auto_instruct_hf.transform import Trace, from_rows
+
+QUESTION = (
+    "A farmer has seventeen sheep and sells nine of them at the market on Monday, then buys four more on Tuesday. "
+    "How many sheep does the farmer have at the end of the week?"
+)
+COPY = QUESTION.upper().replace(",", " -")
+NEAR = (
+    QUESTION.replace("seventeen", "twenty")
+    .replace("Monday", "Friday")
+    .replace("Tuesday", "Sunday")
+    .replace("week", "month")
+)
+QUOTED = (
+    "Here is a puzzle that my daughter brought home from her new school yesterday afternoon. Solve it step by step and "
+    f"explain each of your steps in plain words that a child of eight can follow without any help. {QUESTION}"
+)
+UNRELATED = "Write a short poem about a lighthouse in winter."
+
+
+def make_instances(*tasks: tuple[str, str]) -> Dataset:
+    rows = make_rows([instruction for instruction, _ in tasks])
+    first = {row["instruction_id"]: row for row in reversed(rows)}
+    for row, (_, given_input) in zip(sorted(first.values(), key=lambda row: row["instruction_id"]), tasks, strict=True):
+        row["input"] = given_input
+    chosen = sorted(first.values(), key=lambda row: row["instruction_id"])
+    return from_rows([{name: row[name] for name in INSTANCES} for row in chosen], INSTANCES)
+
+
+def write_items(path: Path, *texts: str) -> Path:
+    path.write_text("".join(json.dumps({"id": n, "question": text}) + "\n" for n, text in enumerate(texts)))
+    return path
+
+
+@pytest.mark.parametrize(
+    ("method", "dropped"),
+    [("rouge", [COPY, NEAR]), ("ngram", [COPY, QUOTED])],
+    ids=["rouge finds what was reworded", "ngram finds what was quoted"],
+)
+def test_planted_copies_are_dropped_and_nothing_else(tmp_path: Path, method: Any, dropped: list[str]) -> None:
+    source = write_items(tmp_path / "exam.jsonl", "What is the capital of France?", QUESTION)
+    tasks = [COPY, NEAR, QUOTED, UNRELATED, *distinct(20)]
+    trace = Trace()
+    chosen = DecontaminationSettings((f"{source}:question",), method)
+    clean = decontaminate(
+        make_instances(*((text, "") for text in tasks)), settings=chosen, cache_dir=tmp_path / "cache", trace=trace
+    )
+    assert clean["instruction"][:] == [text for text in tasks if text not in dropped]
+    assert trace.rejected is not None
+    assert trace.rejected["instruction"][:] == dropped
+    reason = "shares 13 words in a row with exam.jsonl" if method == "ngram" else "ROUGE-L above 0.7 with exam.jsonl"
+    assert trace.rejected["rejected"][:] == [reason] * 2
+    assert set(trace.rejected.column_names) == {*INSTANCES, "rejected"}  # nothing of the evaluation set
+    assert trace.facts["sources"] == [{"name": "exam.jsonl", "column": "question", "items": 2, "dropped": 2}]
+
+
+@pytest.mark.parametrize("method", ["rouge", "ngram"])
+def test_the_input_counts_alone_and_with_its_instruction(tmp_path: Path, method: Any) -> None:
+    start, end = QUESTION.split(", then")
+    source = write_items(tmp_path / "exam.jsonl", QUESTION)
+    tasks = [("Solve this.", QUESTION), (start, f"then{end}"), ("Solve this.", UNRELATED), (UNRELATED, " ")]
+    chosen = DecontaminationSettings((f"{source}:question",), method)
+    clean = decontaminate(make_instances(*tasks), settings=chosen, cache_dir=tmp_path / "cache")
+    assert list(zip(clean["instruction"], clean["input"], strict=True)) == tasks[2:]
+
+
+def test_each_source_has_its_own_count_and_a_changed_one_is_read_again(tmp_path: Path) -> None:
+    one, two = (write_items(tmp_path / f"{name}.jsonl", text) for name, text in (("a", QUESTION), ("b", UNRELATED)))
+    data = make_instances((COPY, ""), (UNRELATED, ""), ("Something else entirely.", ""))
+    chosen = DecontaminationSettings((f"{one}:question", f"{two}:question"))
+    trace = Trace()
+    assert len(decontaminate(data, settings=chosen, cache_dir=tmp_path / "cache", trace=trace)) == 1
+    assert [(found["name"], found["dropped"]) for found in trace.facts["sources"]] == [("a.jsonl", 1), ("b.jsonl", 1)]
+    write_items(two, "Quite another question.")
+    assert len(decontaminate(data, settings=chosen, cache_dir=tmp_path / "cache")) == 2
+
+
+@settings(max_examples=100, deadline=None)
+@given(texts_with_copies(), texts_with_copies(), st.sampled_from([0.3, 0.5, 0.7, 0.9, 1.0]))
+def test_near_is_what_rouge_score_says(texts: list[str], items: list[str], threshold: float) -> None:
+    scorer = RougeScorer(["rougeL"])
+    scores = np.array([[scorer.score(item, text)["rougeL"].fmeasure for item in items] for text in texts])
+    assert (find_near(texts, items, threshold, "rouge") == (scores > threshold).any(axis=1)).all()
+    assert find_highest(texts, items, "rouge") == scores.max()
+
+
+def test_many_texts_are_compared_across_all_blocks() -> None:
+    generator = np.random.default_rng(3)
+    texts, items = (
+        [" ".join(f"w{n}" for n in generator.integers(0, 500, generator.integers(1, 40))) for _ in range(count)]
+        for count in (1500, 5000)
+    )
+    copies = {7: 4999, 700: 0, 1499: 2500}
+    for text, item in copies.items():
+        texts[text] = items[item]
+    found = find_near(texts, items, 0.9, "rouge")
+    assert set(copies) <= set(np.flatnonzero(found).tolist())
+    known = set(items)
+    long = [row for row in range(1500) if len(texts[row].split()) > 5]
+    assert all(texts[row] in known for row in long if found[row])
+    assert find_highest(texts, items, "rouge") == 1.0
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    st.lists(st.lists(st.sampled_from("ab"), max_size=30), max_size=8),
+    st.lists(st.lists(st.sampled_from("ab"), max_size=30), max_size=8),
+    st.integers(1, 13),
+)
+def test_shared_runs_are_those_of_a_plain_search(texts: list[list[str]], items: list[list[str]], size: int) -> None:
+    def shares(text: list[str]) -> bool:
+        padded = f" {' '.join(text)} "
+        for item in items:
+            length = min(len(item), size)
+            runs = [item[start : start + length] for start in range(len(item) - length + 1)]
+            if length >= min(8, size) and any(f" {' '.join(run)} " in padded for run in runs):
+                return True
+        return bool(text) and text in items
+
+    found = find_shared_runs([" ".join(text) for text in texts], [" ".join(item) for item in items], size)
+    assert found.tolist() == [shares(text) for text in texts]
+
+
+def test_a_short_question_within_a_longer_text_is_no_contamination() -> None:
+    texts = ["What is love?", "Write an essay: what is love? Use three quotes.", "what is LOVE"]
+    assert find_shared_runs(texts, ["What is love?"], 13).tolist() == [True, False, True]
+    eight = "which of these eight words stands here alone"
+    assert len(tokenise_unicode(eight)) == 8
+    assert find_shared_runs([f"Tell me {eight}, please."], [eight], 13).tolist() == [True]
+
+
+def test_other_scripts_are_compared_by_their_own_words() -> None:
+    item = "Какой город является столицей Франции и почему?"
+    batch = {"instruction": [item.upper(), "Назови три реки Сибири."], "input": ["", ""]}
+    for method in ("rouge", "ngram"):
+        found = decontaminate_batch(
+            batch, evaluation=[[item]], reasons=["near"], method=method, max_similarity=0.7, ngram=13
+        )
+        assert found["rejected"] == ["near", ""]
+
+
+# -- what a source may be ------------------------------------------------------------------------------------------
+
+
+def test_every_kind_of_file_is_read(tmp_path: Path) -> None:
+    rows = Dataset.from_dict({"id": [1, 2, 3], "question": ["one two", "one two", "three"], "note": [None, "", "x"]})
+    (tmp_path / "a.json").write_text(json.dumps(rows.to_list()))
+    rows.to_parquet(tmp_path / "a.parquet")
+    (tmp_path / "a.csv").write_text("id,question\n1,one two\n2,\n3,three\n")
+    write_items(tmp_path / "a.jsonl", "one two", " one two ", "three")
+    for name in ("a.json", "a.jsonl", "a.csv", "a.parquet"):
+        found = read_evaluation_set(f"{tmp_path / name}:question")
+        assert (found.name, found.column, found.texts) == (name, "question", ("one two", "three"))
+    (tmp_path / "a.txt").write_text("one two\n\n three \n", encoding="utf-8")
+    assert read_evaluation_set(str(tmp_path / "a.txt")).texts == ("one two", "three")
+    with pytest.raises(SourceError, match="is a text file and has no column 'question'"):
+        read_evaluation_set(f"{tmp_path / 'a.txt'}:question")
+
+
+def test_the_only_column_with_text_needs_no_name(tmp_path: Path) -> None:
+    path = write_items(tmp_path / "a.jsonl", "one", "two")
+    assert read_evaluation_set(str(path)).column == "question"
+    (tmp_path / "b.csv").write_text("id,question\n1,x\n")
+    with pytest.raises(SourceError, match=r"name the column to compare with, as .*b.csv:COLUMN; its .* id, question"):
+        read_evaluation_set(str(tmp_path / "b.csv"))
+    (tmp_path / "c.jsonl").write_text('{"id": 1, "choices": ["a"]}\n')
+    with pytest.raises(SourceError, match="none of id, choices is text"):
+        read_evaluation_set(str(tmp_path / "c.jsonl"))
+
+
+@pytest.mark.parametrize(
+    ("content", "column", "message"),
+    [
+        ('{"a": "x"}\n', "b", "there is no column 'b'; it has a"),
+        ('{"a": ["x"]}\n', "a", "the column 'a' holds something that is not text"),
+        ('{"a": " "}\n{"a": null}\n', "a", "there is no text in the column 'a'"),
+        ("", "a", "is empty"),
+        ("{", "a", "row 1 cannot be read as JSON"),
+    ],
+)
+def test_what_is_wrong_is_named(tmp_path: Path, content: str, column: str, message: str) -> None:
+    (tmp_path / "a.jsonl").write_text(content)
+    with pytest.raises(SourceError, match=message):
+        read_evaluation_set(f"{tmp_path / 'a.jsonl'}:{column}")
+
+
+def test_colons_that_belong_to_a_path_are_left_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_items(tmp_path / "a:b.jsonl", "one")
+    assert read_evaluation_set(str(tmp_path / "a:b.jsonl")).name == "a:b.jsonl"
+    assert read_evaluation_set(f"{tmp_path / 'a:b.jsonl'}:question").name == "a:b.jsonl"
+    for source in (r"C:\data\absent.jsonl", r"C:\data\absent.jsonl:question", "C:/data/absent.jsonl"):
+        place = source.removesuffix(":question")
+        with pytest.raises(SourceError) as caught:
+            read_evaluation_set(source)
+        assert f"no such file of evaluation sets: {place}. " in str(caught.value)
+    with pytest.raises(SourceError, match=r"no such file of evaluation sets: absent.csv\."):
+        read_evaluation_set("absent.csv:question")
+
+
+def test_a_dataset_on_the_hub_is_read_by_its_test_split(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+
+    def load(name: str, config: str | None, **_: Any) -> DatasetDict:
+        asked.append((name, config))
+        names = {"user/exam": ["train", "test"], "user/dev": ["validation", "train"], "user/odd": ["easy", "hard"]}[
+            name
+        ]
+        return DatasetDict({split: Dataset.from_dict({"question": [f"asked in {split}"]}) for split in names})
+
+    monkeypatch.setattr("auto_instruct_hf.tables.load_dataset", load)
+    assert read_evaluation_set("user/exam:question").texts == ("asked in test",)
+    found = read_evaluation_set("user/dev:main:question")
+    assert (found.name, found.texts) == ("user/dev:main", ("asked in validation",))
+    assert read_evaluation_set("user/odd").texts == ("asked in easy", "asked in hard")
+    assert asked == [("user/exam", None), ("user/dev", "main"), ("user/odd", None)]
+
+
+def test_the_hub_out_of_reach_is_told_in_one_line() -> None:
+    datasets.logging.set_verbosity(logging.ERROR)
+    with pytest.raises(SourceError, match="cannot load the evaluation sets user/exam from the Hub") as caught:
+        read_evaluation_set("user/exam:question")
+    assert "\n" not in str(caught.value)
