@@ -12,8 +12,9 @@ from auto_instruct_hf.novelty import NoveltyIndex, tokenise
 
 HOW = """\
 A text is made by crossing two to five real ones at a word that both have (words of at least 1 % of the texts), then
-putting another word for 85 % of its other words, drawn by a Zipf-Mandelbrot law (rank + 20) ^ -1 from the real words
-and new ones, 40,000 + 2 n^0.75 in all; 4 % are an earlier text with one to three words changed. At most 150 words."""
+putting another word for 85 % of its other words, drawn by a Zipf-Mandelbrot law (rank + 20)^-1 from the real
+words and new ones, 40,000 + 2 n^0.75 in all; 4 % are an earlier text with one to three words changed.
+Cut at 150 words."""
 _COPIES, _SWAPPED, _LONGEST = 0.04, 0.85, 150
 _ONSETS, _RHYMES = "b c d f g l m n p r s t v br st tr pl", "a e i o u an er or il"
 _SYLLABLES = [onset + rhyme for onset in _ONSETS.split() for rhyme in _RHYMES.split()]

@@ -14,7 +14,7 @@ from auto_instruct_hf import Teacher, bootstrap, read_seeds
 from auto_instruct_hf.bootstrap import find_fault
 from auto_instruct_hf.errors import BuildError, SchemaError
 from auto_instruct_hf.growth import Growth
-from auto_instruct_hf.novelty import near_pairs
+from auto_instruct_hf.novelty import near_copies, near_pairs
 from auto_instruct_hf.recipe import BootstrapSettings
 from auto_instruct_hf.schema import INSTRUCTIONS, SEEDS
 from auto_instruct_hf.texts import count_words, instruction_id, normalise, text_or_nothing
@@ -40,6 +40,13 @@ def test_target_is_met_exactly_with_novel_instructions(teacher: Teacher, tmp_pat
     assert near_pairs([*read_seeds()["instruction"], *grown["instruction"]], 0.7) == []
     assert grown["instruction_id"][:] == [instruction_id(text) for text in grown["instruction"]]
     assert 0 < max(grown["similarity"]) <= 0.7
+    texts = {instruction_id(text): text for text in [*read_seeds()["instruction"], *grown["instruction"]]}
+    for row in grown:
+        if not row["similarity"]:
+            assert row["most_similar"] == ""
+            continue
+        nearest = near_copies([row["instruction"]], [texts[row["most_similar"]]], 1e-6)
+        assert nearest.similarity.astype("float32") == [row["similarity"]]
     assert grown["round"][:] == sorted(grown["round"])
     assert trace.rejected is not None
     rounds = trace.facts["rounds"]
