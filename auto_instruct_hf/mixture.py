@@ -75,6 +75,30 @@ def fit_mixture(positions: FloatArray, num_components: int, *, restarts: int, se
     return Mixture(coefficients, centre, scale, likelihood)
 
 
+def measure_centrality(positions: FloatArray, labels: IntArray) -> FloatArray:
+    """Return how much nearer each row is to the mean of its own cluster than to the next one's, in [-1, 1].
+
+    A silhouette to the means; where there is one cluster, 1 at its mean and 0 where it is widest.
+
+    Args:
+        positions: Shape (rows, dimensions).
+        labels: From 0, none left out.
+
+    Returns:
+        One a row.
+    """
+    means = np.stack([positions[labels == number].mean(axis=0) for number in range(labels.max() + 1)])
+    distances = np.linalg.norm(positions[:, None] - means, axis=2)
+    own = distances[np.arange(len(labels)), labels]
+    if len(means) == 1:
+        alone: FloatArray = 1 - own / max(float(own.max()), 1e-12)
+        return alone
+    distances[np.arange(len(labels)), labels] = np.inf
+    other = distances.min(axis=1)
+    found: FloatArray = (other - own) / np.maximum(np.maximum(other, own), 1e-12)
+    return found
+
+
 def _expand(positions: FloatArray) -> FloatArray:
     """Return 1, each coordinate, each product of two: shape (rows, 1 + d + d (d + 1) / 2)."""
     row, column = np.triu_indices(positions.shape[1])

@@ -210,3 +210,15 @@ def test_terms_are_told_where_they_restrict(model: str, provider: str) -> None:
     assert (
         f"a model by {provider}, whose terms restrict" in warn_of_terms(model) if provider else not warn_of_terms(model)
     )
+
+
+def test_card_says_how_many_clusters_and_how_sure(report: dict[str, Any]) -> None:
+    assert "Clusters:" not in render_card(report, "user/name")
+    found = {"choice": "The curve still rises at 50.", "fitted": 50_000, "assigned": 0, "rejected": {}}
+    phases = {**report["phases"], "cluster": found}
+    text = render_card({**report, "phases": phases}, "user/name")
+    assert "Clusters: 5. The curve still rises at 50." in text
+    assert "assigned by their embeddings" not in text
+    phases["cluster"] = {**found, "assigned": 1_234}
+    page = " ".join(render_card({**report, "phases": phases}, "user/name").split())
+    assert "They were fitted on 50,000 instructions; the other 1,234 were assigned by their embeddings." in page
