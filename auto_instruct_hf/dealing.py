@@ -30,7 +30,7 @@ def deal(groups: Sequence[Sequence[str]], strata: Mapping[str, Hashable], shares
     what is over in one is carried to the next.
 
     scikit-learn's StratifiedGroupKFold deals by a like rule. At 10,000 instructions with groups of up to 20 it misses
-    the quotas of the strata by 0.54 instructions on the mean and by 6.5 at worst, in some 3 s; this by 0.38 and 1.5, in
+    the quotas of the strata by 0.54 instructions on the mean and by 6.5 at worst, in 3 to 6 s; this by 0.38 and 1.6, in
     less than 0.1 s (`benchmarks/splitting.py`). Its shares are also bound to whole folds, and it refuses small data.
 
     Args:

@@ -107,6 +107,16 @@ def test_near_is_what_rouge_score_says(texts: list[str], items: list[str], thres
     assert find_highest(texts, items, "rouge") == scores.max()
 
 
+@pytest.mark.parametrize("threshold", [0.2, 0.5, 0.7, 0.9])
+def test_the_lengths_that_can_be_near_are_all_looked_at(threshold: float) -> None:
+    whole = [f"w{n}" for n in range(40)]
+    for length in range(1, 41):
+        part, other = " ".join(whole[:length]), " ".join(whole)
+        is_near = 2 * length / (length + 40) > threshold
+        assert find_near([part], [other], threshold, "rouge").tolist() == [is_near]
+        assert find_near([other], [part], threshold, "rouge").tolist() == [is_near]
+
+
 def test_many_texts_are_compared_across_all_blocks() -> None:
     generator = np.random.default_rng(3)
     texts, items = (
