@@ -18,7 +18,7 @@ from .kernels import Array
 from .measure import SLACK, FloatArray, IntArray
 from .vocabulary import Vocabulary, grown
 
-# All ours, measured by benchmarks/novelty.py.
+# All ours.
 _CHUNK_TEXTS, _CHUNK_CHARACTERS = 65_536, 2**25  # tokenised at once
 _MIN_BLOCK, _MAX_BLOCK, _BLOCKS = 512, 16_384, 32  # a block is a 32nd of the pool
 _MAX_SEGMENT = 2**19  # texts; merging takes the memory of what is merged once more

@@ -14,8 +14,8 @@ from .tokens import TOKENISERS
 if TYPE_CHECKING:
     from .compiled import Compiled
 
-# Ours, measured by benchmarks/novelty.py: from here on it is quicker to import numba, and even to compile once. The
-# second is the same in tokens, for texts longer than instructions.
+# Ours, reckoned from the times of rapidfuzz and of the compiler: from here on it is quicker to import numba, and even
+# to compile once. The second is the same in tokens, for texts longer than instructions.
 MAX_PAIRWISE = 20_000
 _MAX_PAIRWISE_TOKENS = 400_000
 

@@ -6,7 +6,7 @@ from .kernels import Array, Count, compiled, count_bits, f1, first_not_below, lo
 from .measure import SLACK
 from .postings import CAP, Postings, Texts, count_indexed
 
-_SHORT = 24  # ours, measured
+_SHORT = 24  # ours
 _ANNOUNCED = 32  # tokens of a text
 _LEAST_LIMIT = 1e-9  # F1 of two texts that share a token is at least 2 / tokens of both
 
