@@ -63,9 +63,9 @@ def choose_by_stability(numbers: Sequence[int], silhouettes: Sequence[float], st
     """Choose the number of clusters with the highest product of silhouette and stability.
 
     Clusters should be apart, and the same when rows are left out and UMAP draws other numbers (agreement under
-    resampling as a guide: Ben-Hur, Elisseeff and Guyon 2002). The product is ours. To take the
-    smallest number that is about as good was tried and dropped: on 1,000 instructions of GPT-4o it wavers between 4 and
-    21 from seed to seed (`benchmarks/clustering.py`).
+    resampling as a guide: Ben-Hur, Elisseeff and Guyon 2002). The product is ours. To take the smallest number
+    that is about as good was tried and dropped: on 1,000 instructions of GPT-4o it wavers between 4 and 21 from seed
+    to seed.
 
     Args:
         numbers: Numbers of clusters, rising.
@@ -79,8 +79,8 @@ def choose_by_stability(numbers: Sequence[int], silhouettes: Sequence[float], st
         return _too_few()
     scores = np.maximum(silhouettes, 0) * np.maximum(stabilities, 0)
     chosen = int(np.argmax(scores))
-    why = f"The highest product of silhouette ({silhouettes[chosen]:.2f}) and stability ({stabilities[chosen]:.2f}: how far "
-    why += "fits on resampled instructions agree; 0 is chance)."
+    why = f"The highest product of silhouette ({silhouettes[chosen]:.2f}) and stability ({stabilities[chosen]:.2f}: "
+    why += "how far fits on resampled instructions agree; 0 is chance)."
     return Choice(int(numbers[chosen]), why + _doubt(numbers, scores))
 
 
