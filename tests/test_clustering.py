@@ -202,6 +202,10 @@ def test_more_instructions_than_are_fitted_are_all_assigned(tmp_path: Path) -> N
     assert (trace.facts["fitted"], trace.facts["assigned"]) == (100, 50)
     assert len(trace.tables["map"]) == 100
     assert all(0 <= value <= 1 for value in data["cluster_probability"])
+    before = set(tmp_path.iterdir())
+    again = cluster(instances(texts), settings=few, cache_dir=tmp_path)
+    assert again["cluster"][:] == data["cluster"][:]
+    assert set(tmp_path.iterdir()) == before  # nothing was computed again
     kinds = [{row["cluster"] for row in data if ("Bake" in row["instruction"]) == kind} for kind in (True, False)]
     assert [len(kind) for kind in kinds] == [1, 1]
 
@@ -278,7 +282,7 @@ def test_elbow(numbers: list[int], silhouettes: list[float], chosen: int) -> Non
     ("silhouettes", "stabilities", "chosen"),
     [
         ([0.3, 0.4, 0.8, 0.4, 0.3], [0.9] * 5, 8),  # a peak
-        ([0.6] * 5, [0.3, 0.3, 0.9, 0.9, 0.9], 8),  # a plateau: its beginning
+        ([0.6] * 5, [0.3, 0.3, 0.9, 0.9, 0.9], 8),  # level from 8 on: the first of it
         ([0.6] * 5, [0.9] * 5, 2),  # flat: the simplest
         ([0.1, 0.2, 0.4, 0.6, 0.8], [0.9] * 5, 32),
         ([-0.5] * 5, [-0.1] * 5, 2),
