@@ -21,7 +21,7 @@ from .mixture import FloatArray, IntArray, fit_mixture, measure_centrality
 from .recipe import ClusteringSettings, EmbeddingSettings
 from .reduction import Vectors, reduce_vectors
 from .schema import INSTANCES, require_columns
-from .selection import Choice, choose_by_elbow, choose_by_stability
+from .selection import Choice, choose_by_elbow, choose_by_silhouette, choose_by_stability
 from .teacher import Teacher
 from .topics import name_topics
 from .transform import Batch, Trace, apply, from_rows, rows
@@ -249,7 +249,8 @@ def _choose(curve: Dataset, settings: ClusteringSettings) -> Choice:
     numbers, silhouettes = curve["num_clusters"][:], curve["silhouette"][:]
     if settings.choose == "elbow":
         return choose_by_elbow(numbers, silhouettes)
-    return choose_by_stability(numbers, silhouettes, curve["stability"][:])
+    rule = choose_by_stability if settings.choose == "stability" else choose_by_silhouette
+    return rule(numbers, silhouettes, curve["stability"][:])
 
 
 def _extend(

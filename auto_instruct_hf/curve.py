@@ -35,10 +35,10 @@ def measure(
         cache_dir: Folder of the cache; None: as in `transform.apply`.
 
     Returns:
-        Columns `num_clusters`, `silhouette` and `stability`, which is null unless it decides.
+        Columns `num_clusters`, `silhouette` and `stability`, which is null where the elbow decides.
     """
     numbers = [] if settings.num_clusters else numbers_to_try(len(known), settings.max_clusters)
-    resamples = settings.resamples if numbers and settings.choose == "stability" else 0
+    resamples = settings.resamples if numbers and settings.choose != "elbow" else 0
     resampled = apply(
         from_rows(({"resample": number, "row": 0, "position": []} for number in range(1, resamples + 1)), _RESAMPLED),
         resample_batch,
@@ -132,8 +132,8 @@ def measure_batch(
         seed: Of fits and samples.
 
     Returns:
-        Columns `num_clusters`; `silhouette`, the mean over the replicates (-1 for one that has only one cluster with
-        members); `stability`, the mean adjusted Rand index (Hubert and Arabie 1985) of any two replicates on the rows
+        Columns `num_clusters`; `silhouette` of the first replicate (-1 where only one cluster has members);
+        `stability`, the mean adjusted Rand index (Hubert and Arabie 1985) of any two replicates on the rows
         they share, None where there is only one.
     """
     silhouettes: list[float] = []
@@ -150,10 +150,7 @@ def measure_batch(
             ).assign(positions)[0]
             for number, (_, positions) in enumerate(whole)
         ]
-        measured = [
-            _silhouette(positions, found, most_rows, seed) for (_, positions), found in zip(whole, labels, strict=True)
-        ]
-        silhouettes.append(float(np.mean(measured)))
+        silhouettes.append(_silhouette(whole[0][1], labels[0], most_rows, seed))
         pairs = combinations(zip((drawn for drawn, _ in whole), labels, strict=True), 2)
         agreements = [_agree(*one, *other) for one, other in pairs]
         stabilities.append(float(np.mean(agreements)) if agreements else None)

@@ -128,9 +128,9 @@ def rules(real: Array, args: argparse.Namespace) -> None:
     """Compare the clusters of several seeds under each rule."""
     from sklearn.metrics import adjusted_rand_score
 
-    for rule in ("elbow", "stability"):
+    for rule in args.rules.split(","):
         found = []
-        for seed in range(args.seeds):
+        for seed in range(args.first, args.first + args.seeds):
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
                 found.append(quiet(run_phase, real, ClusteringSettings(choose=rule), seed=seed))
@@ -262,6 +262,8 @@ def main() -> None:
     parser.add_argument("--rows", type=int)
     parser.add_argument("--most", type=int, default=50)
     parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--first", type=int, default=0, help="the first of the seeds")
+    parser.add_argument("--rules", default="silhouette,elbow,stability")
     parser.add_argument("--fit-sample", type=int, default=50_000)
     args = parser.parse_args()
     disable_progress_bars()

@@ -22,7 +22,7 @@ from auto_instruct_hf.mixture import fit_mixture
 from auto_instruct_hf.recipe import ClusteringSettings
 from auto_instruct_hf.reduction import find_nearest
 from auto_instruct_hf.schema import CLUSTERED, INSTANCES
-from auto_instruct_hf.selection import choose_by_elbow, choose_by_stability, numbers_to_try
+from auto_instruct_hf.selection import choose_by_elbow, choose_by_silhouette, choose_by_stability, numbers_to_try
 from auto_instruct_hf.topics import _make_unique, find_keywords, name_topics, pick_different
 from auto_instruct_hf.transform import Trace, from_rows
 
@@ -292,6 +292,22 @@ def test_stability(silhouettes: list[float], stabilities: list[float], chosen: i
     assert choose_by_stability([2, 4, 8, 16, 32], silhouettes, stabilities).num_clusters == chosen
 
 
+@pytest.mark.parametrize(
+    ("silhouettes", "chosen"),
+    [
+        ([0.3, 0.4, 0.8, 0.4, 0.3], 8),  # a peak
+        ([0.3, 0.585, 0.6, 0.59, 0.6], 4),  # about level from 4 on
+        ([0.6] * 5, 2),
+        ([0.1, 0.2, 0.4, 0.6, 0.8], 32),
+        ([-1.0] * 5, 2),
+    ],
+)
+def test_silhouette(silhouettes: list[float], chosen: int) -> None:
+    found = choose_by_silhouette([2, 4, 8, 16, 32], silhouettes, [None] * 5)
+    assert found.num_clusters == chosen
+    assert choose_by_silhouette([2, 4, 8, 16, 32], silhouettes, [0.5] * 5).num_clusters == chosen
+
+
 def test_a_choice_says_what_speaks_against_it() -> None:
     numbers = [2, 4, 8, 16]
     assert "still rises at 16" in choose_by_stability(numbers, [0.1, 0.2, 0.3, 0.6], [0.9] * 4).reason
@@ -300,7 +316,7 @@ def test_a_choice_says_what_speaks_against_it() -> None:
     sure = choose_by_stability(numbers, [0.1, 0.2, 0.9, 0.2], [0.9] * 4).reason
     assert "rises" not in sure
     assert "flat" not in sure
-    assert choose_by_stability([], [], []).num_clusters == choose_by_elbow([], []).num_clusters == 1
+    assert choose_by_silhouette([], [], []).num_clusters == choose_by_elbow([], []).num_clusters == 1
 
 
 def test_numbers_tried_stay_within_the_data() -> None:
