@@ -70,7 +70,7 @@ def _export(transformer: Any, path: Path) -> None:
                 dynamic_axes={name: {0: "rows", 1: "tokens"} for name in [*names, "embeddings"]},
                 dynamo=False,
             )
-    except Exception as error:
+    except Exception as error:  # the exporter raises errors of many kinds
         new.unlink(missing_ok=True)
         raise BuildError(f"the embedding model cannot be exported for ONNX Runtime ({error}): {_REMEDY}") from error
     new.replace(path)
