@@ -1,7 +1,6 @@
 """Look into the journal of a build: what was asked, what came back, what it cost."""
 
 import json
-import shutil
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -101,8 +100,9 @@ def _prune(journal: Journal, what: str) -> None:
         )
     count = journal.prune_failed() if what == "failed" else journal.prune("phase = ?", what)
     typer.echo(f"{count:,} replies deleted; what they cost stays counted")
-    # The phases of a build would be read from their own cache, and nothing asked again.
-    shutil.rmtree(journal.path.parent / "cache", ignore_errors=True)
+    # The phases of a build would be read from their own cache, and nothing asked again. Nothing else there is ours.
+    for file in (journal.path.parent / "cache").glob("*.arrow"):
+        file.unlink(missing_ok=True)
 
 
 if __name__ == "__main__":

@@ -78,12 +78,16 @@ def test_failures_go_to_a_file(out: Path, tmp_path: Path) -> None:
 
 def test_pruning_asks_again_and_keeps_the_ledger(out: Path) -> None:
     before = call(out).stdout.splitlines()[3:6]
+    (out / "cache").mkdir()
+    for name in ("attribute-0.arrow", "of-somebody-else.txt"):
+        (out / "cache" / name).write_text("x")
     assert "6 replies deleted" in call(out, "--prune", "failed").stdout
     assert "100 replies deleted" in call(out, "--prune", "attribute").stdout
     with Journal(out / "journal.sqlite") as journal:
         assert journal.query("SELECT COUNT(*) FROM replies") == [(10,)]
         assert [usage.requests for usage in journal.usage()] == [100, 6, 10]
     assert before != []
+    assert [path.name for path in (out / "cache").iterdir()] == ["of-somebody-else.txt"]  # else nothing is asked again
     wrong = call(out, "--prune", "nothing")
     assert wrong.exit_code == 2
     assert "attribute, complete" in wrong.stderr

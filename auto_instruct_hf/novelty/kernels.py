@@ -34,8 +34,8 @@ def compiled(function: Callable[..., Any]) -> Any:
         return njit(function, nogil=True)
 
 
-def _count_bits(_context, _word):  # type: ignore[no-untyped-def]
-    def generate(_context, builder, _signature, arguments):  # type: ignore[no-untyped-def]
+def _count_bits(_context, _word):  # type: ignore[no-untyped-def]  # numba's API
+    def generate(_context, builder, _signature, arguments):  # type: ignore[no-untyped-def]  # numba's API
         return builder.ctpop(arguments[0])
 
     return types.uint64(types.uint64), generate
@@ -44,10 +44,10 @@ def _count_bits(_context, _word):  # type: ignore[no-untyped-def]
 count_bits: Any = intrinsic(_count_bits)
 
 
-def _prefetch(_context, _array, _index):  # type: ignore[no-untyped-def]
+def _prefetch(_context, _array, _index):  # type: ignore[no-untyped-def]  # numba's API
     """Ask for an element of a one-dimensional array to be brought near; the first of a row, of one with two."""
 
-    def generate(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
+    def generate(context, builder, signature, arguments):  # type: ignore[no-untyped-def]  # numba's API
         array = context.make_array(signature.args[0])(context, builder, arguments[0])
         place = builder.mul(arguments[1], ir.Constant(arguments[1].type, signature.args[0].ndim))
         address = builder.bitcast(builder.gep(array.data, [place]), cgutils.voidptr_t)
