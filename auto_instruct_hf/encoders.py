@@ -91,6 +91,7 @@ def _count_tokens(model: "SentenceTransformer", texts: list[str]) -> list[int]:
     if not hasattr(tokeniser, "encode_plus") and not hasattr(tokeniser, "pad"):  # not one of transformers
         return [1 + len(text) // 4 for text in texts]
     most = model.max_seq_length or 512
+    # Some of the kinds of tokeniser that the library's types allow cannot be called.
     found = tokeniser(texts, truncation=True, max_length=most, return_attention_mask=False)  # type: ignore[misc]
     return [len(one) for one in found["input_ids"]]
 
