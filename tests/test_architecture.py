@@ -13,7 +13,7 @@ STOREYS = [
     ["growth", "grouping", "topics", "embedding", "curve", "dealing"],
     ["bootstrap", "attribution", "completion", "curation", "decontamination", "clustering", "splitting", "sampling"],
     ["preview", "facts", "plots", "hub"],
-    ["estimate"],
+    ["estimate", "evaluation"],
     ["card", "illustrate"],
     ["publish"],
     ["pipeline"],
