@@ -10,8 +10,8 @@ from typing import Any
 from datasets import Dataset
 
 from .errors import SourceError
-from .novelty import choose_tokeniser
-from .overlap import find_near, find_shared_runs
+from .novelty import choose_tokeniser, near_copies
+from .overlap import find_shared_runs
 from .recipe import DecontaminationSettings
 from .schema import INSTANCES, require_columns, with_rejected
 from .tables import read_lines, read_rows
@@ -119,7 +119,7 @@ def decontaminate_batch(
         if method == "ngram":
             found = find_shared_runs(texts, items, ngram)
         else:
-            found = find_near(texts, items, max_similarity, choose_tokeniser(items))
+            found = ~near_copies(texts, items, max_similarity, choose_tokeniser(items)).is_novel
         near = {text for text, is_near in zip(texts, found, strict=True) if is_near}
         rejected = [
             given or ("" if near.isdisjoint(one) else reason) for given, one in zip(rejected, shown, strict=True)

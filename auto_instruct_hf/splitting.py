@@ -9,8 +9,7 @@ import numpy as np
 from datasets import Dataset, DatasetDict, Features, Value
 
 from .dealing import deal
-from .novelty import choose_tokeniser, near_groups
-from .overlap import find_highest
+from .novelty import choose_tokeniser, highest_similarity, near_groups
 from .recipe import SplittingSettings
 from .schema import CLUSTERED, require_columns
 from .texts import make_id, normalise
@@ -143,9 +142,8 @@ def measure_table(batch: Batch, *, seed: int, most_pairs: int) -> dict[str, list
         mine = [text for other, text in compared if other == name]
         # Where all are compared, a pair of two held-out splits is looked at from one side.
         rest = others[:number] if len(compared) == len(held_out) else [other for other in others if other != name]
-        highest = max(
-            highest, find_highest(mine, sorted(set().union(*(texts[o] for o in (largest, *rest)))), tokeniser)
-        )
+        theirs = sorted(set().union(*(texts[one] for one in (largest, *rest))))
+        highest = max(highest, highest_similarity(mine, theirs, tokeniser))
     return {"similarity": [highest], "compared": [len(compared)], "held_out": [len(held_out)]}
 
 

@@ -6,19 +6,17 @@ from pathlib import Path
 from typing import Any
 
 import datasets
-import numpy as np
 import pytest
 from datasets import Dataset, DatasetDict
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from rouge_score.rouge_scorer import RougeScorer
-from test_splitting import distinct, make_rows, texts_with_copies
+from test_splitting import distinct, make_rows
 
 from auto_instruct_hf import decontaminate
 from auto_instruct_hf.decontamination import decontaminate_batch, read_evaluation_set
 from auto_instruct_hf.errors import SourceError
 from auto_instruct_hf.novelty import tokenise_unicode
-from auto_instruct_hf.overlap import find_highest, find_near, find_shared_runs
+from auto_instruct_hf.overlap import find_shared_runs
 from auto_instruct_hf.recipe import DecontaminationSettings
 from auto_instruct_hf.schema import INSTANCES
 from auto_instruct_hf.transform import Trace, from_rows
@@ -96,42 +94,6 @@ def test_each_source_has_its_own_count_and_a_changed_one_is_read_again(tmp_path:
     assert [(found["name"], found["dropped"]) for found in trace.facts["sources"]] == [("a.jsonl", 1), ("b.jsonl", 1)]
     write_items(two, "Quite another question.")
     assert len(decontaminate(data, settings=chosen, cache_dir=tmp_path / "cache")) == 2
-
-
-@settings(max_examples=100, deadline=None)
-@given(texts_with_copies(), texts_with_copies(), st.sampled_from([0.3, 0.5, 0.7, 0.9, 1.0]))
-def test_near_is_what_rouge_score_says(texts: list[str], items: list[str], threshold: float) -> None:
-    scorer = RougeScorer(["rougeL"])
-    scores = np.array([[scorer.score(item, text)["rougeL"].fmeasure for item in items] for text in texts])
-    assert (find_near(texts, items, threshold, "rouge") == (scores > threshold).any(axis=1)).all()
-    assert find_highest(texts, items, "rouge") == scores.max()
-
-
-@pytest.mark.parametrize("threshold", [0.2, 0.5, 0.7, 0.9])
-def test_the_lengths_that_can_be_near_are_all_looked_at(threshold: float) -> None:
-    whole = [f"w{n}" for n in range(40)]
-    for length in range(1, 41):
-        part, other = " ".join(whole[:length]), " ".join(whole)
-        is_near = 2 * length / (length + 40) > threshold
-        assert find_near([part], [other], threshold, "rouge").tolist() == [is_near]
-        assert find_near([other], [part], threshold, "rouge").tolist() == [is_near]
-
-
-def test_many_texts_are_compared_across_all_blocks() -> None:
-    generator = np.random.default_rng(3)
-    texts, items = (
-        [" ".join(f"w{n}" for n in generator.integers(0, 500, generator.integers(1, 40))) for _ in range(count)]
-        for count in (1500, 5000)
-    )
-    copies = {7: 4999, 700: 0, 1499: 2500}
-    for text, item in copies.items():
-        texts[text] = items[item]
-    found = find_near(texts, items, 0.9, "rouge")
-    assert set(copies) <= set(np.flatnonzero(found).tolist())
-    known = set(items)
-    long = [row for row in range(1500) if len(texts[row].split()) > 5]
-    assert all(texts[row] in known for row in long if found[row])
-    assert find_highest(texts, items, "rouge") == 1.0
 
 
 @settings(max_examples=100, deadline=None)

@@ -21,6 +21,7 @@ from auto_instruct_hf.novelty import (
     NoveltyIndex,
     choose_tokeniser,
     compiled,
+    highest_similarity,
     index,
     near_copies,
     near_groups,
@@ -127,6 +128,15 @@ def test_copies_of_references(engine: str, texts: list[str], references: list[st
         scores = [f1(reference, text) for reference in references]
         assert is_novel == (not max(scores, default=0.0) > threshold)
         assert is_novel or (similarity, nearest) == (max(scores), scores.index(max(scores)))
+
+
+@ENGINES
+@settings(max_examples=100, deadline=None)
+@given(texts=TEXTS, references=TEXTS)
+def test_the_highest_similarity_of_two_sets(engine: str, texts: list[str], references: list[str]) -> None:
+    with using(engine):
+        found = highest_similarity(texts, references)
+    assert found == max((f1(reference, text) for reference in references for text in texts), default=0.0)
 
 
 @ENGINES

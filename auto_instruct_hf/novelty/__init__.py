@@ -5,7 +5,8 @@ F1 without stemming, down to its floating point: at a tie with the threshold its
 """
 
 from .filtering import filter_novel
-from .index import NoveltyIndex, Verdicts, near_copies, near_groups, near_pairs
+from .index import NoveltyIndex, Verdicts
+from .joins import highest_similarity, near_copies, near_groups, near_pairs
 from .measure import f1
 from .tokens import TOKENISERS, choose_tokeniser, tokenise, tokenise_unicode
 
@@ -16,6 +17,7 @@ __all__ = [
     "choose_tokeniser",
     "f1",
     "filter_novel",
+    "highest_similarity",
     "near_copies",
     "near_groups",
     "near_pairs",

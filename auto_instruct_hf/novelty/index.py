@@ -1,4 +1,4 @@
-"""A growing pool of texts, and near copies within one set of texts or between two."""
+"""A growing pool of texts."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 # to compile once. The second is the same in tokens, for texts longer than instructions.
 MAX_PAIRWISE = 20_000
 _MAX_PAIRWISE_TOKENS = 400_000
+_PART = 512
 
 
 @dataclass(frozen=True)
@@ -147,71 +148,3 @@ class NoveltyIndex:
         if not self._nearest:
             similarity[is_novel], nearest[is_novel] = np.nan, -1
         return Verdicts(is_novel, similarity, nearest)
-
-
-_PART = 512
-
-
-def near_pairs(texts: Sequence[str], max_similarity: float, tokeniser: str = "rouge") -> list[tuple[int, int]]:
-    """Find near copies within a set of texts.
-
-    Args:
-        texts: Any texts.
-        max_similarity: In (0, 1].
-        tokeniser: A name in TOKENISERS.
-
-    Returns:
-        The pairs of positions (i < j) with ROUGE-L F1 above `max_similarity`. Of n copies of one text these are n² / 2:
-        see `near_groups`.
-    """
-    return [(i, j) for pairs in _filled(texts, max_similarity, tokeniser).pairs() for i, j in pairs.tolist()]
-
-
-def near_groups(texts: Sequence[str], max_similarity: float, tokeniser: str = "rouge") -> IntArray:
-    """Group texts such that near copies stand together.
-
-    Args:
-        texts: Any texts.
-        max_similarity: In (0, 1].
-        tokeniser: A name in TOKENISERS.
-
-    Returns:
-        The number of each text's group, from 0 in the order of the groups' first texts. Texts are in one group if a
-        chain of pairs with ROUGE-L F1 above `max_similarity` joins them.
-    """
-    from scipy.sparse import coo_array
-    from scipy.sparse.csgraph import connected_components
-
-    groups = np.arange(len(texts))
-    for pairs in _filled(texts, max_similarity, tokeniser).links():
-        links = np.concatenate([pairs, np.stack([np.arange(len(texts)), groups], axis=1)])
-        graph = coo_array((np.ones(len(links), dtype=np.bool_), (links[:, 0], links[:, 1])), shape=(len(texts),) * 2)
-        _, labels = connected_components(graph, directed=False)
-        _, first, inverse = np.unique(labels, return_index=True, return_inverse=True)
-        groups = first[inverse]
-    return np.unique(groups, return_inverse=True)[1].astype(np.int64)
-
-
-def near_copies(
-    texts: Sequence[str], references: Sequence[str], max_similarity: float = 0.7, tokeniser: str = "rouge"
-) -> Verdicts:
-    """Find texts that are near copies of others: of a benchmark, of another split.
-
-    Args:
-        texts: Any texts.
-        references: What they are compared with.
-        max_similarity: In (0, 1].
-        tokeniser: A name in TOKENISERS.
-
-    Returns:
-        A verdict a text. Where it is not novel, `nearest` is the position of the reference most similar to it.
-    """
-    index = NoveltyIndex(max_similarity, tokeniser, nearest=False)
-    index.add(references)
-    return index.compare(texts)
-
-
-def _filled(texts: Sequence[str], max_similarity: float, tokeniser: str) -> NoveltyIndex:
-    index = NoveltyIndex(max_similarity, tokeniser, nearest=False)
-    index.add(texts)
-    return index

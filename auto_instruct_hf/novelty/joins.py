@@ -1,0 +1,88 @@
+"""Near copies within a set of texts, or between two."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from . import index
+from .index import NoveltyIndex, Verdicts
+from .measure import IntArray
+
+# Large sets are searched for the highest similarity above one of these after the other: the higher, the quicker.
+_FLOORS = (0.6, 0.4, 0.2, 1e-6)
+
+
+def near_pairs(texts: Sequence[str], max_similarity: float, tokeniser: str = "rouge") -> list[tuple[int, int]]:
+    """Find near copies within a set of texts.
+
+    Args:
+        texts: Any texts.
+        max_similarity: In (0, 1].
+        tokeniser: A name in TOKENISERS.
+
+    Returns:
+        The pairs of positions (i < j) with ROUGE-L F1 above `max_similarity`. Of n copies of one text these are n² / 2:
+        see `near_groups`.
+    """
+    return [(i, j) for pairs in _filled(texts, max_similarity, tokeniser).pairs() for i, j in pairs.tolist()]
+
+
+def near_groups(texts: Sequence[str], max_similarity: float, tokeniser: str = "rouge") -> IntArray:
+    """Group texts such that near copies stand together.
+
+    Args:
+        texts: Any texts.
+        max_similarity: In (0, 1].
+        tokeniser: A name in TOKENISERS.
+
+    Returns:
+        The number of each text's group, from 0 in the order of the groups' first texts. Texts are in one group if a
+        chain of pairs with ROUGE-L F1 above `max_similarity` joins them.
+    """
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
+    groups = np.arange(len(texts))
+    for pairs in _filled(texts, max_similarity, tokeniser).links():
+        links = np.concatenate([pairs, np.stack([np.arange(len(texts)), groups], axis=1)])
+        graph = coo_array((np.ones(len(links), dtype=np.bool_), (links[:, 0], links[:, 1])), shape=(len(texts),) * 2)
+        _, labels = connected_components(graph, directed=False)
+        _, first, inverse = np.unique(labels, return_index=True, return_inverse=True)
+        groups = first[inverse]
+    return np.unique(groups, return_inverse=True)[1].astype(np.int64)
+
+
+def near_copies(
+    texts: Sequence[str], references: Sequence[str], max_similarity: float = 0.7, tokeniser: str = "rouge"
+) -> Verdicts:
+    """Find texts that are near copies of others: of a benchmark, of another split.
+
+    Args:
+        texts: Any texts.
+        references: What they are compared with.
+        max_similarity: In (0, 1].
+        tokeniser: A name in TOKENISERS.
+
+    Returns:
+        A verdict a text. Where it is not novel, `nearest` is the position of the reference most similar to it.
+    """
+    return _filled(references, max_similarity, tokeniser).compare(texts)
+
+
+def highest_similarity(texts: Sequence[str], references: Sequence[str], tokeniser: str = "rouge") -> float:
+    """Return the highest ROUGE-L F1 of any text with any reference, exactly; 0 where none share a token."""
+    is_small = len(texts) + len(references) <= index.MAX_PAIRWISE
+    for floor in _FLOORS:
+        pool = NoveltyIndex(floor, tokeniser, nearest=is_small)
+        pool.add(references)
+        found = pool.compare(texts).similarity
+        highest = float(np.max(found[~np.isnan(found)], initial=0.0))
+        if highest or is_small:
+            return highest
+    return 0.0
+
+
+def _filled(texts: Sequence[str], max_similarity: float, tokeniser: str) -> NoveltyIndex:
+    pool = NoveltyIndex(max_similarity, tokeniser, nearest=False)
+    pool.add(texts)
+    return pool
