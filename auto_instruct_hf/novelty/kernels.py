@@ -144,13 +144,13 @@ def encode(
 
 @compiled
 def prepare(offsets: Array, tokens: Array, rank: Array, ordered: Array, signatures: Array) -> None:
-    """Sort the tokens of each text by rank (Shell's sort) into `ordered`, and set their bits in `signatures`."""
+    """Sort the tokens of each text by rank (Shell's sort) into `ordered`, and set their bits in `signatures`.
+
+    A token's second occurrence sets another bit than its first, so that bits bound the overlap of the bags of tokens.
+    """
     for row in range(offsets.size - 1):
         start, end = offsets[row], offsets[row + 1]
         for k in range(start, end):
-            mixed = (np.uint64(tokens[k]) + _ONE) * np.uint64(0x9E3779B97F4A7C15)
-            half = np.int64(mixed >> np.uint64(63))
-            signatures[row, half] |= _ONE << ((mixed >> np.uint64(40)) & np.uint64(63))
             ordered[k] = tokens[k]
         gap = 1
         while gap < (end - start) // 3:
@@ -163,6 +163,12 @@ def prepare(offsets: Array, tokens: Array, rank: Array, ordered: Array, signatur
                     at -= gap
                 ordered[at] = token
             gap //= 3
+        occurrence = np.uint64(0)
+        for k in range(start, end):
+            occurrence = occurrence + _ONE if k > start and ordered[k] == ordered[k - 1] else np.uint64(0)
+            mixed = np.uint64(ordered[k]) + _ONE + occurrence * np.uint64(0xC2B2AE3D27D4EB4F)
+            mixed *= np.uint64(0x9E3779B97F4A7C15)
+            signatures[row, np.int64(mixed >> np.uint64(63))] |= _ONE << ((mixed >> np.uint64(40)) & np.uint64(63))
 
 
 @compiled
@@ -208,6 +214,8 @@ def longest_common(
         total += np.int64(count_bits(~v))
         for k in range(block, end):
             mask[a[k]] = 0
+        if total + a1 - end < least:
+            return 0
     return total
 
 
