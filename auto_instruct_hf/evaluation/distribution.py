@@ -19,7 +19,8 @@ def describe(values: Iterable[float] | npt.NDArray[Any]) -> dict[str, Any]:
         `count`, `mean`, `min`, `max`, `median`, `quartiles` (three) and `deciles` (nine), the quantiles interpolated
         linearly. Without values `count` is 0 and the others are None.
     """
-    found = np.asarray(values if isinstance(values, np.ndarray) else list(values), dtype=np.float64)
+    # Sorted, so that their order does not decide the last digit of the mean.
+    found = np.sort(np.asarray(values if isinstance(values, np.ndarray) else list(values), dtype=np.float64))
     if not len(found):
         return {"count": 0, **dict.fromkeys(("mean", "min", "max", "median", "quartiles", "deciles"))}
     return {
@@ -46,6 +47,6 @@ def measure_lengths(texts: Sequence[str]) -> dict[str, Any]:
     filled = [text for text in texts if text.strip()]
     return {
         "num_texts": len(texts),
-        "share_empty": 1 - len(filled) / len(texts) if texts else None,
+        "share_empty": (len(texts) - len(filled)) / len(texts) if texts else None,
         "words": describe(map(count_words, filled)),
     }

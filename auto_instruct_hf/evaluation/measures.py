@@ -82,9 +82,8 @@ def measure_dataset(
     dataset = require_columns(dataset, _READ, "measure_dataset", there)
     rows, key = _count_once(dataset)
     columns = {name: list(rows[name][:]) for name in (*there, "cluster") if name in rows.column_names}
-    found = _Measures(
-        set(columns) | ({"rows"} if len(rows) else set()) | ({"embeddings"} if with_embeddings else set())
-    )
+    conditions = {"rows": len(rows) > 0, "embeddings": with_embeddings}
+    found = _Measures({*columns, *(name for name, holds in conditions.items() if holds)})
     embed: Embed = partial(embed_texts, settings=embedding, cache_dir=cache_dir)
     instructions = _list_instructions(columns) if "instruction" in columns else []
 

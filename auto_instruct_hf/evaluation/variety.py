@@ -1,7 +1,7 @@
 """How varied the words of a set of texts are: distinct n-grams, and the verbs and nouns of instructions."""
 
 from collections import Counter
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from itertools import chain
 from typing import Any
 
@@ -56,10 +56,10 @@ def measure_verb_nouns(instructions: Iterable[str]) -> dict[str, Any]:
         instructions: English texts; others have neither.
 
     Returns:
-        `num_texts`; `share_with_verb` and `share_with_both` (None without texts); `num_verbs` and `num_pairs`, those that
-        differ; `effective_verbs` and `effective_pairs`: as many equally frequent ones have the same entropy (Hill number
-        of order 1), 0 without any; `top_verbs`: the 20 most frequent with their counts; `share_of_top_verbs`: their
-        share of all verbs.
+        `num_texts`; `share_with_verb` and `share_with_both` (None without texts); `num_verbs` and `num_pairs`, those
+        that differ; `effective_verbs` and `effective_pairs`: as many equally frequent ones have the same entropy (Hill
+        number of order 1), 0 without any; `top_verbs`: the 20 most frequent with their counts; `share_of_top_verbs`:
+        their share of all verbs.
     """
     found = [root_verb_and_object(text) for text in instructions]
     verbs = Counter(verb for verb, _ in found if verb)
@@ -71,13 +71,8 @@ def measure_verb_nouns(instructions: Iterable[str]) -> dict[str, Any]:
         "share_with_both": pairs.total() / len(found) if found else None,
         "num_verbs": len(verbs),
         "num_pairs": len(pairs),
-        "effective_verbs": _effective(verbs),
-        "effective_pairs": _effective(pairs),
+        "effective_verbs": measure_evenness(list(verbs.elements()))["effective_number"],
+        "effective_pairs": measure_evenness(list(pairs.elements()))["effective_number"],
         "top_verbs": dict(top),
         "share_of_top_verbs": sum(count for _, count in top) / verbs.total() if verbs else None,
     }
-
-
-def _effective(counts: Counter[Any]) -> float:
-    values: list[Hashable] = list(counts.elements())
-    return float(measure_evenness(values)["effective_number"])

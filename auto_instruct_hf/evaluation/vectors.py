@@ -6,16 +6,13 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from datasets import Features, Value
 
-from ..curve import to_array
-from ..embedding import embed
-from ..encoders import Vectors
+from ..embedding import encode_new
+from ..encoders import Vectors, identify, make_encoder
 from ..recipe import EmbeddingSettings
-from ..transform import from_rows
+from ..transform import default_folder
 
 _BLOCK = 8192
-_TEXTS = Features({"instruction_id": Value("string"), "instruction": Value("string")})
 
 
 def embed_texts(
@@ -26,14 +23,16 @@ def embed_texts(
     Args:
         texts: At least one.
         settings: As for `embedding.embed`.
-        cache_dir: As for `embedding.embed`.
+        cache_dir: Folder of the cache; None: as in `transform.apply`.
 
     Returns:
         float32 of unit length, shape (texts, dimensions).
     """
+    settings, folder = settings or EmbeddingSettings(), cache_dir or default_folder()
+    folder.mkdir(parents=True, exist_ok=True)
     place = {text: row for row, text in enumerate(dict.fromkeys(texts))}
-    rows = [{"instruction_id": str(row), "instruction": text} for text, row in place.items()]
-    vectors = to_array(embed(from_rows(rows, _TEXTS), settings=settings, cache_dir=cache_dir), "embedding")
+    store = folder / f"vectors-{identify(settings)}.sqlite"  # that of `embed`: a build's instructions are there
+    vectors = encode_new(list(place), encode=make_encoder(settings, folder), store=store)
     return vectors[[place[text] for text in texts]]
 
 
