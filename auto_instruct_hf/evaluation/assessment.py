@@ -46,8 +46,8 @@ def assess(
     """Judge a sample of a dataset, and check the judge.
 
     Args:
-        instances: Columns as `schema.INSTANCES`; with `cluster`, shares by cluster as well. The order of the rows decides
-            nothing.
+        instances: Columns as `schema.INSTANCES`; with `cluster`, shares by cluster as well. The order of the rows
+            decides nothing.
         teacher: The model that judges.
         settings: How many are judged, and how many of them serve the checks.
         seed: Decides which, and which outputs are swapped.

@@ -17,8 +17,8 @@ OTHER_OUTPUT, REVERSED, REWORDED = "other output", "reversed", "reworded"
 _CORRECT = "output_correct"
 ASSUMPTION = (
     "Taken: an output of another instruction is wrong. Where some of the own outputs are wrong as well, the judge is "
-    "better than the balanced accuracy says; where real faults are harder to see than another task's output, it is worse "
-    "at them."
+    "better than the balanced accuracy says; where real faults are harder to see than another task's output, it is "
+    "worse at them."
 )
 
 

@@ -7,14 +7,14 @@ from dataclasses import replace
 
 from ..errors import RecipeError
 from ..facts import hide_folder
-from ..recipe import TeacherSettings
+from ..recipe import Recipe, TeacherSettings
 from ..settings import JudgeSettings
 from ..teacher import Teacher
 from ..teacher.prices import Prices, rates_from
 
 _LOG = logging.getLogger(__name__)
-# A model leans to its own words (Panickssery et al. 2024, arXiv:2404.13076). Both are sold to every holder of a key, take
-# structured outputs and do not spend the reply on thinking.
+# A model leans to its own words (Panickssery et al. 2024, arXiv:2404.13076). Both are sold to every holder of a key,
+# take structured outputs and do not spend the reply on thinking.
 _DEFAULT, _IF_THAT_WROTE = "gpt-4.1", "gpt-4o"
 
 
@@ -46,8 +46,8 @@ def warn_of_own_words(judge: str, writer: str) -> str:
     if hide_folder(judge) != hide_folder(writer):
         return ""
     return (
-        f"The judge, {hide_folder(judge)}, is the model that wrote the answers: it will find fewer faults than there are. "
-        "Name another in judge.model."
+        f"The judge, {hide_folder(judge)}, is the model that wrote the answers: it will find fewer faults than there "
+        "are. Name another in judge.model."
     )
 
 
@@ -56,6 +56,16 @@ def known_prices(teacher: Teacher, settings: JudgeSettings) -> Prices:
     given = rates_from(_settings(TeacherSettings(), settings))
     is_teacher = choose_model(teacher, settings) == teacher.model and settings.base_url is None
     return teacher.prices if is_teacher else Prices({choose_model(teacher, settings): given} if given else {})
+
+
+@contextmanager
+def judge_where_asked(teacher: Teacher, recipe: Recipe) -> Iterator[Teacher | None]:
+    """Open the judge of a build; None where the recipe does not ask for one."""
+    if recipe.judge.min_judge is None:
+        yield None
+        return
+    with open_judge(teacher, recipe.judge, recipe.teacher) as judge:
+        yield judge
 
 
 @contextmanager
