@@ -179,7 +179,10 @@ def _resolve(recipe: Recipe, report: Mapping[str, Any]) -> Recipe:
         judge=replace(
             recipe.judge,
             model=_name_judge(recipe, report),
-            **dict.fromkeys(("base_url", "input_price", "cached_price", "output_price")),
+            base_url=None,
+            input_price=None,
+            cached_price=None,
+            output_price=None,
         ),
     )
 

@@ -14,6 +14,7 @@ import typer
 from datasets import Dataset, load_dataset
 from hypothesis import given
 from hypothesis import strategies as st
+from stub_batch import serve_batches
 from stub_teacher import KEY, StubTeacher, serve_stub, sign
 from test_pipeline import BUILD
 from test_prompts import parts_of
@@ -321,6 +322,19 @@ def test_the_budget_counts_what_the_teacher_spent(stub: StubTeacher, tmp_path: P
             assert one.spent().dollars == pytest.approx(3 * 120 * 900e-6)
             with pytest.raises(BudgetError):
                 judge(table([instance(number) for number in range(7, 9)]), one, cache_dir=tmp_path / "c")
+
+
+def test_the_judge_asks_through_the_batch_api_where_the_teacher_does(tmp_path: Path) -> None:
+    asking = TeacherSettings(retries=3, batch=True, batch_poll=0.05)
+    data = table([instance(number) for number in range(40)])
+    with serve_batches() as api:
+        where: dict[str, Any] = {"base_url": api.teacher.url, "api_key": KEY, "journal": tmp_path / "j"}
+        with Teacher("writer", settings=asking, **where) as teacher:
+            for settings in (JudgeSettings(), JudgeSettings(model="other")):
+                with open_judge(teacher, settings, asking) as one:
+                    assert len(judge(data, one, cache_dir=tmp_path / "c")) == 40
+            sums = {(usage.phase, usage.model): usage.requests for usage in teacher.journal.usage() if usage.is_batch}
+    assert sums == {("judge", "writer"): 39, ("judge", "other"): 39}  # the first goes alone, to see what is taken
 
 
 # -- who passes -----------------------------------------------------------------------------------------------------

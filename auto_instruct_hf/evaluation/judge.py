@@ -191,11 +191,14 @@ def _with_properties(schema: Mapping[str, Any], properties: Mapping[str, Any]) -
 
 
 def passes(judgement: Mapping[str, Any], min_confidence: float = 0.0) -> str:
-    """Return why an instance does not pass, the first no in the order of the questions; "" where it passes.
+    """Say whether an instance passes: all questions that apply answered yes, with confidence enough.
 
     Args:
         judgement: A row with the columns of JUDGEMENTS.
         min_confidence: The least confidence, in [0, 1].
+
+    Returns:
+        "" where it passes; else why not: the first question answered no, or too little confidence.
     """
     refused = next((name for name in NAMES if judgement[name] is False), None)
     if refused:
