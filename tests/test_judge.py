@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import stub_teacher
 import typer
@@ -20,7 +21,7 @@ from test_pipeline import BUILD
 from test_prompts import parts_of
 from typer.testing import CliRunner
 
-from auto_instruct_hf import Recipe, Teacher
+from auto_instruct_hf import Recipe, Teacher, embedding
 from auto_instruct_hf.card import render_card
 from auto_instruct_hf.errors import BudgetError, RecipeError
 from auto_instruct_hf.evaluation.assessment import assess, filter_judged
@@ -364,6 +365,12 @@ def test_what_could_not_be_judged_does_not_pass(stub: StubTeacher, tmp_path: Pat
     assert trace.facts["kept"] == len(kept) == trace.facts["after"]["passed"]["yes"]
 
 
+def unit(text: str) -> Any:
+    """Return a vector of unit length that depends on the text."""
+    vector = np.random.default_rng(list(text.encode())).normal(size=8).astype(np.float32)
+    return vector / np.linalg.norm(vector)
+
+
 @pytest.fixture(scope="module")
 def filtered(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, StubTeacher, Any]]:
     """One build by the command with --min-judge, of a teacher that gets some answers wrong."""
@@ -377,12 +384,14 @@ def filtered(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, S
     out = tmp_path_factory.mktemp("filtered")
     recipe = out / "recipe.yaml"
     recipe.write_text(
-        "bootstrap: {requests_per_round: 4}\nclustering: {num_clusters: 2}\n"
+        "bootstrap: {requests_per_round: 4}\nclustering: {num_clusters: 2, neighbours: 100}\n"
         "judge: {input_price: 1.0, output_price: 2.0}\nteacher: {input_price: 1.0, output_price: 2.0}\n"
     )
     with pytest.MonkeyPatch.context() as patch, serve_stub() as stub:
         patch.setattr(stub_teacher, "_answer", flawed)
         patch.setenv("OPENAI_API_KEY", KEY)
+        # Which topics there are is of no interest here, and the model takes ten seconds to import.
+        patch.setattr(embedding, "make_encoder", lambda *args: lambda texts: np.array([unit(text) for text in texts]))
         options = ("--num-instructions", "20", "--min-judge", "0.6", "--judge", "another", "--recipe", str(recipe))
         # In this process: half of the time of another would be imports.
         found = importlib.util.spec_from_file_location("build_command", BUILD)

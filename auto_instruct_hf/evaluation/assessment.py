@@ -134,7 +134,8 @@ def summarise(
     warnings = [warn_of_own_words(judge, written_by)] if written_by else []
     if discernment and not discernment["discerns"]:
         warnings.append(
-            "The judge did not tell outputs of other instructions from the right ones: its shares say nothing."
+            f"On {discernment['own']['asked']} instances the judge did not tell, with 95 % confidence, the outputs of "
+            "other instructions from their own: do not rely on its shares."
         )
     return {**found, "warnings": [text for text in warnings if text]}
 
