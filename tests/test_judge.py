@@ -407,7 +407,13 @@ def filtered(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, S
         app = typer.Typer()
         app.command()(script.main)
         endpoint = ("--teacher", "stub", "--base-url", stub.url, "--out", str(out))
-        yield out, stub, CliRunner().invoke(app, [*endpoint, *options])
+        first = CliRunner().invoke(app, [*endpoint, *options])
+        asked, rows = len(stub.answered), (out / "judgements.parquet").read_bytes()
+        again = CliRunner().invoke(app, [*endpoint, *options])
+        assert again.exit_code == 0, again.output
+        assert len(stub.answered) == asked, "a rerun asked again"
+        assert (out / "judgements.parquet").read_bytes() == rows
+        yield out, stub, first
 
 
 def test_a_build_keeps_only_what_passes(filtered: tuple[Path, StubTeacher, Any]) -> None:
