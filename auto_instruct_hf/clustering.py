@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from datasets import ClassLabel, Dataset, Features, List, Value
+from threadpoolctl import threadpool_limits
 
 from .curve import measure, to_array
 from .embedding import embed
@@ -269,12 +270,14 @@ def _extend(
     def learn() -> Any:
         from sklearn.linear_model import LogisticRegression
 
-        return LogisticRegression(C=10.0, max_iter=200).fit(to_array(known, "embedding"), fitted["cluster"][:])
+        with threadpool_limits(1):  # sums in another order would differ in the last digits
+            return LogisticRegression(C=10.0, max_iter=200).fit(to_array(known, "embedding"), fitted["cluster"][:])
 
     def predict(vectors: Vectors) -> tuple[IntArray, FloatArray]:
         if max(fitted["cluster"]) == 0:
             return np.zeros(len(vectors), dtype=np.int64), np.ones(len(vectors))
-        found = learn().predict_proba(vectors)
+        with threadpool_limits(1):
+            found = learn().predict_proba(vectors)
         return found.argmax(axis=1), found.max(axis=1)
 
     extended = apply(
