@@ -13,19 +13,23 @@ from datasets import Dataset, Features, List, Value
 from .mixture import FloatArray, IntArray, fit_mixture
 from .recipe import ClusteringSettings
 from .reduction import Vectors, reduce_vectors
-from .selection import numbers_to_try
-from .transform import Batch, apply, from_rows
+from .selection import choose_by_silhouette, numbers_between, numbers_to_try
+from .transform import Batch, apply, from_rows, rows
 
 _RESAMPLED = Features({"resample": Value("int32"), "row": Value("int64"), "position": List(Value("float32"))})
 _CURVE = Features({"num_clusters": Value("int32"), "silhouette": Value("float32"), "stability": Value("float32")})
 # Of the rows, in a resample.
 _SHARE = 0.8
+Replicates = list[tuple[IntArray, FloatArray]]
+"""Row numbers and positions of each: first of all rows, then of resamples."""
 
 
 def measure(
     known: Dataset, reduced: Dataset, settings: ClusteringSettings, seed: int, cache_dir: Path | None = None
 ) -> Dataset:
     """Measure how well the rows part into each number of clusters.
+
+    Where the silhouette decides, numbers between the best are tried as well, without the costly stability.
 
     Args:
         known: Columns as `EMBEDDED`.
@@ -35,7 +39,8 @@ def measure(
         cache_dir: Folder of the cache; None: as in `transform.apply`.
 
     Returns:
-        Columns `num_clusters`, `silhouette` and `stability`, which is null where the elbow decides.
+        Columns `num_clusters`, `silhouette` and `stability`, null where it was not measured: for all numbers where the
+        elbow decides, for those in between, unless one is chosen, where the silhouette does.
     """
     numbers = [] if settings.num_clusters else numbers_to_try(len(known), settings.max_clusters)
     resamples = settings.resamples if numbers and settings.choose != "elbow" else 0
@@ -56,28 +61,43 @@ def measure(
         show_progress=True,
         cache_dir=cache_dir,
     )
-    return apply(
-        from_rows(({"num_clusters": number, "silhouette": 0.0, "stability": 0.0} for number in numbers), _CURVE),
-        measure_batch,
-        phase="curve",
-        features=_CURVE,
-        settings={
-            "restarts": settings.restarts,
-            "covariance": settings.covariance,
-            "most_rows": settings.silhouette_rows,
-            "seed": seed,
-        },
-        depends_on=[reduced._fingerprint, resampled._fingerprint],
-        resources={"replicates": cache(lambda: _replicates(reduced, resampled))},
-        batch_size=1,
-        show_progress=True,
-        cache_dir=cache_dir,
-    )
+    whole = cache(lambda: _replicates(reduced, None))
+    every = cache(lambda: _replicates(reduced, resampled))
+
+    def fit(numbers: Sequence[int], replicates: Callable[[], Replicates], source: str) -> list[dict[str, Any]]:
+        curve = apply(
+            from_rows(({"num_clusters": number, "silhouette": 0.0, "stability": 0.0} for number in numbers), _CURVE),
+            measure_batch,
+            phase="curve",
+            features=_CURVE,
+            settings={
+                "restarts": settings.restarts,
+                "covariance": settings.covariance,
+                "most_rows": settings.silhouette_rows,
+                "seed": seed,
+            },
+            depends_on=[reduced._fingerprint, source],
+            resources={"replicates": replicates},
+            batch_size=1,
+            show_progress=True,
+            cache_dir=cache_dir,
+        )
+        return list(rows(curve[:]))
+
+    found = fit(numbers, every, resampled._fingerprint)
+    if settings.choose == "silhouette":
+        between = numbers_between(numbers, [row["silhouette"] for row in found])
+        found = sorted(found + fit(between, whole, ""), key=lambda row: int(row["num_clusters"]))
+        chosen = choose_by_silhouette(*([row[name] for row in found] for name in _CURVE)).num_clusters
+        missing = [chosen for row in found if row["num_clusters"] == chosen and row["stability"] is None]
+        measured = {row["num_clusters"]: row for row in fit(missing, every, resampled._fingerprint)}
+        found = [measured.get(row["num_clusters"], row) for row in found]
+    return from_rows(found, _CURVE)
 
 
-def _replicates(reduced: Dataset, resampled: Dataset) -> list[tuple[IntArray, FloatArray]]:
+def _replicates(reduced: Dataset, resampled: Dataset | None) -> Replicates:
     whole = (np.arange(len(reduced)), to_array(reduced, "position").astype(np.float64))
-    if not len(resampled):
+    if resampled is None or not len(resampled):
         return [whole]
     numbers, drawn = np.array(resampled["resample"][:]), np.array(resampled["row"][:])
     positions = to_array(resampled, "position").astype(np.float64)
@@ -115,7 +135,7 @@ def resample_batch(
 def measure_batch(
     batch: Batch,
     *,
-    replicates: Callable[[], Sequence[tuple[IntArray, FloatArray]]],
+    replicates: Callable[[], Replicates],
     restarts: int,
     covariance: str,
     most_rows: int,

@@ -34,6 +34,25 @@ def numbers_to_try(num_rows: int, most: int) -> list[int]:
     return sorted({round(float(number)) for number in np.geomspace(2, most, _MOST_TRIED)})
 
 
+def numbers_between(numbers: Sequence[int], silhouettes: Sequence[float]) -> list[int]:
+    """Return numbers of clusters that were left out where the curve is highest: a dozen at most, evenly spaced.
+
+    Args:
+        numbers: Those tried, rising.
+        silhouettes: One each.
+
+    Returns:
+        Numbers between the neighbours of those whose silhouette is within 0.02 of the highest, rising.
+    """
+    if not len(numbers):
+        return []
+    high = [place for place, height in enumerate(silhouettes) if height >= max(silhouettes) - _FLAT]
+    low, top = numbers[max(high[0] - 1, 0)], numbers[min(high[-1] + 1, len(numbers) - 1)]
+    left = sorted(set(range(low, top)) - set(numbers))
+    chosen = np.linspace(0, len(left) - 1, min(_MOST_TRIED, len(left)))
+    return [left[round(float(place))] for place in chosen]
+
+
 def choose_by_silhouette(
     numbers: Sequence[int], silhouettes: Sequence[float], stabilities: Sequence[float | None]
 ) -> Choice:

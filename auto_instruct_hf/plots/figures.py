@@ -20,6 +20,7 @@ from .drawing import (  # isort: skip
 
 _NUM_VERBS, _NUM_NOUNS = 20, 4  # as in Self-Instruct's figure
 _NARROWEST = 0.025  # of the circle before all is fitted in: a verb's segment must hold its word
+_TICKS = (1, 2, 3, 4, 5, 7, 10, 15, 20, 30, 50, 70, 100, 150, 200, 300, 500)  # of numbers of clusters
 _TOKENS = (COLOURS[0], "#b9d7ea", COLOURS[1])  # new input, cached input, output
 
 
@@ -171,12 +172,13 @@ def draw_curve(curve: Sequence[Mapping[str, Any]], chosen: int) -> Figure:
         return figure
     numbers = [row["num_clusters"] for row in curve]
     for key, colour, ls in (("silhouette", COLOURS[0], "-"), ("stability", COLOURS[3], "--")):
-        values = np.array([row[key] for row in curve], dtype=float)
-        if np.isfinite(values).any():
-            axes.plot(numbers, values, color=colour, lw=2, ls=ls, marker="o", ms=5, label=key, clip_on=False)
+        points = [(row["num_clusters"], row[key]) for row in curve if row[key] is not None]
+        if points:
+            axes.plot(*zip(*points, strict=True), color=colour, lw=2, ls=ls, marker="o", ms=5, label=key, clip_on=False)
     axes.legend(loc="lower right", fontsize=12)
     axes.set_xscale("log")
-    axes.set_xticks(numbers, [str(number) for number in numbers])
+    ticks = [number for number in _TICKS if numbers[0] <= number <= numbers[-1]]
+    axes.set_xticks(ticks, [str(number) for number in ticks])
     axes.set_xticks([], minor=True)
     axes.set_xlabel("clusters")
     axes.set_xlim(0.95 * min(numbers[0], chosen), 1.05 * max(numbers[-1], chosen))
