@@ -117,5 +117,5 @@ def _load(model: str, backend: str, folder: Path) -> "SentenceTransformer":
     if backend != "torch":
         from .onnx_backend import use_onnx
 
-        use_onnx(loaded, folder / f"onnx-{fingerprint(path)}.onnx")
+        use_onnx(loaded, folder / f"{backend}-{fingerprint(path)}.onnx", in_8_bits=backend == "onnx-int8")
     return loaded

@@ -228,7 +228,7 @@ def scale(real: Array, args: argparse.Namespace) -> None:
 def backends(texts: list[str]) -> None:
     """Compare the backends with torch in batches of 512 tokens."""
     known: Array | None = None
-    for backend in ("torch", "onnx"):
+    for backend in ("torch", "onnx", "onnx-int8"):
         for tokens in (256, 512, 1024, 2048):
             with tempfile.TemporaryDirectory() as folder:
                 settings = replace(EmbeddingSettings(), backend=backend, batch_tokens=tokens)
@@ -242,7 +242,7 @@ def backends(texts: list[str]) -> None:
             kept = np.mean([len(set(a) & set(b)) / 10 for a, b in zip(one.tolist(), other.tolist(), strict=True)])
             cosine = (known * made).sum(axis=1)
             print(f"{backend:6s} {tokens:5d} tokens {len(texts) / seconds:6.0f} texts/s, least cosine "
-                  f"{cosine.min():.6f}, neighbours kept {kept:.4f}", flush=True)  # fmt: skip
+                  f"{cosine.min():.6f}, mean {cosine.mean():.6f}, neighbours kept {kept:.4f}", flush=True)  # fmt: skip
 
 
 def quiet(function: Callable[..., Any], *args: Any, **options: Any) -> Any:

@@ -179,6 +179,16 @@ def test_onnx_gives_the_vectors_of_torch_and_exports_once(tmp_path: Path) -> Non
     assert [path.suffix for path in tmp_path.iterdir()] == [".onnx"]
 
 
+def test_8_bits_give_nearly_the_vectors_of_torch(tmp_path: Path) -> None:
+    pytest.importorskip("onnxruntime")
+    pytest.importorskip("onnx")
+    words = ["A cat sat on the mat.", "Explain quantum fields to a child.", "Write a poem about autumn leaves."]
+    rounded = make_encoder(EmbeddingSettings(backend="onnx-int8"), tmp_path)(words)
+    cosines = (rounded * make_encoder(EmbeddingSettings(), tmp_path)(words)).sum(axis=1)
+    assert (cosines > 0.97).all()
+    assert not (cosines > 0.99999).all()
+
+
 def test_an_unknown_backend_is_told() -> None:
     with pytest.raises(RecipeError, match=r"embedding\.backend is 'jax'; it must be one of torch, onnx"):
         EmbeddingSettings(backend="jax")  # type: ignore[arg-type]
