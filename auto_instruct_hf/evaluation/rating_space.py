@@ -51,21 +51,21 @@ pinned: false
 give its address to the raters alone.
 
 Ratings are in `ratings.sqlite`: in `/data` where the Space has persistent storage, else beside `app.py`, where **a
-restart deletes them**. In the latter case set, in the settings of the Space, the secret `HF_TOKEN` (it may write to the
-repository) and the variable `RATINGS_REPO` (`USER/NAME` of a dataset repository that is private, made if there is none):
-every {minutes} minutes what is new is pushed there, and a restarted Space begins with what it finds there. A restart
-costs what was rated since the last push.
+restart deletes them**. In the latter case set, in the settings of the Space, the secret `HF_TOKEN` (it may write to
+the repository) and the variable `RATINGS_REPO` (`USER/NAME` of a dataset repository that is private, made if there is
+none): every {minutes} minutes what is new is pushed there, and a restarted Space begins with what it finds there. A
+restart costs what was rated since the last push.
 
-"All ratings so far" at the foot of the page gives a copy of the file with numbers in place of names, to whoever opens the
-page. Put it, or the one in RATINGS_REPO, in the folder of the build and run `python scripts/rate.py OUT --export` for the
-agreement and the shares. `data/train.parquet` in RATINGS_REPO is read by `load_dataset`.
+"All ratings so far" at the foot of the page gives a copy of the file with numbers in place of names, to whoever opens
+the page. Put it, or the one in RATINGS_REPO, in the folder of the build and run `python scripts/rate.py OUT --export`
+for the agreement and the shares. `data/train.parquet` in RATINGS_REPO is read by `load_dataset`.
 
 By hand: `pip install -r requirements.txt && python app.py`.
 """
 
 
 def write_space(store: RatingStore, folder: Path, raters: int = 2) -> None:
-    """Write a folder that can be pushed as a Space: the page, its requirements, the items. It needs nothing else of ours.
+    """Write a folder that can be pushed as a Space: the page, its requirements, the items. Nothing else is needed.
 
     Args:
         store: The items; ratings stay where they are.
