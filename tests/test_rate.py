@@ -21,6 +21,7 @@ from urllib.parse import urlsplit
 import pytest
 import typer
 from datasets import load_dataset
+from stub_hub import serve_hub
 from test_ratings import make_build, make_rows
 from typer.testing import CliRunner
 
@@ -86,8 +87,9 @@ def rate(out: Path, *arguments: Any) -> Any:
 class Rater:
     """A person at the keyboard: only keys, and what the page shows."""
 
-    def __init__(self, page: Any, name: str) -> None:
-        self.page, self.name = page, name
+    def __init__(self, page: Any, name: str, items: list[dict[str, Any]]) -> None:
+        self.page, self.items, self.chance = page, items, random.Random(name)
+        self.said: dict[int, dict[str, Any]] = {}
         self.press_and_wait(name, "Enter")
 
     def press_and_wait(self, *keys: str) -> None:
@@ -103,6 +105,19 @@ class Rater:
 
     def position(self) -> int:
         return int(self.page.locator("#progress [data-position]").get_attribute("data-position"))
+
+    def answer(self, note: str = "") -> None:
+        """Answer all questions of the item that is shown, as chance has it, and save."""
+        position = self.position()
+        asked = [question.name for question in QUESTIONS if applies(question, self.items[position - 1])]
+        assert self.page.locator("#questions fieldset").count() == len(asked)
+        words = {name: self.chance.choice([True, True, False, None]) for name in asked}
+        self.said[position] = {**dict.fromkeys(NAMES), **words, "note": note}
+        if note:
+            self.page.keyboard.press("c")
+            self.page.keyboard.type(note)
+            self.page.keyboard.press("Escape")
+        self.press_and_wait(*(KEYS[word] for word in words.values()), "Enter")
 
     def reload(self) -> None:
         self.page.reload()
@@ -135,34 +150,18 @@ def opened(browser: Any, url: str) -> Iterator[tuple[Any, set[str | None]]]:
 
 def test_two_raters_rate_ten_items_by_keys_through_a_reload_and_a_kill(browser: Any, tmp_path: Path) -> None:
     make_build(tmp_path, 12)
-    port, chance = free_port(), random.Random(0)
+    port = free_port()
     url = f"http://127.0.0.1:{port}/"
     command = [sys.executable, RATE, tmp_path, "--size", 10, "--port", port, "--no-browser"]
-    said: dict[tuple[str, int], dict[str, bool | None]] = {}
-    notes: dict[tuple[str, int], str] = {}
-
-    def answer(rater: Rater, note: str = "") -> None:
-        position = rater.position()
-        asked = [question.name for question in QUESTIONS if applies(question, items[position - 1])]
-        assert rater.page.locator("#questions fieldset").count() == len(asked)
-        words = {name: chance.choice([True, True, False, None]) for name in asked}
-        said[rater.name, position] = words
-        if note:
-            notes[rater.name, position] = note
-            rater.page.keyboard.press("c")
-            rater.page.keyboard.type(note)
-            rater.page.keyboard.press("Escape")
-        rater.press_and_wait(*(KEYS[word] for word in words.values()), "Enter")
-
     with running(command, url, env=ENV) as server, RatingStore(tmp_path / "ratings.sqlite") as store:
         items = store.items()
         assert len(items) == 10
         with opened(browser, url) as (page, hosts), opened(browser, url) as (other, other_hosts):
-            ann, bob = Rater(page, "Ann"), Rater(other, "Bob")
+            ann, bob = Rater(page, "Ann", items), Rater(other, "Bob", items)
             for step in range(5):
                 assert ann.position() == step + 1 + (step > 1)
-                answer(ann, "sy nb 1" if step == 0 else "")
-                answer(bob)
+                ann.answer("sy nb 1" if step == 0 else "")
+                bob.answer()
                 if step == 1:
                     ann.press_and_wait("s")
             before = ann.position()
@@ -177,23 +176,22 @@ def test_two_raters_rate_ten_items_by_keys_through_a_reload_and_a_kill(browser: 
                 seen = []
                 for _ in range(5):
                     seen.append(ann.position())
-                    answer(ann)
-                    answer(bob)
+                    ann.answer()
+                    bob.answer()
                 assert seen == [7, 8, 9, 10, 3]  # what was skipped comes last
                 for rater in (ann, bob):
                     assert "Nothing is left" in rater.page.locator("#progress").inner_text()
                 ann.press_and_wait("b")
                 assert ann.position() == 3
-                words = said["Ann", 3]
+                words = ann.said[3]
                 words["valid_task"] = not words["valid_task"]
                 ann.press_and_wait("1", KEYS[words["valid_task"]], "Enter")
-                stored = {(row["name"], row["instance"]["instance_id"]): row for row in store.ratings()}
+        stored = {"Ann": {}, "Bob": {}}
+        for row in store.ratings():
+            position = items.index(row["instance"]) + 1
+            stored[row["name"]][position] = {name: row[name] for name in (*NAMES, "note")}
+        assert stored == {"Ann": ann.said, "Bob": bob.said}
         assert hosts | other_hosts == {"127.0.0.1"}
-    assert len(said) == len(stored) == 20
-    for (name, position), words in said.items():
-        row = stored[name, items[position - 1]["instance_id"]]
-        assert {name: row[name] for name in NAMES} == {**dict.fromkeys(NAMES), **words}
-        assert row["note"] == notes.get((name, position), "")
     check_export(tmp_path)
 
 
@@ -217,13 +215,13 @@ def test_what_a_model_wrote_is_shown_as_it_is_and_nothing_is_asked_of_the_networ
         socket, "getaddrinfo", lambda host, *rest, **more: (asked.append(host), resolve(host, *rest))[1]
     )
     row = {**make_rows(1)[0], **{name: f"{name} {EVIL}" for name in ("instruction", "input", "attribute", "output")}}
-    with RatingStore(tmp_path / "ratings.sqlite") as store:
+    with RatingStore(tmp_path / "ratings.sqlite") as store, serve_hub() as elsewhere:
         store.add_items([row], 42)
         url, stop = serve(store, port=free_port())
         try:
             with opened(browser, url) as (page, hosts):
                 page.on("dialog", lambda dialog: hosts.add(dialog.message))
-                rater = Rater(page, f"Eve {EVIL[:50]}")
+                rater = Rater(page, f"Eve {EVIL[:50]}", [row])
                 for name, column in {"instruction": "instruction", "strategy": "attribute"}.items():
                     assert page.locator(f"#{name} textarea").input_value() == row[column]
                 for name in ("input", "output"):
@@ -241,9 +239,9 @@ def test_what_a_model_wrote_is_shown_as_it_is_and_nothing_is_asked_of_the_networ
                 )
                 assert page.evaluate("window.hacked") is None
                 assert page.locator("main img, main h1:visible").count() == 0
-                blocked = "fetch('http://127.0.0.2/').then(() => 'sent', () => 'blocked')"
-                assert page.evaluate(blocked) == "blocked"
-            assert hosts <= {"127.0.0.1", "127.0.0.2"}
+                fetch = "url => fetch(url, {mode: 'no-cors'}).then(() => 'sent', () => 'blocked')"
+                assert page.evaluate(fetch, f"{elsewhere.url}/api") == "blocked"  # by the page's own policy
+            assert hosts == {"127.0.0.1"}
         finally:
             stop()
     assert set(asked) <= {"127.0.0.1", "localhost", None}
