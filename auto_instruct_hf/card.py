@@ -7,6 +7,7 @@ from typing import Any
 import jinja2
 from huggingface_hub import DatasetCardData
 
+from .evaluation.questions import QUESTIONS
 from .facts import PHASES, format_figure
 from .markup import fenced, inline, json_block
 from .texts import flatten
@@ -34,7 +35,8 @@ def render_card(report: Mapping[str, Any], location: str) -> str:
     """Render the card.
 
     Args:
-        report: As `pipeline.build` makes it, or as read from `report.json`.
+        report: As `pipeline.build` makes it, or as read from `report.json`. Under `evaluation` it may hold `judge`, the
+            figures of `evaluation.assessment.assess`, and `ratings`, if people rated it.
         location: What `load_dataset` is to be called with: `user/name`, or a folder.
 
     Returns:
@@ -77,6 +79,10 @@ def render_card(report: Mapping[str, Any], location: str) -> str:
             "most_draws": max(report["phases"]["sample"]["most_draws"].values()),
             "num_repeated": sum(report["phases"]["sample"]["repeated"].values()),
             "decontaminated": report["phases"].get("decontaminate", {}).get("sources", []),
+            "filtered": report["phases"].get("judge"),
+            "sampled": report.get("evaluation", {}).get("judge"),
+            "rated": report.get("evaluation", {}).get("ratings"),
+            "questions": [(question.name, question.text) for question in QUESTIONS],
             "version": report["versions"]["auto-instruct-hf"],
         }
     )

@@ -7,8 +7,8 @@ in with the seed tasks as if they were the instructions, and from assumptions th
 import json
 import math
 import statistics
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +17,17 @@ from datasets import Dataset
 from .attribution import attribute_batch
 from .bootstrap import draw_batch
 from .completion import complete_batch
+from .evaluation.judge import judge_batch, judge_prompts
+from .evaluation.judging_model import choose_model, known_prices
 from .growth import Growth
 from .preview import Preview
 from .prompts import ATTRIBUTION, load_prompts
 from .recipe import Recipe
-from .teacher import Reply, Request, Teacher
+from .rehearsal import rehearse
+from .teacher import Request, Teacher
+from .teacher.prices import Rates
 from .topics import name_batch
-from .transform import columns, fingerprint, rows
+from .transform import fingerprint, rows
 
 # Four bytes a token is a rough mean of English in today's tokenisers.
 _BYTES_A_TOKEN = 4
@@ -33,6 +37,10 @@ _ACCEPTED = 0.6
 _LABELS, _STRATEGIES = 3.2, 1.9
 # Tokens of a reply that no seed shows: a kind, its labels or strategies, an input where there is one; a topic.
 _ATTRIBUTES, _TOPIC = 50, 10
+# Likewise of a judgement: its reason is three sentences at most.
+_JUDGEMENT = 100
+# Another output, another order, other words.
+_CHECKS = 3
 # Seconds until a reply begins, and tokens a second from then on.
 _FIRST_TOKEN, _TOKENS_A_SECOND = 1.0, 60.0
 _IN_FLIGHT = 32
@@ -95,9 +103,14 @@ def estimate(seeds: Dataset, teacher: Teacher, recipe: Recipe, seen: Preview | N
     """
     means = _measure(seen) if seen else _assume(seeds, teacher, recipe)
     settings = _identify(teacher, recipe)
-    shares = [_scale(phase, mean, recipe.num_instructions, teacher, recipe) for phase, mean in means.items()]
+    rates = teacher.prices.find(teacher.model)
+    shares = [_scale(phase, mean, recipe.num_instructions, teacher, recipe, rates) for phase, mean in means.items()]
+    if recipe.judge.min_judge is not None:
+        judged = _judge(seeds, teacher, recipe, seen.instances / max(seen.instructions, 1) if seen else None)
+        price = known_prices(teacher, recipe.judge).find(choose_model(teacher, recipe.judge))
+        shares.append(_scale("judge", judged, judged.units, teacher, recipe, price))
     topics = _topics(seeds, teacher, recipe)
-    shares.append(_scale("topics", topics, topics.units, teacher, recipe))
+    shares.append(_scale("topics", topics, topics.units, teacher, recipe, rates))
     return Estimate(tuple(shares), seen.instructions if seen else 0, settings)
 
 
@@ -171,9 +184,9 @@ def _assume(seeds: Dataset, teacher: Teacher, recipe: Recipe) -> dict[str, _Mean
         tasks, recipe.num_instructions, recipe.clf_share, recipe.seed, recipe.bootstrap, same_examples=False
     )
     plan = growth.plan()
-    drawn = _asked(draw_batch, plan, prompt=prompts["bootstrap"], settings=recipe.bootstrap)
+    drawn = rehearse(draw_batch, plan, prompt=prompts["bootstrap"], settings=recipe.bootstrap)
     each = min(recipe.bootstrap.instructions_per_request, prompts["bootstrap"].max_items("instructions"))
-    attributed = _asked(
+    attributed = rehearse(
         attribute_batch,
         tasks,
         prompts={name: prompt for name, prompt in prompts.items() if name in ATTRIBUTION},
@@ -181,7 +194,7 @@ def _assume(seeds: Dataset, teacher: Teacher, recipe: Recipe) -> dict[str, _Mean
         instructions_per_request=recipe.attribution.instructions_per_request,
     )
     filled = [{**task, **_fill(number, recipe.clf_share)} for number, task in enumerate(tasks)]
-    completed = _asked(
+    completed = rehearse(
         complete_batch,
         filled,
         prompts={name: prompts[name] for name in ("input", "output")},
@@ -202,42 +215,28 @@ def _topics(seeds: Dataset, teacher: Teacher, recipe: Recipe) -> _Mean:
     shown = [row["instruction"] for row in rows(seeds[:])][: settings.topic_instructions]
     number = settings.num_clusters or min(settings.max_clusters, recipe.num_instructions // 2)
     prompt = load_prompts(recipe.prompts or teacher.prompts)["topic"]
-    asked = _asked(name_batch, [{"instructions": shown, "keywords": ["keyword"] * 6}] * number, prompt=prompt)
+    asked = rehearse(name_batch, [{"instructions": shown, "keywords": ["keyword"] * 6}] * number, prompt=prompt)
     return _mean(asked, _TOPIC * number, number)
 
 
-def _asked(function: Callable[..., Any], table: Sequence[Mapping[str, Any]], **settings: Any) -> list[Request]:
-    """Return what a batch function asks of rows when all is answered at once."""
-    asked: list[Request] = []
+def _judge(seeds: Dataset, teacher: Teacher, recipe: Recipe, each: float | None) -> _Mean:
+    """Judge the seed tasks in the judge's place, as many as there will be instances, and those of the checks.
 
-    def ask(requests: Sequence[Request]) -> list[Reply]:
-        asked.extend(requests)
-        return [Reply(_imagine(request.prompt.schema, request.items)) for request in requests]
-
-    if table:
-        function(columns(table, table[0]), ask=ask, **settings)
-    return asked
-
-
-def _imagine(schema: Mapping[str, Any], items: int, number: int = 1) -> dict[str, Any]:
-    """Return a reply of the shape that a schema asks for: no classification task, everything else there."""
-    answer: dict[str, Any] = {}
-    for name, kind in schema["properties"].items():
-        if name == "answers":
-            answer[name] = [_imagine(_shape(kind["items"]), 1, number) for number in range(1, items + 1)]
-        elif name == "is_classification":
-            answer[name] = False
-        else:
-            of_type = {"integer": number, "array": ["something"], "boolean": False}
-            answer[name] = of_type.get(kind.get("type") if isinstance(kind.get("type"), str) else "", "something")
-    return answer
-
-
-def _shape(schema: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return the one of several shapes that is not a classification task's."""
-    return next(
-        shape for shape in schema.get("anyOf", [schema]) if "input" in shape["properties"] or "anyOf" not in schema
-    )
+    `each` is how many instances an instruction has, None: as published. None is taken to be dropped by curation.
+    """
+    tasks = rows(seeds[:])
+    filled = [{**task, **_fill(number, recipe.clf_share)} for number, task in enumerate(tasks)]
+    instances = [
+        {"instance_id": f"{number} {place}", "attribute": attribute, **row}
+        for number, row in enumerate(filled)
+        for place, attribute in enumerate(row["attributes"])
+    ]
+    asked = rehearse(judge_batch, instances, prompts=judge_prompts(teacher, recipe.judge), rater="")
+    each = len(instances) / len(tasks) if each is None else each
+    checks = _CHECKS * round(recipe.judge.check_share * min(recipe.judge.size, recipe.num_instructions))
+    factor = (each * recipe.num_instructions + checks) / len(asked)
+    mean = _mean(asked, _JUDGEMENT * len(asked), len(asked))
+    return replace(mean, **{name: factor * value for name, value in asdict(mean).items()})
 
 
 def _fill(number: int, clf_share: float) -> dict[str, Any]:
@@ -271,10 +270,10 @@ def _mean_tokens(texts: Iterable[str]) -> float:
     return statistics.fmean(map(_tokens, texts))
 
 
-def _scale(phase: str, mean: _Mean, units: float, teacher: Teacher, recipe: Recipe) -> Share:
+def _scale(phase: str, mean: _Mean, units: float, teacher: Teacher, recipe: Recipe, rates: Rates | None) -> Share:
     factor = units / mean.units
     requests, inputs, outputs = factor * mean.requests, factor * mean.input_tokens, factor * mean.output_tokens
-    settings, rates = recipe.teacher, teacher.prices.find(teacher.model)
+    settings = recipe.teacher
     minutes = [
         factor * mean.seconds / (teacher.concurrency or _IN_FLIGHT) / 60,
         requests / settings.rpm if settings.rpm else 0.0,

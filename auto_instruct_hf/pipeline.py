@@ -19,6 +19,8 @@ from .curation import curate
 from .decontamination import decontaminate
 from .errors import BuildError
 from .estimate import compare, read_or_make
+from .evaluation.assessment import filter_judged
+from .evaluation.judging_model import judge_where_asked
 from .illustrate import Material
 from .publish import add_messages
 from .recipe import Recipe
@@ -61,13 +63,14 @@ def build(
 
     Raises:
         BuildError: If another build runs in `out`, or no row is left.
+        RecipeError: If instances are to be judged within a budget and the judge's price is not known.
     """
     recipe, out = recipe or Recipe(), Path(out)
     traces: dict[str, Trace] = {}
     common: dict[str, Any] = {"cache_dir": out / "cache"}
     asking: dict[str, Any] = {**common, "prompts": recipe.prompts}
 
-    with _only_build(out):
+    with _only_build(out), judge_where_asked(teacher, recipe) as judge:
         estimated = read_or_make(out / "estimate.json", seeds, teacher, recipe)
         teacher.expected = {share.phase: share.dollars for share in estimated.shares}
         with _phase("bootstrap", traces) as trace:
@@ -91,6 +94,18 @@ def build(
             with _phase("decontaminate", traces) as trace:
                 clean = decontaminate(curated, settings=recipe.decontamination, trace=trace, **common)
                 curated = _some(clean, "decontamination", trace)
+        if judge:
+            with _phase("judge", traces) as trace:
+                passed = filter_judged(
+                    curated,
+                    judge,
+                    settings=recipe.judge,
+                    seed=recipe.seed,
+                    written_by=teacher.model,
+                    trace=trace,
+                    **common,
+                )
+                curated = _some(passed, "judging", trace)
         with _phase("cluster", traces) as trace:
             clustered = cluster(
                 curated,

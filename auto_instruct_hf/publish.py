@@ -98,6 +98,9 @@ def write_build(
             (out / "rejected").mkdir(exist_ok=True)
             with without_bars():
                 trace.rejected.to_parquet(out / "rejected" / f"{name}.parquet")
+    if "judge" in traces:
+        with without_bars():
+            traces["judge"].tables["judgements"].to_parquet(out / "judgements.parquet")
     (out / "report.json").write_bytes(_to_json(report))
 
 
@@ -173,7 +176,23 @@ def _resolve(recipe: Recipe, report: Mapping[str, Any]) -> Recipe:
             recipe.decontamination, sources=tuple(map(hide_folder, recipe.decontamination.sources))
         ),
         embedding=replace(recipe.embedding, model=report["embedding"]),
+        judge=replace(
+            recipe.judge,
+            model=_name_judge(recipe, report),
+            base_url=None,
+            input_price=None,
+            cached_price=None,
+            output_price=None,
+        ),
     )
+
+
+def _name_judge(recipe: Recipe, report: Mapping[str, Any]) -> str | None:
+    """Return the model that judged the build, as a recipe names it; where none did, what the recipe says."""
+    if "judge" not in report["phases"]:
+        return hide_folder(recipe.judge.model) if recipe.judge.model else None
+    used: str = report["phases"]["judge"]["before"]["judge"]
+    return "embedded" if report["is_embedded"] and used == report["teacher"] else used
 
 
 def _copy_prompts(source: str | None) -> dict[str, bytes]:

@@ -11,8 +11,8 @@ from typing import Literal, get_args, get_type_hints
 import yaml
 
 from .errors import RecipeError
+from .settings import JudgeSettings, merge, to_plain
 from .settings import check as _check
-from .settings import merge, to_plain
 
 
 @dataclass(frozen=True)
@@ -280,6 +280,7 @@ class Recipe:
     clustering: ClusteringSettings = field(default_factory=ClusteringSettings)
     splitting: SplittingSettings = field(default_factory=SplittingSettings)
     sampling: SamplingSettings = field(default_factory=SamplingSettings)
+    judge: JudgeSettings = field(default_factory=JudgeSettings)
 
     def __post_init__(self) -> None:
         _check(0 <= self.seed < 2**32, "seed", self.seed, "from 0 to 4294967295")

@@ -15,6 +15,7 @@ from auto_instruct_hf import AutoInstructError, Build, Recipe, Teacher, build, p
 from auto_instruct_hf.errors import RecipeError
 from auto_instruct_hf.estimate import estimate as make_estimate
 from auto_instruct_hf.estimate import write
+from auto_instruct_hf.evaluation.judging_model import choose_model
 from auto_instruct_hf.facts import PHASES, format_figure
 from auto_instruct_hf.hub import check_name
 from auto_instruct_hf.preview import describe
@@ -50,6 +51,13 @@ def main(
         list[str] | None,
         typer.Option(help="Drop what is near to an evaluation set: HUB_ID:COLUMN or PATH:COLUMN. May be repeated."),
     ] = None,
+    min_judge: Annotated[
+        float | None,
+        typer.Option(
+            min=0, max=1, help="Keep only what a judge says yes to on all counts, with at least this confidence."
+        ),
+    ] = None,
+    judge: Annotated[str | None, typer.Option(help="Model that judges; else another than the teacher.")] = None,
     seed: Annotated[int | None, typer.Option(help="Seed number of everything random.")] = None,
     num_clusters: Annotated[int | None, typer.Option(min=1, help="Topics; else a rule finds their number.")] = None,
     budget: Annotated[
@@ -94,7 +102,8 @@ def main(
         sizes = {"num_instructions": num_instructions, "num_samples": num_samples, "clf_share": clf_share, "seed": seed}
         asking = {"budget": budget, "batch": batch or None, "rpm": rpm, "tpm": tpm, "structured": structured}
         topics, leaks = {"num_clusters": num_clusters}, {"sources": tuple(decontaminate or ()) or None}
-        settings = _recipe(recipe, sizes, asking, topics, {"balance": balance}, leaks)
+        judging = {"min_judge": min_judge, "model": judge}
+        settings = _recipe(recipe, sizes, asking, topics, {"balance": balance}, leaks, judging)
         with Teacher(teacher, base_url=base_url, journal=out / "journal.sqlite", settings=settings.teacher) as model:
             if model.is_embedded and num_instructions is None and recipe is None:
                 settings = replace(settings, num_instructions=DEMONSTRATION_SIZE)
@@ -130,6 +139,7 @@ def _recipe(
     clustering: dict[str, Any],
     sampling: dict[str, Any],
     decontamination: dict[str, Any],
+    judge: dict[str, Any],
 ) -> Recipe:
     recipe = Recipe.from_yaml(path) if path else Recipe()
     return replace(
@@ -138,6 +148,7 @@ def _recipe(
         clustering=replace(recipe.clustering, **_given(clustering)),
         sampling=replace(recipe.sampling, **_given(sampling)),
         decontamination=replace(recipe.decontamination, **_given(decontamination)),
+        judge=replace(recipe.judge, **_given(judge)),
         **_given(sizes),
     )
 
@@ -173,7 +184,10 @@ def _look_ahead(seeds: Dataset, teacher: Teacher, recipe: Recipe, out: Path, sho
     Console(width=TABLE_WIDTH, highlight=False).print(table)
     _OUT.print(f"In all: {Cost(made.dollars)}. Spent so far: {teacher.spent()}.")
     if made.dollars is None:
-        _OUT.print(f"No price is known for {teacher.model}: give teacher.input_price and output_price in the recipe.")
+        unknown = [one.phase for one in made.shares if one.dollars is None]
+        whom = "judge" if unknown == ["judge"] else "teacher"
+        name = choose_model(teacher, recipe.judge) if unknown == ["judge"] else teacher.model
+        _OUT.print(f"No price is known for {name}: give {whom}.input_price and output_price in the recipe.")
 
 
 def _show(made: Build, out: Path, teacher: Teacher) -> None:
@@ -191,6 +205,8 @@ def _show(made: Build, out: Path, teacher: Teacher) -> None:
             _OUT.print(f"dropped in {phase}: {reasons}")
         if found.get("stopped"):
             _OUT.print(f"bootstrap stopped early: {found['stopped']}")
+    if "judge" in made.report["phases"]:
+        _show_judge(made.report["phases"]["judge"])
     _compare(made.report["estimate"])
     sizes = ", ".join(f"{name} {len(split):,}" for name, split in made.sample.items())
     _OUT.print(f"Spent so far: {teacher.spent()}. Rows: {sizes}.")
@@ -199,6 +215,23 @@ def _show(made: Build, out: Path, teacher: Teacher) -> None:
         _OUT.print("No licence is stated: give one with --license before you publish.")
     if made.report["terms"]:
         _OUT.print(made.report["terms"])
+
+
+def _show_judge(found: dict[str, Any]) -> None:
+    """Print the shares of yes, of all curated instances and of those kept."""
+    before, after = found["before"], found["after"]
+    table = Table(title=f"Shares of yes, judged by {before['judge']}", box=SIMPLE)
+    table.add_column("", no_wrap=True)
+    for name in ("of all curated", "95 % interval", "of those kept"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for name, share in before["shares"].items():
+        if share["asked"]:
+            kept = after["shares"][name]["share"]
+            interval = f"{share['low']:.1%} to {share['high']:.1%}"
+            table.add_row(name, f"{share['share']:.1%}", interval, "" if kept is None else f"{kept:.1%}")
+    Console(width=TABLE_WIDTH, highlight=False).print(table)
+    for warning in before["warnings"]:
+        _OUT.print(warning)
 
 
 def _compare(phases: list[dict[str, Any]]) -> None:

@@ -206,14 +206,42 @@ def reply_to(body: dict[str, Any], digest: str) -> dict[str, Any]:
     text = body["messages"][-1]["content"]
     if "answers" not in schema["properties"]:
         return _answer(schema, text, digest)
-    _, *parts = _ITEM.split(text)  # a number, the item's text, a number, ...
+    before, *parts = _ITEM.split(text)  # a number, the item's text, a number, ...
     of_item = schema["properties"]["answers"]["items"]
-    items = zip(parts[::2], parts[1::2], strict=True)
-    return {"answers": [_answer(of_item, own, digest + number, int(number)) for number, own in items]}
+    answers = []
+    for number, own in zip(parts[::2], parts[1::2], strict=True):
+        answers.append(_answer(of_item, own, digest + number, int(number), before))
+        before += own
+    return {"answers": answers}
 
 
-def _answer(schema: dict[str, Any], text: str, digest: str, number: int = 1) -> dict[str, Any]:
+def sign(instruction: str) -> str:
+    """Return the word with which the stub begins each answer to an instruction: by it a judge knows a right one."""
+    return _WORDS[int(hashlib.sha256(instruction.encode()).hexdigest()[:8], 16) % len(_WORDS)]
+
+
+def _judge(text: str) -> dict[str, Any]:
+    """Judge an instance as a good judge would who knows how this stub answers; all but the output is fine."""
+    found = re.findall(r"^\[(\w+) (\w+)\]\n(.*?)\n\[end \2\]$", text, re.MULTILINE | re.DOTALL)
+    texts = {name: words for name, _, words in found}
+    output = texts["output"]
+    is_right = output.startswith(sign(texts["instruction"])) or texts.get("input", "").endswith(f" {output}")
+    digest = hashlib.sha256("\n".join(texts[name] for name in sorted(texts)).encode()).hexdigest()
+    return {
+        "reason": "It begins as it should." if is_right else "It is the answer to something else.",
+        "valid_task": True,
+        "input_fits": True,
+        "strategy_valid": True,
+        "output_correct": is_right,
+        "confidence": 50 + int(digest[:8], 16) % 51,
+    }
+
+
+def _answer(schema: dict[str, Any], text: str, digest: str, number: int = 1, before: str = "") -> dict[str, Any]:
     draw = random.Random(digest)
+    if "output_correct" in schema["properties"]:
+        judged = _judge(text)
+        return {name: judged[name] for name in schema["properties"]}
     is_clf = "pod" in text  # so the same instruction is always of the same kind
     if "anyOf" in schema:
         schema = next(one for one in schema["anyOf"] if ("labels" in one["properties"]) == is_clf)
@@ -229,6 +257,9 @@ def _answer(schema: dict[str, Any], text: str, digest: str, number: int = 1) -> 
         "output": " ".join(words),
         "topic": " ".join(words[:2]),
     }
+    asked = re.findall(r"^Instruction:\n(.*)$", before or text, re.MULTILINE)
+    if "output" in properties and asked:
+        answers["output"] = " ".join([sign(asked[-1]), *words[1:]])
     if "strategies" not in properties:
-        answers["input"] = " ".join(words)
+        answers["input"] = " ".join([*words, text.partition("\n")[0]])
     return {name: answers[name] for name in properties}

@@ -10,7 +10,7 @@ STOREYS = [
     ["recipe", "settings", "texts", "schema", "packaged", "verbs", "markup"],
     ["prompts", "transform", "novelty", "overlap", "tables"],
     ["seeds", "teacher", "encoders", "onnx_backend", "mixture", "reduction", "selection"],
-    ["growth", "grouping", "topics", "embedding", "curve", "dealing"],
+    ["growth", "grouping", "rehearsal", "topics", "embedding", "curve", "dealing"],
     ["bootstrap", "attribution", "completion", "curation", "decontamination", "clustering", "splitting", "sampling"],
     ["preview", "facts", "plots", "hub"],
     ["estimate", "evaluation"],
@@ -83,6 +83,7 @@ def test_every_module_has_its_tests_or_is_tested_with_its_phase() -> None:
         "markup": "test_card",
         "illustrate": "test_card",
         "preview": "test_estimate",
+        "rehearsal": "test_estimate",
         "__init__": "test_pipeline",
     }
     present = {path.stem.removeprefix("test_") for path in Path(__file__).parent.glob("test_*.py")}

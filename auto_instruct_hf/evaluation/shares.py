@@ -1,7 +1,7 @@
 """Shares of yes with their intervals."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 from .questions import NAMES
 
@@ -37,6 +37,11 @@ def measure_share(answers: Iterable[bool | None]) -> Share:
         return Share(0, 0, 0.0, 1.0)
     interval = binomtest(yes, asked).proportion_ci(CONFIDENCE, method="wilson")
     return Share(yes, asked, float(interval.low), float(interval.high))
+
+
+def describe_share(share: Share) -> dict[str, float | None]:
+    """Return a share as plain figures, ready for JSON: its fields and `share`."""
+    return {**asdict(share), "share": share.share}
 
 
 def measure_questions(answers: Iterable[Mapping[str, bool | None]]) -> dict[str, Share]:

@@ -46,6 +46,8 @@ from ..errors import PromptError
 ATTRIBUTION = ("attributes", "classify", "labels", "strategies")
 REQUESTS = ("bootstrap", *ATTRIBUTION, "input", "output", "topic")
 """All names that a prompt may have; a set has either the first of ATTRIBUTION or the others."""
+JUDGE = ("judge", "reversed", "reworded")
+"""The forms in which a judge is asked: the main one, its questions and texts in reverse order, other words."""
 _KEYS = {"system", "user", "schema", "temperature", "max_tokens", "exchanges", "each"}
 _JINJA = jinja2.Environment(undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True)
 
@@ -139,6 +141,17 @@ def load_prompts(source: str = "default") -> Mapping[str, Prompt]:
         PromptError: If a file is missing or one too many, is not YAML, or has an unknown or missing key.
     """
     return {name: _read(find_folder(source) / f"{name}.yaml") for name in list_names(source)}
+
+
+def load_judge_prompts() -> Mapping[str, Prompt]:
+    """Read the prompts of JUDGE, which come with the package and belong to no set.
+
+    Returns:
+        The prompts by name. Their templates may use `instruction`, `input`, `strategy` and `output` ("" where there is
+        none), `mark` (str, in none of these texts) and `questions` (list of {name, text}); the reply has `reason`
+        (str), a bool for each question, and `confidence` (int, percent).
+    """
+    return {name: _read(Path(__file__).parent / "judge" / f"{name}.yaml") for name in JUDGE}
 
 
 def list_names(source: str) -> list[str]:

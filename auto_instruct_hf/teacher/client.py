@@ -63,10 +63,10 @@ class Teacher:
         settings: TeacherSettings | None = None,
     ) -> None:
         self._settings = settings or TeacherSettings()
-        self._endpoint = Endpoint(model, base_url, api_key, self._settings)
-        self.model = self._endpoint.model
-        self.is_embedded = self._endpoint.is_embedded
-        self.describe = self._endpoint.describe
+        self.endpoint = Endpoint(model, base_url, api_key, self._settings)
+        self.model = self.endpoint.model
+        self.is_embedded = self.endpoint.is_embedded
+        self.describe = self.endpoint.describe
         given = rates_from(self._settings)
         self.prices = Prices({self.model: given} if given else {})
         if self._settings.budget is not None and self.prices.find(self.model) is None:
@@ -77,7 +77,7 @@ class Teacher:
         self.journal = Journal(Path(journal or default_folder() / "journal.sqlite"))
         self._budget = Budget(self._settings.budget, self._spent_as_known)
         concurrency = embedded.SLOTS if self.is_embedded else self._settings.concurrency
-        self._sender = Sender(self._endpoint, self._settings, concurrency, self._stopped_by)
+        self._sender = Sender(self.endpoint, self._settings, concurrency, self._stopped_by)
         self._writer = Writer(self.journal, self._sender, self._stopped_by)
         self._sender.has_answered = any(
             one.requests > one.failed for one in self.journal.usage() if one.model == self.model
@@ -87,7 +87,7 @@ class Teacher:
         self._waves: Waves | None = None
         if self._settings.batch and not self.is_embedded:
             self._waves = Waves(
-                self.model, self.journal, self._endpoint, self._sender, self._budget, self.prices, self._settings
+                self.model, self.journal, self.endpoint, self._sender, self._budget, self.prices, self._settings
             )
         # Some wait for the disk while others wait for the endpoint.
         self._num_workers = (concurrency or MOST_AT_ONCE) * 5 // 4 + 4
@@ -212,7 +212,7 @@ class Teacher:
         for task in others:
             task.cancel()
         await asyncio.gather(*others, return_exceptions=True)
-        await self._endpoint.close()
+        await self.endpoint.close()
 
     async def _ask_all(self, requests: Sequence[Request]) -> list[Reply]:
         try:

@@ -15,6 +15,7 @@ from . import embedded
 EMBEDDED = "embedded"
 _DEFAULT_MODEL = "gpt-4o"
 _OPENAI = "https://api.openai.com/v1"
+_NO_KEY = "none"
 
 
 class Endpoint:
@@ -55,6 +56,28 @@ class Endpoint:
         where = "this machine's CPU" if self.is_embedded else _address(self._base_url or _OPENAI)
         return f"{self.model} at {where}"
 
+    @property
+    def is_openai(self) -> bool:
+        """Whether it is OpenAI's own."""
+        return not self.is_embedded and _is_openai(self._base_url)
+
+    def address_or(self, base_url: str | None) -> tuple[str | None, str | None]:
+        """Return address and key for another model: those of this endpoint, unless it is to answer elsewhere.
+
+        Args:
+            base_url: Where it is to answer; None: here, or, where this is the embedded server, where the environment
+                says.
+
+        Returns:
+            The arguments `base_url` and `api_key` of a Teacher. The key: JUDGE_API_KEY; else this endpoint's for this
+            endpoint; else OPENAI_API_KEY for OpenAI; else none. A key is never sent to an endpoint it was not given
+            for.
+        """
+        own = os.environ.get("JUDGE_API_KEY")
+        if base_url is None or base_url == self._base_url:
+            return self._base_url, own or self._api_key or None
+        return base_url, own or (os.environ.get("OPENAI_API_KEY") if _is_openai(base_url) else None) or _NO_KEY
+
     def explain(self, error: Exception) -> str:
         """Return one line of an error, without the key, which some servers and libraries repeat."""
         name = "no connection" if isinstance(error, openai.APIConnectionError) else type(error).__name__
@@ -83,7 +106,7 @@ class Endpoint:
                     )
                 self._client = openai.AsyncOpenAI(
                     base_url=base_url,
-                    api_key=api_key or "none",  # servers on one's own machine ask for no key, the client does
+                    api_key=api_key or _NO_KEY,  # servers on one's own machine ask for no key, the client does
                     max_retries=0,  # a retry must wait for its turn like any other request: see sender.py
                     timeout=self._settings.timeout,
                     http_client=openai.DefaultAioHttpClient(),  # takes less CPU a request: benchmarks/teacher.py
@@ -105,6 +128,10 @@ def _is_address(url: str) -> bool:
         return parts.scheme in ("http", "https") and bool(parts.hostname) and (parts.port or 1) > 0
     except ValueError:
         return False
+
+
+def _is_openai(base_url: str | None) -> bool:
+    return base_url is None or urlsplit(base_url).hostname == urlsplit(_OPENAI).hostname
 
 
 def _address(url: str) -> str:

@@ -54,6 +54,10 @@ class Prices:
         """Return a model's rates, or None where nobody knows them."""
         return self._given.get(model) or _list_price(model)
 
+    def learn(self, other: "Prices") -> None:
+        """Take over the rates that others were given by hand, of models that have none here."""
+        self._given = {**other._given, **self._given}
+
     def price(self, usage: Usage) -> Cost:
         """Return what a sum of the journal costs."""
         rates = self.find(usage.model)
