@@ -57,7 +57,9 @@ def main(
             min=0, max=1, help="Keep only what a judge says yes to on all counts, with at least this confidence."
         ),
     ] = None,
-    judge: Annotated[str | None, typer.Option(help="Model that judges; else another than the teacher.")] = None,
+    judge: Annotated[
+        str | None, typer.Option(help="Model that judges, with --min-judge; else another than the teacher.")
+    ] = None,
     seed: Annotated[int | None, typer.Option(help="Seed number of everything random.")] = None,
     num_clusters: Annotated[int | None, typer.Option(min=1, help="Topics; else a rule finds their number.")] = None,
     budget: Annotated[

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from stub_batch import serve_batches
 from stub_teacher import KEY, StubTeacher, serve_stub, sign
 from test_pipeline import BUILD
-from test_prompts import parts_of
+from test_prompts import KEYWORDS, parts_of
 from typer.testing import CliRunner
 
 from auto_instruct_hf import Recipe, Teacher, embedding
@@ -129,6 +129,7 @@ def test_each_form_asks_all_questions_reason_first_and_keeps_to_strict_schemas(f
     assert names[0] == "reason"
     assert sorted(names[1:]) == sorted([*NAMES, "confidence"])
     for part in parts_of(dict(prompt.schema)):
+        assert set(part) <= KEYWORDS
         if part.get("type") == "object":
             assert part["required"] == list(part["properties"])
             assert part["additionalProperties"] is False
@@ -271,6 +272,10 @@ def test_the_judge_is_another_model_where_one_is_to_be_had(writer: str, judged_b
         assert chosen == (judged_by or teacher.model)
         assert judged_by is None or teacher.prices.find(chosen)
         assert choose_model(teacher, JudgeSettings(model="mine")) == "mine"
+        with pytest.raises(RecipeError, match=r"judge\.base_url is 'http://host/v1'"):
+            choose_model(teacher, JudgeSettings(base_url="http://host/v1"))
+    with Teacher("embedded", journal=tmp_path / "j") as teacher:  # one server is enough
+        assert choose_model(teacher, JudgeSettings(model="embedded")) == teacher.model
 
 
 def test_a_model_that_judges_itself_is_warned_of(
@@ -402,7 +407,13 @@ def filtered(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, S
         app = typer.Typer()
         app.command()(script.main)
         endpoint = ("--teacher", "stub", "--base-url", stub.url, "--out", str(out))
-        yield out, stub, CliRunner().invoke(app, [*endpoint, *options])
+        first = CliRunner().invoke(app, [*endpoint, *options])
+        asked, rows = len(stub.answered), (out / "judgements.parquet").read_bytes()
+        again = CliRunner().invoke(app, [*endpoint, *options])
+        assert again.exit_code == 0, again.output
+        assert len(stub.answered) == asked, "a rerun asked again"
+        assert (out / "judgements.parquet").read_bytes() == rows
+        yield out, stub, first
 
 
 def test_a_build_keeps_only_what_passes(filtered: tuple[Path, StubTeacher, Any]) -> None:

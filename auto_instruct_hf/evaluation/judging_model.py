@@ -10,6 +10,7 @@ from ..facts import hide_folder
 from ..recipe import Recipe, TeacherSettings
 from ..settings import JudgeSettings
 from ..teacher import Teacher
+from ..teacher.endpoint import EMBEDDED
 from ..teacher.prices import Prices, rates_from
 
 _LOG = logging.getLogger(__name__)
@@ -33,7 +34,8 @@ def choose_model(teacher: Teacher, settings: JudgeSettings) -> str:
         RecipeError: If the settings name an endpoint but no model.
     """
     if settings.model:
-        return settings.model
+        is_same = settings.model == EMBEDDED and teacher.is_embedded
+        return teacher.model if is_same else settings.model
     if settings.base_url:
         raise RecipeError(f"judge.base_url is {settings.base_url.partition('?')[0]!r}: name its model in judge.model")
     if teacher.endpoint.is_openai:
