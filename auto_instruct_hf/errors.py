@@ -43,3 +43,7 @@ class HubError(AutoInstructError):
 
 class BuildError(AutoInstructError):
     """A build cannot go on: another one holds its folder, or nothing is left to publish."""
+
+
+class RatingError(AutoInstructError):
+    """Ratings cannot be kept or read, or what is asked for does not fit those that are there."""
