@@ -42,8 +42,8 @@ def count_lengths(texts: Iterable[str], most: int = 30) -> dict[str, Any]:
         most: Bars at most.
 
     Returns:
-        `width`: of a bar, in words; `counts`: how many texts have 1 to `width` words, then up to twice as many, and so on;
-        `beyond`: the longest hundredth, where it would stretch the bars.
+        `width`: of a bar, in words; `counts`: how many texts have 1 to `width` words, then up to twice as many, and so
+            on; `beyond`: the longest hundredth, where it would stretch the bars.
     """
     words = np.array([count for count in map(count_words, texts) if count], dtype=np.int64)
     if not len(words):

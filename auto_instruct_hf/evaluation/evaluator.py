@@ -16,7 +16,7 @@ from ..teacher.prices import Prices, rates_from
 from .judging_model import judging_settings, model_at_openai
 
 WEAK = (
-    f"The judge {EMBEDDED_MODEL} is a model of 135 million parameters: see by the checks below whether it can tell right "
+    f"The judge, {EMBEDDED_MODEL}, is a model of 135 million parameters: see by its checks whether it can tell right "
     "from wrong at all."
 )
 
@@ -41,7 +41,7 @@ def choose_evaluator(settings: JudgeSettings, writer: str = "") -> tuple[str | N
     if settings.base_url:
         raise RecipeError("the judge has an address and no name: name its model with --judge")
     endpoint = Endpoint("judge", None, None, TeacherSettings())
-    base_url, api_key = endpoint.address_or(None)
+    api_key = endpoint.address_or(None)[1]
     if endpoint.is_openai:
         if api_key:
             return model_at_openai(writer), ""

@@ -106,7 +106,9 @@ def _tell(found: FloatArray, num_texts: int, threshold: float) -> dict[str, Any]
         "num_texts": num_texts,
         "rouge_l": describe(found),
         # A hair less, so that a value on an edge falls on its lower side, wherever rounding put it.
-        "histogram": np.bincount(np.clip(np.ceil(found * _PARTS - 1e-9).astype(int) - 1, 0, _PARTS - 1), minlength=_PARTS).tolist(),
+        "histogram": np.bincount(
+            np.clip(np.ceil(found * _PARTS - 1e-9).astype(int) - 1, 0, _PARTS - 1), minlength=_PARTS
+        ).tolist(),
         "share_above": float((found > threshold).mean()) if len(found) else None,
         "threshold": threshold,
     }

@@ -1,7 +1,7 @@
 """The page of an evaluation: one file that asks nothing of any network, and can be read without a script.
 
-Texts of models and people are escaped by the template, whatever they hold, and a policy in the page's head lets no script
-run but its own.
+Texts of models and people are escaped by the template, whatever they hold, and a policy in the page's head lets no
+script run but its own.
 """
 
 import base64
@@ -129,14 +129,17 @@ def _list_histograms(figures: Mapping[str, Any]) -> list[dict[str, Any]]:
             words = figures["measures"][f"{name}s"]["lengths"]["words"]
             beyond = f"; {one['beyond']:,} longer, up to {words['max']:,.0f}" if one["beyond"] else ""
             text = f"median {words['median']:,.0f}, mean {words['mean']:,.1f} words{beyond}"
-            edges = [(f"{bar * width + 1}–{(bar + 1) * width}" if width > 1 else str(bar + 1)) for bar in range(len(counts))]
+            edges = [
+                (f"{bar * width + 1} to {(bar + 1) * width}" if width > 1 else str(bar + 1))
+                for bar in range(len(counts))
+            ]
             ends = ("1", f"{len(counts) * width:,} words")
             found.append(_histogram(f"Length of {name}s in words", text, counts, edges, ends))
     for name in ("instructions", "outputs"):
         near = _find(figures["measures"], (name, "nearest"))
         if near and near["rouge_l"]["count"]:
             counts = near["histogram"]
-            edges = [f"{bar / len(counts):.2f}–{(bar + 1) / len(counts):.2f}" for bar in range(len(counts))]
+            edges = [f"{bar / len(counts):.2f} to {(bar + 1) / len(counts):.2f}" for bar in range(len(counts))]
             text = f"ROUGE-L F1; median {near['rouge_l']['median']:.2f}, of {near['rouge_l']['count']:,}; 1 is a copy"
             found.append(_histogram(f"Each of the {name} and its nearest other", text, counts, edges, ("0", "1")))
     return found

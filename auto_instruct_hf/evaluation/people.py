@@ -21,7 +21,7 @@ def read_ratings(out: Path) -> Dataset | None:
         out: Its folder, with `ratings.sqlite` or `ratings/*.parquet`.
 
     Returns:
-        Columns as `ratings.RATINGS`, from `ratings.sqlite` with numbers for the names of people; None: nobody has rated.
+        Columns as `ratings.RATINGS`, from `ratings.sqlite` with numbers for people's names; None: nobody has rated.
 
     Raises:
         RatingError: If a file cannot be read, or lacks a column.
@@ -57,8 +57,8 @@ def summarise_people(ratings: Dataset, instances: Dataset) -> tuple[dict[str, An
         instances: The dataset, columns as `schema.INSTANCES`.
 
     Returns:
-        As `ratings.summarise_ratings`, of the ratings whose instance is in the dataset as it was rated, and `outdated`, how
-        many others there are; and the former ratings.
+        As `ratings.summarise_ratings`, of the ratings whose instance is in the dataset as it was rated, and `outdated`,
+        how many others there are; and the former ratings.
     """
     current = keep_current(ratings, instances)
     return {**summarise_ratings(current), "outdated": len(ratings) - len(current)}, current
@@ -70,7 +70,8 @@ def vote(ratings: Dataset) -> list[dict[str, Any]]:
     for row in ratings.select_columns(["instance_id", *NAMES]):
         said[row["instance_id"]].append(row)
     return [
-        {"instance_id": key, **{name: majority(row[name] for row in rows) for name in NAMES}} for key, rows in said.items()
+        {"instance_id": key, **{name: majority(row[name] for row in rows) for name in NAMES}}
+        for key, rows in said.items()
     ]
 
 

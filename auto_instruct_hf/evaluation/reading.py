@@ -9,7 +9,7 @@ from typing import Any
 
 from datasets import ClassLabel, Dataset, DatasetDict, Features, Value, concatenate_datasets
 
-from ..errors import SourceError
+from ..errors import RecipeError, SourceError
 from ..recipe import EmbeddingSettings, Recipe
 from ..schema import INSTANCES
 from ..seeds import BUNDLED
@@ -28,8 +28,8 @@ class Material:
     measured: Dataset
     """For `measures.measure_dataset`: the columns as they are."""
     judged: Dataset | None
-    """For `assessment.assess`: columns as `schema.INSTANCES`, each instance once, and `cluster` where there is one; None:
-    a column that the questions are about is missing."""
+    """For `assessment.assess`: columns as `schema.INSTANCES`, each instance once, and `cluster` where there is one;
+    None: a column that the questions are about is missing."""
     splits: Mapping[str, Sequence[str]] = field(default_factory=dict)
     """The instructions of each split, each once."""
     sample: DatasetDict | None = None
@@ -44,16 +44,20 @@ class Material:
 
     def digest(self) -> str:
         """Return a hash of all rows that the figures are of, whatever their order."""
-        parts = [row_digests(self.measured)]
-        parts += [row_digests(part) for part in (self.sample or {}).values()]
-        return hashlib.sha256("\n".join(hashlib.sha256(part).hexdigest() for part in parts).encode()).hexdigest()[:16]
+        return digest_splits({"": self.measured}, self.sample or {})
 
 
-def row_digests(rows: Dataset) -> bytes:
-    """Return the sorted hashes of rows, one after another."""
-    names = sorted(set(rows.column_names) - {"messages"})
-    columns = zip(*(rows[name][:] for name in names), strict=True) if names else ()
-    return b"".join(sorted(hashlib.sha256(repr(row).encode("utf-8", "surrogatepass")).digest() for row in columns))
+def digest_splits(instances: Mapping[str, Dataset], sample: Mapping[str, Dataset]) -> str:
+    """Return a hash of the rows of both configs, whatever their order; of the sample, of its ids by split."""
+    names = sorted(set(next(iter(instances.values())).column_names) - {"messages"})
+    whole = sorted(digest for part in instances.values() for digest in _digest_rows(part, names))
+    drawn = [name.encode() + b"".join(_digest_rows(part, ["instance_id"])) for name, part in sorted(sample.items())]
+    return hashlib.sha256(b"\n".join([b"".join(whole), *drawn])).hexdigest()[:16]
+
+
+def _digest_rows(rows: Dataset, names: Sequence[str]) -> list[bytes]:
+    columns = zip(*(rows[name][:] for name in names), strict=True)
+    return sorted(hashlib.sha256(repr(row).encode("utf-8", "surrogatepass")).digest() for row in columns)
 
 
 def read_build(out: Path, seeds: str | Path | None = None, columns: Mapping[str, str] | None = None) -> Material:
@@ -80,9 +84,11 @@ def read_build(out: Path, seeds: str | Path | None = None, columns: Mapping[str,
         )
     except (OSError, ValueError, KeyError):
         raise SourceError(
-            f"{out} holds no built dataset (dataset/report.json, recipe.yaml and data): build one with scripts/build.py, "
-            "or give a file or the id of a dataset on the Hub"
+            f"{out} holds no built dataset (dataset/report.json, recipe.yaml and data): build one with "
+            "scripts/build.py, or give a file or the id of a dataset on the Hub"
         ) from None
+    except RecipeError as error:
+        raise SourceError(f"{out} was built by another version: run the build again, it asks for nothing ({error})") from None
     whole = concatenate_datasets(list(instances.values()))
     if seeds is None and report["seeds"]["is_bundled"]:
         seeds = BUNDLED
@@ -133,8 +139,8 @@ def read_any(
 
     Args:
         source: A Parquet, CSV, JSON or JSON Lines file, or the id of a dataset on the Hub.
-        columns: Where names differ: `instruction`, `input`, `output`, `is_classification`, `attribute` or `cluster` -> the
-            column of the source. Of the first three one must be there.
+        columns: Where names differ: `instruction`, `input`, `output`, `is_classification`, `attribute` or `cluster` ->
+            the column of the source. Of the first three one must be there.
         config: Configuration of a dataset on the Hub.
         split: Which split of it; None: `train`, or the only one there is.
         revision: Its revision.

@@ -1,4 +1,4 @@
-"""All that is known of whether a dataset is good: measurements, a judge, people, and the table beside the published one."""
+"""All that is known of whether a dataset is good: measurements, a judge, people, beside what is published."""
 
 import importlib.metadata
 import json
@@ -33,8 +33,11 @@ _MOST_SHOWN = 300
 
 @dataclass(frozen=True)
 class Evaluation:
-    """`figures`, ready for JSON, and `samples`, the instances that the page shows: rows with `schema.INSTANCES`, `cluster`
-    (str), `judgement` (a row of `questions.JUDGEMENTS`, or None) and `ratings` (a list of such rows)."""
+    """What an evaluation found: `figures`, ready for JSON, and `samples`, the instances that the page shows.
+
+    Samples are rows with the columns of `schema.INSTANCES`, `cluster` (str), `judgement` (a row with the columns of
+    `questions.JUDGEMENTS`, or None) and `ratings` (a list of such rows).
+    """
 
     figures: dict[str, Any]
     samples: list[dict[str, Any]]
@@ -65,8 +68,8 @@ def evaluate(
 
     Returns:
         The evaluation. Its figures by name: `dataset` (what it is; `digest` tells it from another), `measures` (as
-        `measures.measure_dataset`), `lengths` (as `distribution.count_lengths`, by column), `clusters` (rows by name, of
-        the instances and of the sample), `splits` (overlap of each but the first with the others), `sample` (of the
+        `measures.measure_dataset`), `lengths` (as `distribution.count_lengths`, by column), `clusters` (rows by name,
+        of the instances and of the sample), `splits` (overlap of each but the first with the others), `sample` (of the
         stratified sample: rows, different rows, balance), `judge` (as `assessment.summarise`), `ratings` (as
         `people.summarise_people`), `agreement` (of the judge with most people, as `judge_checks.measure_agreement`),
         `table` (a row a question: what the judge and people say beside what is published), `left_out` (what is missing,
@@ -243,4 +246,3 @@ def _round(value: Any) -> Any:
     if isinstance(value, Mapping):
         return {name: _round(one) for name, one in value.items()}
     return [_round(one) for one in value] if isinstance(value, list | tuple) else value
-
