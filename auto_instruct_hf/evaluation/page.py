@@ -14,6 +14,7 @@ from typing import Any
 import jinja2
 
 from ..texts import CONTROL
+from .headlines import count, find, list_headlines, number, percent
 from .questions import NAMES, QUESTIONS
 from .report import Evaluation
 
@@ -43,7 +44,7 @@ def render_page(evaluation: Evaluation) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters.update(percent=_percent, number=_number, count=_count, readable=_readable, whole=_whole)
+    environment.filters.update(percent=percent, number=number, count=count, readable=_readable, whole=_whole)
     script = (_HERE / "page.js").read_text(encoding="utf-8")
     figures = evaluation.figures
     return environment.get_template("page.html.jinja").render(
@@ -56,7 +57,7 @@ def render_page(evaluation: Evaluation) -> str:
             "questions": QUESTIONS,
             "names": NAMES,
             "peers": list(dict.fromkeys(peer for row in figures["table"] for peer in row["published"])),
-            "tiles": _list_tiles(figures),
+            "tiles": list_headlines(figures),
             "histograms": _list_histograms(figures),
             "groups": [
                 (name, _describe_group(list(rows)))
@@ -83,43 +84,6 @@ def _differs(row: Mapping[str, Any]) -> bool:
     return any(len({one[name] for one in said if one[name] is not None}) > 1 for name in NAMES)
 
 
-def _list_tiles(figures: Mapping[str, Any]) -> list[tuple[str, str, str]]:
-    """Return the figures at the head of the measurements: what, how much, and what it means; those that are known."""
-    measures = figures["measures"]
-    near = "share whose nearest other has a ROUGE-L above {:g}"
-    wanted: list[tuple[str, Sequence[str], str, Any]] = [
-        ("Near copies, instructions", ("instructions", "nearest", "share_above"), near, _percent),
-        ("Near copies, outputs", ("outputs", "nearest", "share_above"), near, _percent),
-        ("Near the seeds", ("overlap", "share_above"), "share of instructions above {:g} to a seed task", _percent),
-        ("Vendi score", ("instructions", "vendi"), "so many different instructions, by their embeddings", _number),
-        ("Distinct bigrams", ("outputs", "distinct", "distinct_2"), "of all word pairs in outputs", _percent),
-        ("Verb-object pairs", ("instructions", "verb_nouns", "num_pairs"), "different ones in instructions", _count),
-        ("Without an input", ("inputs", "lengths", "share_empty"), "share of the instances", _percent),
-        ("Without an output", ("outputs", "lengths", "share_empty"), "share of the instances", _percent),
-        ("Evenness of topics", ("balance", "clusters", "normalised_entropy"), "1: all of one size", _number),
-    ]
-    meaning = "how often an output is nearer to its own task than to another; 0.5: chance"
-    kinds = (measures.get("alignment") or {}).keys()
-    wanted += [(_name_alignment(kind), ("alignment", kind, "auc"), meaning, _number) for kind in kinds]
-    tiles = []
-    for name, path, means, show in wanted:
-        value, group = _find(measures, path), _find(measures, path[:-1])
-        if value is not None:
-            threshold = group.get("threshold", 0) if isinstance(group, Mapping) else 0
-            tiles.append((name, show(value), means.format(threshold)))
-    return tiles
-
-
-def _name_alignment(kind: str) -> str:
-    return {"all": "Alignment", "other": "Alignment, texts", "classification": "Alignment, labels"}[kind]
-
-
-def _find(figures: Any, path: Sequence[str]) -> Any:
-    for name in path:
-        figures = figures.get(name) if isinstance(figures, Mapping) else None
-    return figures
-
-
 def _list_histograms(figures: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Return the histograms: bars in percent of the highest, each with its words, and the ends of the axis."""
     found = []
@@ -136,7 +100,7 @@ def _list_histograms(figures: Mapping[str, Any]) -> list[dict[str, Any]]:
             ends = ("1", f"{len(counts) * width:,} words")
             found.append(_histogram(f"Length of {name}s in words", text, counts, edges, ends))
     for name in ("instructions", "outputs"):
-        near = _find(figures["measures"], (name, "nearest"))
+        near = find(figures["measures"], (name, "nearest"))
         if near and near["rouge_l"]["count"]:
             counts = near["histogram"]
             edges = [f"{bar / len(counts):.2f} to {(bar + 1) / len(counts):.2f}" for bar in range(len(counts))]
@@ -150,22 +114,10 @@ def _histogram(
 ) -> dict[str, Any]:
     top = max(counts)
     bars = [
-        {"height": round(100 * count / top, 2), "edge": edge, "count": count}
-        for count, edge in zip(counts, edges, strict=True)
+        {"height": round(100 * size / top, 2), "edge": edge, "count": size}
+        for size, edge in zip(counts, edges, strict=True)
     ]
     return {"title": title, "text": text, "bars": bars, "ends": ends, "top": top}
-
-
-def _percent(share: float | None) -> str:
-    return "" if share is None else f"{share:.1%}"
-
-
-def _number(value: float | None) -> str:
-    return "" if value is None else f"{value:,.1f}" if abs(value) >= 10 else f"{value:.2f}"
-
-
-def _count(value: int | None) -> str:
-    return "" if value is None else f"{value:,}"
 
 
 def _whole(share: float) -> str:

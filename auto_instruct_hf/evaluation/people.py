@@ -5,6 +5,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import pyarrow
+import pyarrow.parquet
 from datasets import Dataset, Features
 
 from ..errors import RatingError
@@ -33,7 +35,7 @@ def read_ratings(out: Path) -> Dataset | None:
     if not files:
         return None
     try:
-        read = Dataset.from_parquet([str(file) for file in files], keep_in_memory=True)
+        read = Dataset(pyarrow.concat_tables(pyarrow.parquet.read_table(file) for file in files))
     except (OSError, ValueError) as error:
         raise RatingError(f"{out / 'ratings'} cannot be read: {error}") from None
     missing = [name for name in (*JUDGEMENTS, *TEXTS) if name not in read.column_names]

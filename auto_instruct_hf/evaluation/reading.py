@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import pyarrow
+import pyarrow.parquet
 from datasets import ClassLabel, Dataset, DatasetDict, Features, Value, concatenate_datasets
 
 from ..errors import RecipeError, SourceError
@@ -82,13 +84,15 @@ def read_build(out: Path, seeds: str | Path | None = None, columns: Mapping[str,
             DatasetDict({split: _read_split(folder, config, split) for split in report["configs"][config]})
             for config in ("instances", "default")
         )
-    except (OSError, ValueError, KeyError):
+    except (OSError, ValueError, KeyError):  # pyarrow's errors are of the first two kinds
         raise SourceError(
             f"{out} holds no built dataset (dataset/report.json, recipe.yaml and data): build one with "
             "scripts/build.py, or give a file or the id of a dataset on the Hub"
         ) from None
     except RecipeError as error:
-        raise SourceError(f"{out} was built by another version: run the build again, it asks for nothing ({error})") from None
+        raise SourceError(
+            f"{out} was built by another version: run the build again, it asks for nothing ({error})"
+        ) from None
     whole = concatenate_datasets(list(instances.values()))
     if seeds is None and report["seeds"]["is_bundled"]:
         seeds = BUNDLED
@@ -112,8 +116,7 @@ def _read_split(folder: Path, config: str, split: str) -> Dataset:
     files = sorted((folder / "data" / config).glob(f"{split}-*.parquet"))
     if not files:
         raise OSError(f"no file of {config}/{split}")
-    # By its content in memory: a file that is written again is the same rows, whatever its date.
-    return Dataset.from_parquet([str(file) for file in files], keep_in_memory=True)
+    return Dataset(pyarrow.concat_tables(pyarrow.parquet.read_table(file) for file in files))
 
 
 def _read_seeds(source: str | Path, columns: Mapping[str, str]) -> list[str]:
