@@ -7,6 +7,7 @@ from typing import Any
 import jinja2
 from huggingface_hub import DatasetCardData
 
+from .evaluation.headlines import list_headlines
 from .evaluation.questions import QUESTIONS
 from .facts import PHASES, format_figure
 from .markup import fenced, inline, json_block
@@ -35,8 +36,8 @@ def render_card(report: Mapping[str, Any], location: str) -> str:
     """Render the card.
 
     Args:
-        report: As `pipeline.build` makes it, or as read from `report.json`. Under `evaluation` it may hold `judge`, the
-            figures of `evaluation.assessment.assess`, and `ratings`, if people rated it.
+        report: As `pipeline.build` makes it, or as read from `report.json`. Under `evaluation` it may hold
+            what `evaluation.report.evaluate` found, or a part of that.
         location: What `load_dataset` is to be called with: `user/name`, or a folder.
 
     Returns:
@@ -46,6 +47,7 @@ def render_card(report: Mapping[str, Any], location: str) -> str:
         loader=jinja2.FileSystemLoader(_TEMPLATES), undefined=jinja2.StrictUndefined, keep_trailing_newline=True
     )
     environment.filters["inline"] = inline
+    evaluation = report.get("evaluation", {})
     rejected = [
         (phase, reason, count)
         for phase, found in report["phases"].items()
@@ -80,8 +82,10 @@ def render_card(report: Mapping[str, Any], location: str) -> str:
             "num_repeated": sum(report["phases"]["sample"]["repeated"].values()),
             "decontaminated": report["phases"].get("decontaminate", {}).get("sources", []),
             "filtered": report["phases"].get("judge"),
-            "sampled": report.get("evaluation", {}).get("judge"),
-            "rated": report.get("evaluation", {}).get("ratings"),
+            "sampled": evaluation.get("judge"),
+            "rated": evaluation.get("ratings"),
+            "agreement": evaluation.get("agreement"),
+            "measured": list_headlines(evaluation) if "measures" in evaluation else [],
             "questions": [(question.name, question.text) for question in QUESTIONS],
             "version": report["versions"]["auto-instruct-hf"],
         }

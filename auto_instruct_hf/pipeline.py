@@ -70,7 +70,7 @@ def build(
     common: dict[str, Any] = {"cache_dir": out / "cache"}
     asking: dict[str, Any] = {**common, "prompts": recipe.prompts}
 
-    with _only_build(out), judge_where_asked(teacher, recipe) as judge:
+    with only_build(out), judge_where_asked(teacher, recipe) as judge:
         estimated = read_or_make(out / "estimate.json", seeds, teacher, recipe)
         teacher.expected = {share.phase: share.dollars for share in estimated.shares}
         with _phase("bootstrap", traces) as trace:
@@ -163,7 +163,8 @@ def _some(rows: Dataset, after: str, trace: Trace) -> Dataset:
 
 
 @contextmanager
-def _only_build(out: Path) -> Iterator[None]:
+def only_build(out: Path) -> Iterator[None]:
+    """Hold a folder against other builds, and evaluations, for the time of a block."""
     out.mkdir(parents=True, exist_ok=True)
     try:
         with FileLock(out / ".lock", timeout=0):

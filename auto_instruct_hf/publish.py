@@ -12,6 +12,7 @@ from datasets import Dataset, DatasetDict, Features
 
 from .card import render_card
 from .errors import HubError
+from .evaluation.reading import digest_splits
 from .facts import hide_folder
 from .hub import Pushed, push
 from .illustrate import CAPTIONS, Material, draw_plots
@@ -85,11 +86,14 @@ def write_build(
     public = {**report, "plots": shown, "phases": {name: _timeless(found) for name, found in report["phases"].items()}}
     public["usage"] = [_timeless(one) for one in report["usage"]]
     public.pop("estimate", None)  # of interest to who paid
+    evaluation = _read_evaluation(out / "evaluation.json")
+    if evaluation and evaluation["dataset"]["digest"] == digest_splits(material.instances, material.sample):
+        public["evaluation"] = evaluation  # of these very rows
     files = {
         "README.md": render_card(public, (out / "dataset").as_posix()).encode(),
         **_copy_prompts(recipe.prompts),
         "recipe.yaml": _resolve(recipe, report).to_yaml().encode(),
-        "report.json": _to_json(public),
+        "report.json": to_json(public),
         **{f"assets/{name}.png": png for name, png in plots.items()},
     }
     write_dataset(out / "dataset", {"default": material.sample, "instances": material.instances}, files)
@@ -101,7 +105,39 @@ def write_build(
     if "judge" in traces:
         with without_bars():
             traces["judge"].tables["judgements"].to_parquet(out / "judgements.parquet")
-    (out / "report.json").write_bytes(_to_json(report))
+    (out / "report.json").write_bytes(to_json(report))
+
+
+def add_evaluation(out: Path, figures: Mapping[str, Any]) -> None:
+    """Let the card of a build tell of its evaluation. Files that say so already stay untouched.
+
+    Args:
+        out: Folder of the build.
+        figures: As `evaluation.report.evaluate` returns them.
+
+    Raises:
+        HubError: If there is no built dataset in the folder, or it was built by another version.
+    """
+    folder = out / "dataset"
+    report = {**_read_report(folder), "evaluation": figures}
+    card = _render(report, folder.as_posix(), folder)
+    write_changed(folder / "report.json", to_json(report))
+    write_changed(folder / "README.md", card.encode())
+
+
+def write_changed(path: Path, content: bytes) -> bool:
+    """Write a file whole, unless it holds just that; return whether it did not."""
+    if path.is_file() and path.read_bytes() == content:
+        return False
+    fresh = path.with_name(f".{path.name}.new")
+    fresh.write_bytes(content)
+    fresh.replace(path)
+    return True
+
+
+def to_json(report: Mapping[str, Any]) -> bytes:
+    """Return figures as they stand in a file."""
+    return json.dumps(report, indent=2, ensure_ascii=False).encode()
 
 
 def write_dataset(folder: Path, configs: Mapping[str, DatasetDict], files: Mapping[str, bytes]) -> None:
@@ -151,17 +187,34 @@ def push_build(
         HubError: If the folder is no built dataset, the Hub refuses, or it cannot be reached.
     """
     words = {"license": license, "language": language}
+    report = {**_read_report(Path(folder)), **{name: word for name, word in words.items() if word}}
+    card = _render(report, repo_id, folder)
+    return push(folder, repo_id, replaced={"README.md": card}, owned=_OURS, **options)
+
+
+def _read_report(folder: Path) -> dict[str, Any]:
     try:
-        report = json.loads((Path(folder) / "report.json").read_text(encoding="utf-8"))
+        report: dict[str, Any] = json.loads((folder / "report.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
         raise HubError(
             f"{folder} is no built dataset (no report.json in it): build one with scripts/build.py"
         ) from None
+    return report
+
+
+def _render(report: Mapping[str, Any], location: str, folder: str | Path) -> str:
     try:
-        card = render_card({**report, **{name: word for name, word in words.items() if word}}, repo_id)
+        return render_card(report, location)
     except (jinja2.UndefinedError, LookupError, TypeError, AttributeError):
         raise HubError(f"{folder} was built by another version: run the build again, it asks for nothing") from None
-    return push(folder, repo_id, replaced={"README.md": card}, owned=_OURS, **options)
+
+
+def _read_evaluation(path: Path) -> dict[str, Any] | None:
+    try:
+        found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        return found if found["dataset"]["digest"] else None
+    except (OSError, ValueError, KeyError, TypeError):
+        return None  # not evaluated yet, or by another version
 
 
 def _resolve(recipe: Recipe, report: Mapping[str, Any]) -> Recipe:
@@ -205,10 +258,6 @@ def _copy_prompts(source: str | None) -> dict[str, bytes]:
 def _timeless(found: Mapping[str, Any]) -> dict[str, Any]:
     """Leave out how long a phase took: the same rows should give the same files."""
     return {name: value for name, value in found.items() if name != "seconds"}
-
-
-def _to_json(report: Mapping[str, Any]) -> bytes:
-    return json.dumps(report, indent=2, ensure_ascii=False).encode()
 
 
 def _write_parquet(dataset: Dataset, folder: Path, split: str) -> None:

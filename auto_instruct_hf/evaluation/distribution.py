@@ -34,6 +34,30 @@ def describe(values: Iterable[float] | npt.NDArray[Any]) -> dict[str, Any]:
     }
 
 
+def count_lengths(texts: Iterable[str], most: int = 30) -> dict[str, Any]:
+    """Count texts by their length in words.
+
+    Args:
+        texts: Any texts; those without a word are left out.
+        most: Bars at most.
+
+    Returns:
+        `width`: of a bar, in words; `counts`: how many texts have 1 to `width` words, then up to twice as many, and so
+            on; `beyond`: the longest hundredth, where it would stretch the bars.
+    """
+    words = np.array([count for count in map(count_words, texts) if count], dtype=np.int64)
+    if not len(words):
+        return {"width": 1, "counts": [], "beyond": 0}
+    limit, longest = float(np.quantile(words, 0.99)), int(words.max())
+    width = max(1, -(-int(longest if longest <= 1.5 * limit else limit) // most))
+    bins = (words - 1) // width
+    return {
+        "width": width,
+        "counts": np.bincount(bins[bins < most], minlength=min(most, int(bins.max()) + 1)).tolist(),
+        "beyond": int((bins >= most).sum()),
+    }
+
+
 def measure_lengths(texts: Sequence[str]) -> dict[str, Any]:
     """Measure how long texts are.
 

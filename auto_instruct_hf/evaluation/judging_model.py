@@ -38,9 +38,12 @@ def choose_model(teacher: Teacher, settings: JudgeSettings) -> str:
         return teacher.model if is_same else settings.model
     if settings.base_url:
         raise RecipeError(f"judge.base_url is {settings.base_url.partition('?')[0]!r}: name its model in judge.model")
-    if teacher.endpoint.is_openai:
-        return _IF_THAT_WROTE if _DEFAULT in teacher.model else _DEFAULT
-    return teacher.model
+    return model_at_openai(teacher.model) if teacher.endpoint.is_openai else teacher.model
+
+
+def model_at_openai(writer: str) -> str:
+    """Return the model of OpenAI's that judges what another wrote, where none is named."""
+    return _IF_THAT_WROTE if _DEFAULT in writer else _DEFAULT
 
 
 def warn_of_own_words(judge: str, writer: str) -> str:
@@ -55,7 +58,7 @@ def warn_of_own_words(judge: str, writer: str) -> str:
 
 def known_prices(teacher: Teacher, settings: JudgeSettings) -> Prices:
     """Return the prices by which the judge is paid: the settings', else the list's."""
-    given = rates_from(_settings(TeacherSettings(), settings))
+    given = rates_from(judging_settings(TeacherSettings(), settings))
     is_teacher = choose_model(teacher, settings) == teacher.model and settings.base_url is None
     return teacher.prices if is_teacher else Prices({choose_model(teacher, settings): given} if given else {})
 
@@ -91,7 +94,7 @@ def open_judge(teacher: Teacher, settings: JudgeSettings, asking: TeacherSetting
         yield teacher
         return
     base_url, api_key = teacher.endpoint.address_or(settings.base_url)
-    chosen = _settings(asking, settings)
+    chosen = judging_settings(asking, settings)
     if settings.base_url is not None:
         chosen = replace(chosen, batch=False)
     if chosen.budget is not None and known_prices(teacher, settings).find(model) is None:
@@ -115,7 +118,7 @@ def warn(judge: str, writer: str) -> str:
     return text
 
 
-def _settings(asking: TeacherSettings, settings: JudgeSettings) -> TeacherSettings:
+def judging_settings(asking: TeacherSettings, settings: JudgeSettings) -> TeacherSettings:
     """Return how to ask the judge: as the teacher, at the judge's own price."""
     return replace(
         asking,

@@ -14,6 +14,7 @@ FloatArray = npt.NDArray[np.float64]
 
 # Self-Instruct (arXiv:2212.10560, section 2.2) admits an instruction that is below this against all others.
 THRESHOLD = 0.7
+_PARTS = 20
 _ADMITS_ALL = 1.0  # no F1 is above it
 
 
@@ -71,7 +72,8 @@ def measure_nearest(
 
     Returns:
         `num_texts`; `rouge_l`, the highest F1 of each compared text as `describe` has it, its `count` being the size of
-        the sample; `share_above`, of the compared texts those above `threshold` (None without texts); `threshold`.
+        the sample; `histogram`, how many of them fall in each of 20 parts of [0, 1], the upper edge within;
+        `share_above`, of the compared texts those above `threshold` (None without texts); `threshold`.
     """
     return _tell(find_nearest(texts, tokeniser=tokeniser, num_rows=num_rows, seed=seed), len(texts), threshold)
 
@@ -103,6 +105,10 @@ def _tell(found: FloatArray, num_texts: int, threshold: float) -> dict[str, Any]
     return {
         "num_texts": num_texts,
         "rouge_l": describe(found),
+        # A hair less, so that a value on an edge falls on its lower side, wherever rounding put it.
+        "histogram": np.bincount(
+            np.clip(np.ceil(found * _PARTS - 1e-9).astype(int) - 1, 0, _PARTS - 1), minlength=_PARTS
+        ).tolist(),
         "share_above": float((found > threshold).mean()) if len(found) else None,
         "threshold": threshold,
     }

@@ -1,0 +1,420 @@
+"""What an evaluation says is what is in the data, says the same again, and runs nothing that a model wrote."""
+
+import importlib.util
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import stub_teacher
+import typer
+from datasets import ClassLabel, Dataset, Features, load_dataset
+from stub_teacher import KEY, StubTeacher, serve_stub, sign
+from test_judge import instance, open_teacher, unit
+from test_pipeline import run
+from typer.testing import CliRunner
+
+from auto_instruct_hf import Recipe, embedding, read_seeds
+from auto_instruct_hf.card import render_card
+from auto_instruct_hf.errors import RecipeError
+from auto_instruct_hf.evaluation import vectors
+from auto_instruct_hf.evaluation.evaluator import choose_evaluator
+from auto_instruct_hf.evaluation.page import render_page
+from auto_instruct_hf.evaluation.questions import NAMES, QUESTIONS, applies
+from auto_instruct_hf.evaluation.rating_store import RatingStore
+from auto_instruct_hf.evaluation.ratings import RATINGS
+from auto_instruct_hf.evaluation.reading import Material, read_any, read_build
+from auto_instruct_hf.evaluation.report import Evaluation, evaluate
+from auto_instruct_hf.recipe import BootstrapSettings, ClusteringSettings
+from auto_instruct_hf.schema import INSTANCES
+from auto_instruct_hf.settings import JudgeSettings
+from auto_instruct_hf.transform import from_rows
+
+SCRIPT = Path(__file__).parents[1] / "scripts" / "evaluate.py"
+RECIPE = Recipe(
+    num_instructions=20,
+    bootstrap=BootstrapSettings(requests_per_round=4),
+    clustering=ClusteringSettings(num_clusters=2, neighbours=100),
+)
+
+
+def command(*arguments: Any) -> Any:
+    """Run the command in this process: half of the time of another would be imports."""
+    found = importlib.util.spec_from_file_location("evaluate_command", SCRIPT)
+    assert found
+    assert found.loader
+    script = importlib.util.module_from_spec(found)
+    found.loader.exec_module(script)
+    app = typer.Typer()
+    app.command()(script.main)
+    return CliRunner().invoke(app, [str(one) for one in arguments])
+
+
+@pytest.fixture(scope="module")
+def patch() -> Iterator[pytest.MonkeyPatch]:
+    """Vectors by the letters of a text: what a model would say is of no interest here, and it takes long to import."""
+    with pytest.MonkeyPatch.context() as found:
+        for module in (embedding, vectors):
+            found.setattr(module, "make_encoder", lambda *_: lambda texts: np.array([unit(text) for text in texts]))
+        yield found
+
+
+@pytest.fixture(scope="module")
+def evaluated(
+    tmp_path_factory: pytest.TempPathFactory, patch: pytest.MonkeyPatch
+) -> Iterator[tuple[Path, StubTeacher]]:
+    """A build that was evaluated by the command, with the ratings of two people."""
+    out = tmp_path_factory.mktemp("evaluated")
+    with serve_stub() as stub:
+        patch.setenv("JUDGE_API_KEY", KEY)
+        run(out, stub, RECIPE)
+        rate(out)
+        done = judge(out, stub)
+        assert done.exit_code == 0, done.output
+        yield out, stub
+
+
+def judge(out: Path, stub: StubTeacher) -> Any:
+    return command(out, "--judge", "another", "--judge-base-url", stub.url, "--size", "12")
+
+
+def rate(out: Path) -> None:
+    """Let one person find all right, and another find two of five outputs wrong; the last is of an older dataset."""
+    rows = list(load_dataset(str(out / "dataset"), "instances", split="train"))[:5]
+    rows.append({**rows[0], "instance_id": "gone"})
+    with RatingStore(out / "ratings.sqlite") as store:
+        store.add_items([{name: row[name] for name in INSTANCES} for row in rows], 42)
+        for name, wrong in (("Ada <script>", ()), ("Ben", (0, 1))):
+            rater = store.enter(name)
+            for place, row in enumerate(rows):
+                answers: dict[str, bool | None] = {one.name: True for one in QUESTIONS if applies(one, row)}
+                answers["output_correct"] = place not in wrong
+                store.save(rater, place + 1, answers)
+
+
+def files_of(out: Path) -> dict[str, tuple[bytes, int]]:
+    made = [out / "evaluation.json", out / "evaluation.html", *(out / "dataset").rglob("*")]
+    return {str(path): (path.read_bytes(), path.stat().st_mtime_ns) for path in made if path.is_file()}
+
+
+# -- a build ----------------------------------------------------------------------------------------------------------
+
+
+def test_evaluating_again_asks_nothing_and_touches_no_file(evaluated: tuple[Path, StubTeacher]) -> None:
+    out, stub = evaluated
+    before, asked = files_of(out), len(stub.answered)
+    assert judge(out, stub).exit_code == 0
+    assert len(stub.answered) == asked
+    assert files_of(out) == before
+
+
+def test_the_figures_say_what_the_build_holds(evaluated: tuple[Path, StubTeacher]) -> None:
+    out, stub = evaluated
+    figures = json.loads((out / "evaluation.json").read_text())
+    parts = {config: load_dataset(str(out / "dataset"), config) for config in ("default", "instances")}
+    assert (
+        figures["dataset"]["rows"]
+        == figures["measures"]["rows"]["measured"]
+        == sum(parts["instances"].num_rows.values())
+    )
+    assert figures["sample"]["rows"] == sum(parts["default"].num_rows.values())
+    assert figures["sample"]["different_rows"] == len(
+        {row["instance_id"] for part in parts["default"].values() for row in part}
+    )
+    assert [one["name"] for one in figures["clusters"]] == parts["default"]["train"].features["cluster"].names
+    assert sum(one["instances"] for one in figures["clusters"]) == figures["dataset"]["rows"]
+    assert sum(one["sample"] for one in figures["clusters"]) == figures["sample"]["rows"]
+    assert list(figures["splits"]) == list(parts["instances"])[1:]
+    assert all(one["rouge_l"]["max"] <= 0.7 for one in figures["splits"].values())
+    assert figures["measures"]["overlap"]["num_references"] == len(read_seeds())
+    assert figures["judge"]["judge"] == "another"
+    assert figures["judge"]["judged"] == 12
+    table = {row["name"]: row for row in figures["table"]}
+    assert table["output_correct"]["published"] == {"Auto-Instruct": 0.923, "Self-Instruct": 0.58}
+    assert table["output_correct"]["judge"]["asked"] == 12
+    assert sum(sum(one["histogram"]) for one in figures["splits"].values()) == sum(
+        one["num_texts"] for one in figures["splits"].values()
+    )
+    assert stub.url not in json.dumps(figures)
+    assert str(out) not in json.dumps(figures)
+
+
+def test_people_stand_beside_the_judge_as_far_as_the_dataset_is_the_one_they_rated(
+    evaluated: tuple[Path, StubTeacher],
+) -> None:
+    out, _ = evaluated
+    figures = json.loads((out / "evaluation.json").read_text())
+    people = figures["ratings"]
+    assert (people["raters"], people["instances"], people["ratings"], people["outdated"]) == (2, 5, 10, 2)
+    output = people["questions"]["output_correct"]
+    assert (output["majority"]["yes"], output["majority"]["asked"], output["majority"]["ties"]) == (3, 5, 2)
+    assert output["agreement"]["raw"] == 0.6
+    # The judge was asked about all that people rated; ties are no answer to agree with.
+    assert figures["agreement"]["output_correct"]["asked"] == 3
+    assert figures["agreement"]["valid_task"]["asked"] == 5
+    card = " ".join((out / "dataset" / "README.md").read_text().split())
+    assert "By people: 2 rated 5 instances, 10 ratings in all." in card
+    assert "No person" not in card
+    page = (out / "evaluation.html").read_text()
+    assert "2 people rated 5 of them" in " ".join(page.split())
+    assert "Ada" not in page  # names of people stay in their file
+
+
+def test_the_card_tells_of_the_evaluation_and_a_push_renders_the_same(evaluated: tuple[Path, StubTeacher]) -> None:
+    out, stub = evaluated
+    report = json.loads((out / "dataset" / "report.json").read_text())
+    card = (out / "dataset" / "README.md").read_text()
+    assert report["evaluation"] == json.loads((out / "evaluation.json").read_text())
+    assert card == render_card(report, (out / "dataset").as_posix())
+    for words in ("on a sample: another judged 12 instances", "The judge itself was checked.", "| Vendi score |"):
+        assert words in " ".join(card.split())
+    for path in (path for path in out.rglob("*") if path.is_file()):
+        assert KEY.encode() not in path.read_bytes(), path
+    assert stub.url not in card
+
+
+def test_a_build_that_gives_the_same_rows_keeps_its_evaluation_and_another_does_not(
+    evaluated: tuple[Path, StubTeacher],
+) -> None:
+    out, stub = evaluated
+    kept = json.loads((out / "evaluation.json").read_text())
+    run(out, stub, RECIPE)
+    assert json.loads((out / "dataset" / "report.json").read_text())["evaluation"] == kept
+    assert "another judged 12 instances" in (out / "dataset" / "README.md").read_text()
+    run(out, stub, Recipe(**{**vars(RECIPE), "num_samples": 33}))
+    assert "evaluation" not in json.loads((out / "dataset" / "report.json").read_text())
+    run(out, stub, RECIPE)  # as the other tests found it
+    assert read_build(out).digest() == kept["dataset"]["digest"]
+
+
+# -- flaws that are known ---------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def sound() -> list[dict[str, Any]]:
+    """Seed tasks, written by hand, each with an answer that the stub's judge knows for right."""
+    rows = [row for row in read_seeds().to_list() if not row["is_classification"]][:60]
+    return [
+        {"prompt": row["instruction"], "input": row["input"], "output": f"{sign(row['instruction'])} {row['output']}"}
+        for row in rows
+    ]
+
+
+def figures_of(rows: Sequence[Mapping[str, Any]], stub: StubTeacher, folder: Path) -> dict[str, Any]:
+    file = folder / "rows.jsonl"
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    material = read_any(str(file), {"instruction": "prompt"})
+    with open_teacher(stub, folder) as teacher:
+        return evaluate(material, teacher, with_embeddings=False, cache_dir=folder / "c").figures
+
+
+def test_planted_flaws_move_the_figures_that_are_of_them(
+    sound: list[dict[str, Any]], stub: StubTeacher, tmp_path: Path
+) -> None:
+    before = figures_of(sound, stub, tmp_path)
+    correct = before["judge"]["shares"]["output_correct"]
+    assert (correct["yes"], correct["asked"]) == (60, 60)
+    assert before["judge"]["checks"]["other output"]["discerns"]
+
+    turned = sound[:6]
+    shuffled = [{**row, "output": other["output"]} for row, other in zip(turned, [*turned[1:], turned[0]], strict=True)]
+    after = figures_of([*shuffled, *sound[6:]], stub, tmp_path)
+    assert after["judge"]["shares"]["output_correct"]["share"] == 0.9
+    assert after["table"][-1]["judge"]["low"] < 0.9 < after["table"][-1]["judge"]["high"]
+    assert after["measures"] == before["measures"]  # the same texts
+
+    filled = [number for number, row in enumerate(sound) if row["input"]][:6]
+    blank = [{**row, "input": ""} if number in filled else row for number, row in enumerate(sound)]
+    empty = [one["measures"]["inputs"]["lengths"]["share_empty"] for one in (before, figures_of(blank, stub, tmp_path))]
+    assert empty[1] - empty[0] == pytest.approx(0.1, abs=1e-5)
+
+    twice = figures_of([*sound, *sound[:6]], stub, tmp_path)
+    near = [one["measures"]["outputs"]["nearest"]["share_above"] for one in (before, twice)]
+    assert near == [0, pytest.approx(12 / 66, abs=1e-5)]
+    assert twice["measures"]["outputs"]["nearest"]["histogram"][-1] == 12
+    assert twice["judge"]["asked"] == 60
+
+
+def test_the_order_of_rows_decides_nothing(sound: list[dict[str, Any]], stub: StubTeacher, tmp_path: Path) -> None:
+    assert figures_of(sound, stub, tmp_path) == figures_of(sound[::-1], stub, tmp_path)
+
+
+# -- the page ---------------------------------------------------------------------------------------------------------
+
+HOSTILE = (
+    "</script><script>alert(1)</script><img src=x onerror=alert(1)>\"' onmouseover='alert(1)' "
+    "<a href=javascript:a>{{ 7*7 }}\x00\u202e"
+)
+
+
+OURS = {
+    *("html", "head", "meta", "title", "style", "body", "header", "main", "nav", "section", "article", "div", "span"),
+    *("h1", "h2", "h3", "h4", "p", "a", "b", "i", "small", "bdi", "ul", "li", "dl", "dt", "dd", "figure", "figcaption"),
+    *("table", "thead", "tbody", "tr", "th", "td", "details", "summary", "form", "label", "input", "button", "script"),
+}
+
+
+class Page(HTMLParser):
+    """Tags with their attributes, and all text."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.text = ""
+        self.feed(page)
+
+    def handle_starttag(self, tag: str, attrs: Any) -> None:
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+
+@pytest.fixture(scope="module")
+def hostile(tmp_path_factory: pytest.TempPathFactory, patch: pytest.MonkeyPatch) -> Evaluation:
+    """An evaluation in which every text is an attack: of the dataset, the judge, and people."""
+    names = [f"{HOSTILE} {number}" for number in range(2)]
+    texts = ("instruction", "attribute", "input", "output")
+    rows = [
+        {**instance(number), **{name: f"{name} {number} {HOSTILE}" for name in texts}, "cluster": number % 2}
+        for number in range(8)
+    ]
+    table = from_rows(rows, Features({**INSTANCES, "cluster": ClassLabel(names=names)}))
+    said = [
+        {**{name: row[name] for name in RATINGS if name in row}, **dict.fromkeys(NAMES, True), "confidence": None}
+        for row in rows
+    ]
+    ratings = Dataset.from_list([{**row, "rater": HOSTILE, "reason": HOSTILE} for row in said], features=RATINGS)
+    found = stub_teacher._judge
+    folder = tmp_path_factory.mktemp("hostile")
+    with pytest.MonkeyPatch.context() as own, serve_stub() as stub:
+        own.setattr(stub_teacher, "_judge", lambda text: {**found(text), "reason": HOSTILE})
+        material = Material(HOSTILE, table, table, {HOSTILE: ["a b"], f"{HOSTILE}.": ["a c"]}, teacher=HOSTILE)
+        with open_teacher(stub, folder, model=HOSTILE.replace("\x00", "")) as teacher:
+            settings = JudgeSettings(check_share=1.0)
+            options: dict[str, Any] = {"settings": settings, "warnings": [HOSTILE], "cache_dir": folder / "c"}
+            return evaluate(material, teacher, ratings=ratings, **options)
+
+
+def test_nothing_that_a_model_or_a_person_wrote_runs_or_loads(hostile: Evaluation) -> None:
+    text = render_page(hostile)
+    page = Page(text)
+    assert [attributes for tag, attributes in page.tags if tag == "script"] == [{}]
+    assert {tag for tag, _ in page.tags} <= OURS
+    assert {"article", "details", "table"} <= OURS & {tag for tag, _ in page.tags}
+    for tag, attributes in page.tags:
+        assert not [name for name in attributes if name.startswith("on") or name in ("src", "srcset", "action")], tag
+        assert (attributes.get("href") or "#").startswith("#")
+        assert "alert" not in (attributes.get("style") or "")
+    policy = next(one["content"] for tag, one in page.tags if one.get("http-equiv"))
+    assert policy
+    assert policy.startswith("default-src 'none'")
+    # It is shown as it is, every text of it, and was never a template.
+    shown = HOSTILE.replace("\x00\u202e", " ").strip()
+    assert page.text.count(shown) > 8 * 4 + 8 * 2
+    assert "\x00" not in text
+    assert "\u202e" not in text
+    assert "http://" not in text
+    assert "https://" not in text
+
+
+def test_pictures_have_words_and_the_page_is_whole_without_a_script(hostile: Evaluation) -> None:
+    page = Page(render_page(hostile))
+    pictures = [attributes for _, attributes in page.tags if attributes.get("role") == "img"]
+    assert len(pictures) >= 8
+    assert all(len(one["aria-label"] or "") > 20 for one in pictures)
+    assert sum(tag == "article" for tag, _ in page.tags) == 8
+    assert [attributes for tag, attributes in page.tags if tag == "form"] == [{"id": "narrow", "hidden": None}]
+    assert not [tag for tag, attributes in page.tags if tag != "form" and "hidden" in attributes]
+
+
+def test_the_page_of_a_dataset_that_nobody_judged(sound: list[dict[str, Any]], tmp_path: Path) -> None:
+    file = tmp_path / "rows.jsonl"
+    file.write_text(json.dumps({"output": "Yes."}) + "\n")
+    found = evaluate(read_any(str(file)), with_embeddings=False, cache_dir=tmp_path / "c")
+    text = " ".join(Page(render_page(found)).text.split())
+    assert "No model has judged them. No person has rated them." in text
+    assert found.samples == []
+    assert found.figures["judge"] is None
+    assert "judge" in found.figures["left_out"]
+
+
+# -- the command ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("environment", "writer", "chosen"),
+    [
+        ({"OPENAI_API_KEY": KEY}, "gpt-4o", "gpt-4.1"),
+        ({"OPENAI_API_KEY": KEY}, "gpt-4.1-mini", "gpt-4o"),
+        ({"OPENAI_API_KEY": KEY}, "", "gpt-4.1"),
+        ({"OPENAI_BASE_URL": "http://127.0.0.1:9/v1"}, "mine", "mine"),
+        ({"OPENAI_BASE_URL": "http://127.0.0.1:9/v1"}, "", None),
+        ({}, "gpt-4o", None),
+    ],
+)
+def test_a_judge_is_asked_where_there_is_one_to_ask(
+    environment: dict[str, str], writer: str, chosen: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("JUDGE_API_KEY", raising=False)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    model, reason = choose_evaluator(JudgeSettings(), writer)
+    assert model == chosen
+    assert bool(reason) == (chosen is None)
+    assert choose_evaluator(JudgeSettings(model="embedded"), writer) == ("embedded", "")
+    with pytest.raises(RecipeError, match="--judge"):
+        choose_evaluator(JudgeSettings(base_url="http://127.0.0.1:9/v1"), writer)
+
+
+def test_any_dataset_is_evaluated_into_a_folder_of_its_own(
+    sound: list[dict[str, Any]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("JUDGE_API_KEY", raising=False)
+    file = tmp_path / "rows.parquet"
+    Dataset.from_list(sound).to_parquet(file)
+    done = command(file, "--column", "instruction=prompt", "--out", tmp_path / "found", "--no-embeddings")
+    assert done.exit_code == 0, done.output
+    assert "there is no endpoint to ask" in done.stdout
+    figures = json.loads((tmp_path / "found" / "evaluation.json").read_text())
+    assert figures["dataset"]["name"] == "rows.parquet"
+    assert figures["measures"]["rows"]["instructions"] == 60
+    assert (tmp_path / "found" / "evaluation.html").is_file()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "words"),
+    [
+        (["rows.jsonl", "--no-judge", "--judge", "m"], 2, "wrong usage: --no-judge"),
+        (["rows.jsonl", "--column", "prompt"], 2, "instruction=prompt"),
+        (["rows.jsonl"], 1, "error: rows.jsonl has no column instruction, input or output; it has a"),
+        (["rows.jsonl", "--column", "output=b"], 1, "has no column 'b'"),
+        (["gone.jsonl"], 1, "error: no such file"),
+        (["."], 1, "holds no built dataset"),
+        ([".", "--out", "x"], 2, "wrong usage: --out"),
+    ],
+)
+def test_a_mistake_is_one_line_and_a_status(
+    arguments: list[str], status: int, words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("rows.jsonl").write_text('{"a": "text"}\n')
+    done = command(*arguments)
+    assert done.exit_code == status
+    assert words in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_a_budget_for_a_judge_without_a_price_is_a_mistake(
+    sound: list[dict[str, Any]], stub: StubTeacher, tmp_path: Path
+) -> None:
+    file = tmp_path / "rows.parquet"
+    Dataset.from_list(sound).to_parquet(file)
+    asked = ("--judge", "mine", "--judge-base-url", stub.url, "--budget", "1", "--out", tmp_path / "found")
+    done = command(file, "--column", "instruction=prompt", "--no-embeddings", *asked)
+    assert done.exit_code == 2
+    assert "judge.input_price" in done.stderr
+    assert not stub.answered
