@@ -1,4 +1,4 @@
-"""What the steps of the recipe are worth: the same instructions of one teacher, taken through fewer steps and through all.
+"""What the steps of the recipe are worth: the same instructions of one teacher, taken through fewer steps and all.
 
 Auto-Instruct (Mansutti) names it as a limit that it compared datasets of different teachers.
 """
@@ -34,24 +34,24 @@ _DRAWS = 20
 NOTES = {
     "arms": (
         "All arms have the same instructions, and take from the attribution which of them are classification tasks. "
-        "self-instruct: input and output in one request for each instruction; of classification tasks the labels first, "
-        "each with an input. attributes: labels, or input and strategies, then a request for each. full: the same "
-        "instances. All are curated alike. The first two are sampled as if all instructions were in one cluster, full "
-        "by its clusters; the share of classification is the recipe's in all."
+        "self-instruct: input and output in one request for each instruction; of classification tasks the labels "
+        "first, each with an input. attributes: labels, or input and strategies, and from them the instances. full: "
+        "the same instances. All are curated alike. The first two are sampled as if all instructions were in one "
+        "cluster, full by its clusters; the share of classification is the recipe's in all. Splits are not compared."
     ),
     "measurements": (
-        "Each arm yields a sample of the same number of rows. Topics, those of the full recipe, are counted over all of "
-        "its rows; everything else over one row of each instruction, of equally many instructions. In brackets: the value less "
-        "and plus 1.96 standard deviations over {draws} more draws from the same pools, each with another seed number. That "
-        "is how far a figure depends on the draw; not on the teacher, which was asked once. Where a sample holds every "
-        "instruction, there is nothing to draw and the interval is narrow."
+        "Each arm yields a sample of the same number of rows. Topics, those of the full recipe, are counted over all "
+        "of them; everything else over one row of each instruction, of equally many instructions. In brackets: the "
+        "value less and plus 1.96 standard deviations over {draws} more draws from the same pools, each with another seed "
+        "number. That is how far a figure depends on the draw; not on the teacher, which was asked once. Where a "
+        "sample holds every instruction, there is little to draw and the interval is narrow."
     ),
     "judge": (
-        "The judge saw one row of each of the first instructions of each arm's sample. Samples are drawn by random "
-        "numbers that belong to the instructions, so most of these are the same in all arms; an instance that stands in "
-        "two arms is judged once. In brackets Wilson's 95 % interval. Differences are over the instructions judged in both "
-        "arms, with Newcombe's 95 % interval for pairs. attributes and full share their instances, so they differ by "
-        "which of them were drawn alone."
+        "The judge saw one row of each of some instructions of each arm's sample, in a random order that is the same "
+        "for all arms, as are the random numbers by which samples are drawn: so most of the instructions are the same "
+        "in all arms. An instance that stands in two arms is judged once. In brackets Wilson's 95 % interval. "
+        "Differences are over the instructions judged in both arms, with Newcombe's 95 % interval for pairs. "
+        "attributes and full share their instances: they can differ only by which of these were drawn."
     ),
 }
 
@@ -127,8 +127,8 @@ def _check(arms: Sequence[str], recipe: Recipe) -> None:
         raise RecipeError(f"the arms are {', '.join(arms) or 'none'}; they must be of {', '.join(ARMS)}")
     if recipe.judge.min_judge is not None:
         raise RecipeError(
-            f"judge.min_judge is {recipe.judge.min_judge:g}: a judge that chose the rows cannot compare the arms by them. "
-            "Leave it out for an ablation"
+            f"judge.min_judge is {recipe.judge.min_judge:g}: a judge that chose the rows cannot compare arms by "
+            "them. Leave it out for an ablation"
         )
 
 
@@ -175,14 +175,18 @@ def _write_directly(
 def _measure(
     pools: Mapping[str, Dataset], made: Build, recipe: Recipe, num_rows: int, num_draws: int, cache_dir: Path
 ) -> tuple[dict[str, Dataset], int, list[dict[str, Any]]]:
-    """Return the samples of the first draw, how many instructions of each are measured, and the figures of all draws."""
+    """Return the first samples, how many instructions of each are measured, and the figures of all draws."""
     whole = concatenate_datasets(list(made.instances.values()))
     topic_of = dict(zip(whole["instruction_id"][:], whole["cluster"][:], strict=True))
     options: dict[str, Any] = {"embedding": recipe.embedding, "seed": recipe.seed, "cache_dir": cache_dir}
     first: dict[str, Dataset] = {}
     sizes, draws = [], []
     for number in range(1 + num_draws):
-        chosen = {"clf_share": recipe.clf_share, "balance": recipe.sampling.balance, "seed": recipe.seed + number}
+        chosen: dict[str, Any] = {
+            "clf_share": recipe.clf_share,
+            "balance": recipe.sampling.balance,
+            "seed": recipe.seed + number,
+        }
         samples = {arm: draw(pool, num_rows, **chosen) for arm, pool in pools.items()}
         first = first or samples
         size = min(len(set(sample["instruction_id"][:])) for sample in samples.values())

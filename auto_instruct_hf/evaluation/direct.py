@@ -1,7 +1,8 @@
 """Instances in one step from the instruction, as Self-Instruct writes them: what the attributes are compared with.
 
-After Self-Instruct (Wang et al. 2022, arXiv:2212.10560, section 2.2): whether an instruction is a classification task is
-known; if it is not, the input is written first and the output after it; if it is, the labels first and an input for each.
+After Self-Instruct (Wang et al. 2022, arXiv:2212.10560, section 2.2): whether an instruction is a classification task
+is known; if it is not, the input is written first and the output after it; if it is, the labels first and an input for
+each.
 """
 
 from collections.abc import Mapping

@@ -23,16 +23,16 @@ def draw(
     """Draw a sample by the scheme of `sampling.sample_table`, but with the random numbers of the instructions.
 
     Args:
-        instances: Columns `instance_id` (each once), `instruction_id`, `is_classification`; with `cluster`, each cluster
-            has its quota, else all are one.
+        instances: Columns `instance_id` (each once), `instruction_id`, `is_classification`; with `cluster`, each has
+            its quota, else all are one.
         num_rows: How many rows to draw; those of an instruction again where there are too few instructions.
         clf_share: Share of classification among them, in [0, 1]; where there are only rows of one kind, all are of it.
         balance: A value of `SamplingSettings.balance`.
         seed: Decides the random numbers.
 
     Returns:
-        The drawn rows, by the random number of their instruction: the first ones are a sample as well. The order of the
-        rows that come in decides nothing.
+        The drawn rows, those of an instruction together. The instructions are in a random order, the same for all
+        pools: the first ones are a sample of the sample. The order of the rows that come in decides nothing.
     """
     require_columns(instances, CLUSTERED, "draw", _NEEDED)
     ids, keys, kinds = (instances[name][:] for name in _NEEDED)
@@ -54,8 +54,9 @@ def draw(
             for unit, times in zip(units, _deal(int(quota), len(units)), strict=True):
                 for row, copies in zip(unit, _deal(times, len(unit)), strict=True):
                     drawn += [row] * copies
-    place = {row: rank for rank, row in enumerate(order)}
-    return instances.select(sorted(drawn, key=place.__getitem__))
+    # Other random numbers: by the first ones, those that only some clusters draw would all stand at the end.
+    place = {key: make_id(str(seed), "place", key) for key in set(keys)}
+    return instances.select(sorted(drawn, key=lambda row: (place[keys[row]], number[ids[row]])))
 
 
 def _deal(count: int, size: int) -> list[int]:

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..markup import inline
-from .questions import QUESTIONS
 
 _PERCENT = {"topics reached", "rows without an input"}
 _WHOLE = {"instructions in the sample"}
@@ -35,14 +34,12 @@ def make_tables(report: Mapping[str, Any]) -> list[Table]:
     arms, reference = list(report["arms"]), report["reference"]
     others = [arm for arm in arms if arm != reference] if reference else []
     tables = [_tell_pools(report["arms"], report["notes"]["arms"])]
-    sections = [("Measurements", report["measurements"], report["notes"]["measurements"], _format_measure)]
+    sections: list[tuple[str, Mapping[str, Any], str, Callable[[str], Format]]] = [
+        ("Measurements", report["measurements"], report["notes"]["measurements"], _format_measure)
+    ]
     if report["judge"]:
-        asked = {question.name: question.text for question in QUESTIONS}
-        shares = {
-            f"{name}: {asked[name]}" if name in asked else name: one for name, one in report["judge"]["shares"].items()
-        }
         title = f"Shares of yes, judged by {report['judge']['judge']}"
-        sections.append((title, shares, report["notes"]["judge"], lambda _: _percent))
+        sections.append((title, report["judge"]["shares"], report["notes"]["judge"], lambda _: _percent))
     for title, found, note, form in sections:
         rows = [(name, *(_tell(own[arm], form(name)) for arm in arms)) for name, own in found.items()]
         tables.append(Table(title, ("", *arms), tuple(rows), note))
@@ -76,8 +73,8 @@ def to_markdown(report: Mapping[str, Any]) -> str:
 
 def _describe(report: Mapping[str, Any]) -> str:
     return (
-        f"Teacher: {report['teacher']}. {report['num_instructions']:,} instructions, seed {report['seed']}. Each arm yields a "
-        f"sample of {report['num_samples']:,} rows; {report['measured']:,} instructions of each are measured."
+        f"Teacher: {report['teacher']}. {report['num_instructions']:,} instructions, seed {report['seed']}. Each arm "
+        f"yields a sample of {report['num_samples']:,} rows; {report['measured']:,} instructions of each are measured."
     )
 
 
