@@ -42,8 +42,8 @@ NOTES = {
     "measurements": (
         "Each arm yields a sample of the same number of rows. Topics, those of the full recipe, are counted over all "
         "of them; everything else over one row of each instruction, of equally many instructions. In brackets: the "
-        "value less and plus 1.96 standard deviations over {draws} more draws from the same pools, each with another seed "
-        "number. That is how far a figure depends on the draw; not on the teacher, which was asked once. Where a "
+        "value less and plus 1.96 standard deviations over {draws} more draws from the same pools, each with another "
+        "seed number. That is how far a figure depends on the draw; not on the teacher, which was asked once. Where a "
         "sample holds every instruction, there is little to draw and the interval is narrow."
     ),
     "judge": (
