@@ -14,7 +14,7 @@ import pytest
 import stub_teacher
 import typer
 from datasets import Dataset
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from stub_teacher import KEY, StubTeacher, serve_stub
 from test_judge import unit
@@ -58,8 +58,11 @@ def worse(monkeypatch: pytest.MonkeyPatch) -> None:
 
     def flawed(schema: dict[str, Any], *given: Any) -> dict[str, Any]:
         found = answer(schema, *given)
-        is_direct = {"input", "output"} <= found.keys()
-        return {**found, "output": f"nothing of use: {found['output']}"} if is_direct else found
+        if {"input", "output"} <= found.keys():
+            found["output"] = f"nothing of use: {found['output']}"
+        for instance in found.get("instances", ()):
+            instance["input"] += " or not"
+        return found
 
     monkeypatch.setattr(stub_teacher, "_answer", flawed)
 
@@ -213,7 +216,7 @@ def test_answers_that_are_worse_in_one_arm_show_as_a_difference_beyond_chance(tm
         result = command(tmp_path / "out", stub)
     assert result.exit_code == 0, result.output
     found = json.loads((tmp_path / "out" / "ablation.json").read_text())["judge"]["shares"]["output_correct"]
-    assert found[SELF_INSTRUCT]["share"] < 0.3 < found[FULL]["share"] == found[ATTRIBUTES]["share"] == 1.0
+    assert found[SELF_INSTRUCT]["share"] == 0.0 < found[FULL]["share"] == found[ATTRIBUTES]["share"] == 1.0
     assert found[SELF_INSTRUCT]["difference"]["high"] < 0
     alike = found[ATTRIBUTES]["difference"]
     assert alike["low"] < 0 == alike["value"] < alike["high"]
@@ -319,6 +322,7 @@ def pool_of(parts: list[tuple[int, bool, int]]) -> Dataset:
     return Dataset.from_list(rows)
 
 
+@settings(max_examples=50)
 @given(POOLS, st.integers(1, 40), st.sampled_from(["proportional", "sqrt", "equal"]), st.integers(0, 3))
 def test_draws_are_those_of_the_recipe_but_for_ties(
     parts: list[tuple[int, bool, int]], num_rows: int, balance: str, seed: int
@@ -340,6 +344,7 @@ def test_draws_are_those_of_the_recipe_but_for_ties(
     assert backwards["instance_id"][:] == drawn["instance_id"][:]
 
 
+@settings(max_examples=20)
 @given(st.integers(0, 200))
 def test_pools_of_the_same_instructions_give_samples_of_the_same_instructions(seed: int) -> None:
     parts = [(task % 3, task % 5 == 0, 1 + task % 3) for task in range(40)]
