@@ -212,5 +212,11 @@ def _judge(
         cache_dir=cache_dir,
     )
     shares = contrast_judgements(found.judgements, judged, FULL)
-    sizes = {arm: len(rows) for arm, rows in judged.items()}
-    return {"judge": found.figures["judge"], "asked": sizes, "shares": shares, "assessment": found.figures}
+    # Its shares are those of all arms together: of no use here.
+    kept = ("asked", "judged", "failed", "confidence", "checks", "warnings")
+    return {
+        "judge": found.figures["judge"],
+        "asked": {arm: len(rows) for arm, rows in judged.items()},
+        "shares": shares,
+        "assessment": {name: found.figures[name] for name in kept},
+    }
