@@ -32,11 +32,15 @@ from .transform import Trace
 
 @dataclass(frozen=True)
 class Build:
-    """What a build made: the published configs, and the report."""
+    """What a build made: the published configs, and the report.
+
+    `attributed` are the instructions that its instances were written for, columns as `schema.ATTRIBUTED`.
+    """
 
     sample: DatasetDict
     instances: DatasetDict
     report: dict[str, Any]
+    attributed: Dataset
 
 
 def build(
@@ -153,7 +157,7 @@ def build(
             traces["cluster"].facts["curve"],
         )
         publish.write_build(out, report, recipe, material, traces)
-    return Build(sample, instances, report)
+    return Build(sample, instances, report, attributed)
 
 
 def _some(rows: Dataset, after: str, trace: Trace) -> Dataset:

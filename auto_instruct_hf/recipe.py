@@ -173,8 +173,8 @@ class EmbeddingSettings:
     """Put before each text, for models that want it, as `query: `."""
     backend: Literal["torch", "onnx", "onnx-int8"] = "torch"
     """What computes: torch (on a GPU where it finds one), or ONNX Runtime on the CPU, an extra; both in float32.
-    `onnx-int8`: weights of 8 bits, 1.6 to 1.8 times as quick; of 1,000 instructions the cosine with float32 was 0.978 at least
-    and 0.993 on the mean, and 93 % of the ten nearest were kept (`benchmarks/clustering.py backends`)."""
+    `onnx-int8`: weights of 8 bits, 1.6 to 1.8 times as quick; of 1,000 instructions the cosine with float32 was 0.978
+    at least and 0.993 on the mean, and 93 % of the ten nearest were kept (`benchmarks/clustering.py backends`)."""
     batch_tokens: int = 512
     """Tokens a batch, padding included. Decides speed and memory, and of a vector only the last digits
     (with `onnx-int8` more: its scale is that of the batch)."""

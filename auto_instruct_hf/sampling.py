@@ -20,7 +20,8 @@ from .transform import Batch, Trace, apply
 SAMPLES_AN_INSTRUCTION = 5
 """The published ratio: 50k rows of 10k instructions."""
 _LOG = logging.getLogger(__name__)
-_EXPONENTS = {"proportional": 1.0, "sqrt": 0.5, "equal": 0.0}
+EXPONENTS = {"proportional": 1.0, "sqrt": 0.5, "equal": 0.0}
+"""By `SamplingSettings.balance`: of the number of a cluster's instructions, for its weight."""
 
 IntArray = npt.NDArray[np.int64]
 
@@ -103,7 +104,7 @@ def sample_table(batch: Batch, *, num_samples: int, num_clf: int, balance: str, 
     for kind, count in ((False, num_samples - num_clf), (True, num_clf)):
         rows = np.flatnonzero(is_clf == kind)
         clusters, instructions = (np.array(batch[name])[order][rows] for name in ("cluster", "instruction_id"))
-        drawn[rows] = _deal(count, clusters, instructions, _EXPONENTS[balance], generator)
+        drawn[rows] = _deal(count, clusters, instructions, EXPONENTS[balance], generator)
     chosen = generator.permutation(np.repeat(np.arange(len(order)), drawn))
     positions = order[chosen].tolist()
     return {

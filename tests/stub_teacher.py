@@ -260,6 +260,9 @@ def _answer(schema: dict[str, Any], text: str, digest: str, number: int = 1, bef
     asked = re.findall(r"^Instruction:\n(.*)$", before or text, re.MULTILINE)
     if "output" in properties and asked:
         answers["output"] = " ".join([sign(asked[-1]), *words[1:]])
+    if "instances" in properties:
+        pairs = [{"label": label, "input": f"{' '.join(words)} {label}"} for label in answers["labels"]]
+        answers["instances"] = pairs
     if "strategies" not in properties:
         answers["input"] = " ".join([*words, text.partition("\n")[0]])
     return {name: answers[name] for name in properties}

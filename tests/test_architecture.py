@@ -17,6 +17,7 @@ STOREYS = [
     ["card", "illustrate"],
     ["publish"],
     ["pipeline", "evaluating"],
+    ["ablation"],
     ["__init__"],
 ]
 PHASES = STOREYS[5]

@@ -48,6 +48,8 @@ REQUESTS = ("bootstrap", *ATTRIBUTION, "input", "output", "topic")
 """All names that a prompt may have; a set has either the first of ATTRIBUTION or the others."""
 JUDGE = ("judge", "reversed", "reworded")
 """The forms in which a judge is asked: the main one, its questions and texts in reverse order, other words."""
+DIRECT = ("input_first", "output_first")
+"""The ways in which an instance is asked for in one step: of classification tasks the output, its label, is first."""
 _KEYS = {"system", "user", "schema", "temperature", "max_tokens", "exchanges", "each"}
 _JINJA = jinja2.Environment(undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True)
 
@@ -152,6 +154,20 @@ def load_judge_prompts() -> Mapping[str, Prompt]:
         (str), a bool for each question, and `confidence` (int, percent).
     """
     return {name: _read(Path(__file__).parent / "judge" / f"{name}.yaml") for name in JUDGE}
+
+
+def load_direct_prompts(source: str = "default") -> Mapping[str, Prompt]:
+    """Read the prompts of DIRECT, which come with the package and belong to no set.
+
+    Args:
+        source: The set that other requests are made from: with `small` those for small models, else the others.
+
+    Returns:
+        The prompts by name. Their templates may use `instruction`; the reply has `input` (str or null) and `output`
+        (str), or `instances` (list of {label, input}).
+    """
+    folder = Path(__file__).parent / "direct" / ("small" if source == "small" else "default")
+    return {name: _read(folder / f"{name}.yaml") for name in DIRECT}
 
 
 def list_names(source: str) -> list[str]:
