@@ -194,11 +194,13 @@ def push_build(
 
 def _read_report(folder: Path) -> dict[str, Any]:
     try:
-        report: dict[str, Any] = json.loads((folder / "report.json").read_text(encoding="utf-8"))
+        report = json.loads((folder / "report.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
         raise HubError(
             f"{folder} is no built dataset (no report.json in it): build one with scripts/build.py"
         ) from None
+    if not isinstance(report, dict):
+        raise _of_another_version(folder)
     return report
 
 
@@ -206,7 +208,11 @@ def _render(report: Mapping[str, Any], location: str, folder: str | Path) -> str
     try:
         return render_card(report, location)
     except (jinja2.UndefinedError, LookupError, TypeError, AttributeError):
-        raise HubError(f"{folder} was built by another version: run the build again, it asks for nothing") from None
+        raise _of_another_version(folder) from None
+
+
+def _of_another_version(folder: str | Path) -> HubError:
+    return HubError(f"{folder} was built by another version: run the build again, it asks for nothing")
 
 
 def _read_evaluation(path: Path) -> dict[str, Any] | None:

@@ -1,7 +1,7 @@
 """Settings as frozen dataclasses: filled from a mapping, each value checked against its annotation."""
 
 import types
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields, is_dataclass, replace
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
@@ -51,6 +51,30 @@ def merge(section: _Section, values: object, where: str) -> _Section:
         else:
             changes[key] = _typed(value, types_by_name[key], f"{where}{key}")
     return replace(section, **changes)  # type: ignore[type-var]  # mypy cannot bind a TypeVar to "any dataclass"
+
+
+def override(section: _Section, options: Mapping[str, Any]) -> _Section:
+    """Return a section with the options in it that are given, which is to say not None."""
+    given = {name: value for name, value in options.items() if value is not None}
+    return replace(section, **given)  # type: ignore[type-var]  # mypy cannot bind a TypeVar to "any dataclass"
+
+
+def parse_columns(pairs: Iterable[str] | None) -> dict[str, str]:
+    """Read what `--column` was given.
+
+    Args:
+        pairs: `instruction=prompt` and the like; None: nothing.
+
+    Returns:
+        The name here -> the name in the file.
+
+    Raises:
+        RecipeError: If one has no equals sign.
+    """
+    found = [pair.partition("=") for pair in pairs or ()]
+    for name, equals, _ in found:
+        check(bool(equals), "--column", name, "like instruction=prompt")
+    return {name: column for name, _, column in found}
 
 
 def _typed(value: Any, wanted: Any, where: str) -> Any:

@@ -14,6 +14,7 @@ from auto_instruct_hf import AutoInstructError, Recipe, Teacher, read_seeds
 from auto_instruct_hf.ablation import ARMS, ablate
 from auto_instruct_hf.errors import RecipeError
 from auto_instruct_hf.evaluation.side_by_side import make_tables
+from auto_instruct_hf.settings import override
 
 DEMONSTRATION_SIZE = 16
 DEMONSTRATION_JUDGED = 6
@@ -96,15 +97,10 @@ def main(
 def _recipe(path: Path | None, sizes: dict[str, Any], asking: dict[str, Any], judging: dict[str, Any]) -> Recipe:
     recipe = Recipe.from_yaml(path) if path else Recipe()
     return replace(
-        recipe,
-        teacher=replace(recipe.teacher, **_given(asking)),
-        judge=replace(recipe.judge, **_given(judging)),
-        **_given(sizes),
+        override(recipe, sizes),
+        teacher=override(recipe.teacher, asking),
+        judge=override(recipe.judge, judging),
     )
-
-
-def _given(options: dict[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in options.items() if value is not None}
 
 
 def _make_small(recipe: Recipe, num_instructions: int | None, size: int | None) -> Recipe:

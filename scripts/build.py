@@ -20,6 +20,7 @@ from auto_instruct_hf.facts import PHASES, format_figure
 from auto_instruct_hf.hub import check_name
 from auto_instruct_hf.preview import describe
 from auto_instruct_hf.preview import preview as take_preview
+from auto_instruct_hf.settings import override, parse_columns
 from auto_instruct_hf.teacher.prices import Cost
 
 DEMONSTRATION_SIZE = 40
@@ -110,8 +111,7 @@ def main(
             if model.is_embedded and num_instructions is None and recipe is None:
                 settings = replace(settings, num_instructions=DEMONSTRATION_SIZE)
             _OUT.print(f"Teacher: {model.describe()}.{DEMONSTRATION if model.is_embedded else ''}")
-            mapping = dict(_pair(text) for text in column or ())
-            seed_tasks = read_seeds(seeds, columns=mapping)
+            seed_tasks = read_seeds(seeds, columns=parse_columns(column))
             if estimate or probe or preview:
                 _look_ahead(seed_tasks, model, settings, out, preview, probe)
                 return
@@ -145,25 +145,13 @@ def _recipe(
 ) -> Recipe:
     recipe = Recipe.from_yaml(path) if path else Recipe()
     return replace(
-        recipe,
-        teacher=replace(recipe.teacher, **_given(asking)),
-        clustering=replace(recipe.clustering, **_given(clustering)),
-        sampling=replace(recipe.sampling, **_given(sampling)),
-        decontamination=replace(recipe.decontamination, **_given(decontamination)),
-        judge=replace(recipe.judge, **_given(judge)),
-        **_given(sizes),
+        override(recipe, sizes),
+        teacher=override(recipe.teacher, asking),
+        clustering=override(recipe.clustering, clustering),
+        sampling=override(recipe.sampling, sampling),
+        decontamination=override(recipe.decontamination, decontamination),
+        judge=override(recipe.judge, judge),
     )
-
-
-def _given(options: dict[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in options.items() if value is not None}
-
-
-def _pair(text: str) -> tuple[str, str]:
-    name, equals, column = text.partition("=")
-    if not equals:
-        raise RecipeError(f"--column is {text!r}; it must be like instruction=prompt")
-    return name, column
 
 
 def _look_ahead(seeds: Dataset, teacher: Teacher, recipe: Recipe, out: Path, shown: int, probe: int) -> None:

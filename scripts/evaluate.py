@@ -14,6 +14,7 @@ from auto_instruct_hf import AutoInstructError, Recipe
 from auto_instruct_hf.errors import RecipeError
 from auto_instruct_hf.evaluating import evaluate_into
 from auto_instruct_hf.evaluation.reading import Material, read_any, read_build
+from auto_instruct_hf.settings import override, parse_columns
 
 TABLE_WIDTH = 120
 
@@ -73,9 +74,9 @@ def main(
         if is_build and out is not None:
             raise RecipeError("--out is for datasets that are no build: the results of a build are in its folder")
         given = Recipe.from_yaml(recipe) if recipe else Recipe()
-        judging = replace(given.judge, **_given({"model": judge, "base_url": judge_base_url, "size": size}))
-        asking = replace(given.teacher, **_given({"budget": budget, "batch": batch or None}))
-        columns = dict(_pair(text) for text in column or ())
+        judging = override(given.judge, {"model": judge, "base_url": judge_base_url, "size": size})
+        asking = override(given.teacher, {"budget": budget, "batch": batch or None})
+        columns = parse_columns(column)
         if is_build:
             folder = Path(source)
             material = read_build(folder, seeds, columns)
@@ -110,17 +111,6 @@ def main(
     if found.figures["judge"]:
         _OUT.print(f"Spent so far: {cost}.")
     _OUT.print(f"{folder / 'evaluation.html'} shows it; {folder / 'evaluation.json'} has all figures.")
-
-
-def _given(options: dict[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in options.items() if value is not None}
-
-
-def _pair(text: str) -> tuple[str, str]:
-    name, equals, column = text.partition("=")
-    if not equals:
-        raise RecipeError(f"--column is {text!r}; it must be like instruction=prompt")
-    return name, column
 
 
 def _show(figures: dict[str, Any], material: Material) -> None:

@@ -279,7 +279,7 @@ def test_sigkill_at_random_points_costs_only_what_was_in_flight(tmp_path: Path) 
         stub.answered.clear()
         stub.struck.clear()
         out, draw = tmp_path / "killed", random.Random(5)
-        for target in sorted(draw.sample(range(1, len(calmly)), 4)):
+        for target in sorted(draw.sample(range(1, len(calmly)), 3)):
             known = journal_requests(out)
             first = len(stub.answered)
             process = subprocess.Popen(
@@ -300,7 +300,7 @@ def test_sigkill_at_random_points_costs_only_what_was_in_flight(tmp_path: Path) 
         assert known.isdisjoint(stub.bodies()[first:])
         assert published(out) == expected
         assert sorted(set(stub.bodies())) == calmly
-        assert len(stub.answered) - len(calmly) <= 4 * 4  # a kill costs at most what was in flight
+        assert len(stub.answered) - len(calmly) <= 3 * 4  # a kill costs at most what was in flight
 
 
 def test_command_ends_well_and_says_what_it_did(tmp_path: Path) -> None:
