@@ -194,12 +194,12 @@ def push_build(
 
 def _read_report(folder: Path) -> dict[str, Any]:
     try:
-        report: dict[str, Any] = json.loads((folder / "report.json").read_text(encoding="utf-8"))
+        report = json.loads((folder / "report.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
         raise HubError(
             f"{folder} is no built dataset (no report.json in it): build one with scripts/build.py"
         ) from None
-    return report
+    return report if isinstance(report, dict) else {}
 
 
 def _render(report: Mapping[str, Any], location: str, folder: str | Path) -> str:
