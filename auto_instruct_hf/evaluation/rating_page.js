@@ -21,6 +21,14 @@ window.rating = (() => {
     });
   }
 
+  // What a model wrote is seen to its end, however wide the page.
+  function fit() {
+    document.querySelectorAll("#instance textarea").forEach((area) => {
+      area.style.height = "auto";
+      area.style.height = `${area.scrollHeight + 2}px`;
+    });
+  }
+
   // The first question without an answer behind the one just answered, else the first of all, else none.
   function advance() {
     const open = groups().map((group, at) => (answered(group) ? -1 : at)).filter((at) => at >= 0);
@@ -70,6 +78,7 @@ window.rating = (() => {
     if (at >= 0) mark(at);
   }
 
+  window.addEventListener("resize", fit);
   document.addEventListener("change", (event) => {
     const at = groups().findIndex((group) => group.contains(event.target));
     if (at >= 0 && !waiting) {
@@ -96,6 +105,8 @@ window.rating = (() => {
         document.activeElement?.blur();
         window.scrollTo(0, 0);
       }
+      groups().forEach((group) => group.setAttribute("aria-label", group.querySelector("span").innerText));
+      fit();
       current = -1;
       advance();
     })),

@@ -1,7 +1,7 @@
 """The page on which people rate: one instance at a time, its questions, and keys for all of it.
 
-What a model wrote is shown in text boxes alone, which show characters and nothing else. What is shown as HTML is numbers
-and the words of this module.
+What a model wrote is shown in text boxes alone, which show characters and nothing else. What is shown as HTML is
+numbers and the words of this module.
 """
 
 import html
@@ -15,7 +15,8 @@ import gradio as gr
 
 from ..errors import RatingError
 from .questions import QUESTIONS, applies
-from .rating_store import Item, Progress, RatingStore
+from .rating_store import RatingStore
+from .rating_tables import Item, Progress
 
 YES, NO, UNSURE = "yes", "no", "cannot tell"
 _WORDS = {True: YES, False: NO, None: UNSURE}
@@ -68,6 +69,7 @@ def make_page(store: RatingStore, raters: int = 2, *, offer_download: bool = Fal
     Returns:
         The page; `launch_page` serves it.
     """
+    page: gr.Blocks
     with gr.Blocks(title="Rating", analytics_enabled=False, fill_width=True) as page:
         parts, entry, buttons = _lay_out()
         if offer_download:
@@ -85,8 +87,8 @@ def _lay_out() -> tuple[_Parts, dict[str, Any], dict[str, Any]]:
         start = gr.Button("Start", variant="primary", elem_id="start")
     with gr.Column(elem_id="desk", visible=False) as desk:
         progress = gr.HTML(elem_id="progress")
-        with gr.Row(visible=False) as form:
-            with gr.Column(scale=3, min_width=300, elem_id="instance"):
+        with gr.Row():
+            with gr.Column(scale=3, min_width=300, elem_id="instance") as form:
                 instruction, given, attribute, output = (
                     gr.Textbox(label=name.capitalize(), interactive=False, lines=1, max_lines=60, elem_id=name)
                     for name in ("instruction", "input", "strategy", "output")
@@ -97,12 +99,12 @@ def _lay_out() -> tuple[_Parts, dict[str, Any], dict[str, Any]]:
                     for number, question in enumerate(QUESTIONS, 1)
                 )
                 note = gr.Textbox(label="Note (c)", lines=1, max_lines=8, elem_id="note")
-        with gr.Row(elem_id="buttons"):
-            save = gr.Button("Save and next (Enter)", variant="primary", elem_id="save", min_width=120)
-            skip = gr.Button("Skip (s)", elem_id="skip", min_width=80)
-            back = gr.Button("Back (b)", elem_id="back", min_width=80)
-            leave = gr.Button("Another rater", elem_id="leave", min_width=80)
-        gr.HTML(_KEYS)
+                save = gr.Button("Save and next (Enter)", variant="primary", elem_id="save")
+                with gr.Row():
+                    skip = gr.Button("Skip (s)", elem_id="skip", size="md", min_width=90)
+                    back = gr.Button("Back (b)", elem_id="back", size="md", min_width=90)
+                    leave = gr.Button("Another rater", elem_id="leave", size="md", min_width=90)
+                gr.HTML(_KEYS)
     message = gr.HTML(elem_id="message")
     # Held by the browser, so that an answer goes to the item that was seen, whatever the server has come to since.
     who, position = gr.Textbox(visible=False), gr.Number(visible=False, precision=0)
@@ -158,7 +160,9 @@ def _connect(
     ready = {"js": "() => window.rating.ready()", **_QUIET}
     remember = "(name) => window.rating.remember(name)"
     outputs = parts.all()
-    page.load(_guard(parts, enter), entry["name"], outputs, js="() => window.rating.recall()", **_QUIET).then(None, **ready)
+    page.load(_guard(parts, enter), entry["name"], outputs, js="() => window.rating.recall()", **_QUIET).then(
+        None, **ready
+    )
     for event in (entry["start"].click, entry["name"].submit):
         event(_guard(parts, enter), entry["name"], outputs, js=remember, **_QUIET).then(None, **ready)
     asked = [parts.who, parts.position, parts.note, *parts.questions]
@@ -172,16 +176,14 @@ def _show(parts: _Parts, who: str, item: Item | None, progress: Progress) -> dic
     shown = {
         parts.entry: gr.update(visible=False),
         parts.desk: gr.update(visible=True),
-        parts.form: gr.update(visible=item is not None),
-        parts.save: gr.update(visible=item is not None),
-        parts.skip: gr.update(visible=item is not None),
+        **dict.fromkeys((parts.form, parts.note, parts.save, parts.skip), gr.update(visible=item is not None)),
         parts.progress: _describe(item, progress),
         parts.message: "",
         parts.who: who,
         parts.position: item.position if item else None,
     }
     if item is None:
-        return shown
+        return shown | dict.fromkeys(parts.questions, gr.update(visible=False))
     row = item.instance
     shown |= {
         parts.instruction: row["instruction"],
@@ -192,7 +194,7 @@ def _show(parts: _Parts, who: str, item: Item | None, progress: Progress) -> dic
             visible=bool(row["attribute"]),
         ),
         parts.output: row["output"],
-        parts.note: item.note,
+        parts.note: gr.update(value=item.note, visible=True),
     }
     for question, radio in zip(QUESTIONS, parts.questions, strict=True):
         value = _WORDS[item.answers[question.name]] if item.answers and question.name in item.answers else None

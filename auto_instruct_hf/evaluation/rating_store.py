@@ -7,76 +7,19 @@ import time
 import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 from ..errors import RatingError
 from .questions import NAMES, QUESTIONS, applies
+from .rating_tables import COUNTS, FORMAT, NEXT, TABLES, Item, Progress
 
-FORMAT = 1
 MOST_LETTERS = 60
 # How long an item that stands before a rater counts as one that will be rated. Not measured: longer than anybody reads
 # one, short enough that one who has left does not keep the others from the end.
 HELD_SECONDS = 1800
 _ANSWERS = ", ".join(NAMES)
-_TABLES = f"""
-CREATE TABLE settings (name TEXT PRIMARY KEY, value TEXT NOT NULL);
-CREATE TABLE items (position INTEGER PRIMARY KEY, instance_id TEXT NOT NULL UNIQUE, instance TEXT NOT NULL);
-CREATE TABLE raters (rater INTEGER PRIMARY KEY, name TEXT NOT NULL, folded TEXT NOT NULL UNIQUE);
-CREATE TABLE ratings (
-    number INTEGER PRIMARY KEY AUTOINCREMENT, position INTEGER NOT NULL REFERENCES items, rater INTEGER NOT NULL
-    REFERENCES raters, {", ".join(f"{name} INTEGER CHECK ({name} IN (0, 1))" for name in NAMES)}, note TEXT NOT NULL,
-    created REAL NOT NULL, changed REAL NOT NULL, UNIQUE (position, rater));
-CREATE TABLE skips (number INTEGER PRIMARY KEY AUTOINCREMENT, position INTEGER NOT NULL REFERENCES items, rater INTEGER
-    NOT NULL REFERENCES raters, UNIQUE (position, rater));
-CREATE TABLE offers (rater INTEGER PRIMARY KEY REFERENCES raters, position INTEGER NOT NULL REFERENCES items,
-    since REAL NOT NULL);
-"""
-# An item is open to a rater who has not rated it while it lacks ratings; it is free while those who have it before them
-# leave one to give. What the rater was shown last comes first, so that a reload changes nothing.
-_OPEN = """
-NOT EXISTS (SELECT 1 FROM ratings WHERE position = items.position AND rater = :rater)
-AND (SELECT COUNT(*) FROM ratings WHERE position = items.position) < :wanted
-"""
-_FREE = """
-(SELECT COUNT(*) FROM ratings WHERE position = items.position)
-+ (SELECT COUNT(*) FROM offers WHERE position = items.position AND rater != :rater AND since > :held
-   AND NOT EXISTS (SELECT 1 FROM ratings WHERE position = offers.position AND rater = offers.rater)) < :wanted
-"""
-_NEXT = f"""
-SELECT position FROM items WHERE {_OPEN} AND {_FREE} ORDER BY
-    position IN (SELECT position FROM offers WHERE rater = :rater) DESC,
-    (SELECT number FROM skips WHERE position = items.position AND rater = :rater) NULLS FIRST, position LIMIT 1
-"""
-_COUNTS = f"""
-SELECT (SELECT COUNT(*) FROM ratings WHERE rater = :rater), COUNT(*), COALESCE(SUM({_OPEN}), 0),
-    COALESCE(SUM((SELECT COUNT(*) FROM ratings WHERE position = items.position) >= :wanted), 0) FROM items
-"""
-
-
-@dataclass(frozen=True)
-class Item:
-    """An instance before a rater: its place in the order, its columns, and what the rater said of it, if anything.
-
-    `answers` holds the questions that apply, None where the rater cannot tell; it is None before a rating.
-    """
-
-    position: int
-    instance: dict[str, Any]
-    answers: dict[str, bool | None] | None = None
-    note: str = ""
-
-
-@dataclass(frozen=True)
-class Progress:
-    """Items rated by this rater, items in all, items still open to this rater, items with as many ratings as asked."""
-
-    rated: int
-    items: int
-    open: int
-    complete: int
 
 
 class RatingStore:
@@ -100,7 +43,7 @@ class RatingStore:
             with self._transaction():  # of two processes that open a new file at once, one makes it
                 version = self._file.execute("PRAGMA user_version").fetchone()[0]
                 if version == 0:
-                    for statement in _TABLES.split(";"):
+                    for statement in TABLES.split(";"):
                         self._file.execute(statement)
                     self._file.execute(f"PRAGMA user_version={FORMAT}")
         except (sqlite3.DatabaseError, OSError) as error:
@@ -145,6 +88,12 @@ class RatingStore:
     def enter(self, name: str) -> int:
         """Return the number of a rater, a new one for a new name. Case and runs of spaces make no other name.
 
+        Args:
+            name: As it was typed.
+
+        Returns:
+            The number.
+
         Raises:
             RatingError: If the name is empty or too long.
         """
@@ -170,7 +119,7 @@ class RatingStore:
         now = time.time()
         with self._transaction():
             values = {"rater": rater, "wanted": wanted, "held": now - HELD_SECONDS}
-            found = self._file.execute(_NEXT, values).fetchone()
+            found = self._file.execute(NEXT, values).fetchone()
             if found is None:
                 self._file.execute("DELETE FROM offers WHERE rater = ?", (rater,))
                 return None
@@ -182,11 +131,14 @@ class RatingStore:
         return self.item(rater, found[0])
 
     def previous_item(self, rater: int, position: int | None) -> Item | None:
-        """Return the item that the rater rated before another, with what they said; None where there is none.
+        """Go back to what a rater rated before.
 
         Args:
             rater: As `enter` gave it.
-            position: The other; one that they have not rated, or None: the last that they rated is returned.
+            position: Of the item that stands before them; None: of none.
+
+        Returns:
+            The item that they rated before it, or last of all where they have not rated it; None where there is none.
         """
         rows = self._read(
             "SELECT position FROM ratings WHERE rater = ? AND number < COALESCE((SELECT number FROM ratings "
@@ -248,7 +200,7 @@ class RatingStore:
     def progress(self, rater: int, wanted: int) -> Progress:
         """Count items for a rater, where `wanted` ratings are asked of each."""
         with self._lock:
-            return Progress(*self._file.execute(_COUNTS, {"rater": rater, "wanted": wanted}).fetchone())
+            return Progress(*self._file.execute(COUNTS, {"rater": rater, "wanted": wanted}).fetchone())
 
     def ratings(self) -> list[dict[str, Any]]:
         """Return all ratings by item and rater: `rater` (number), `name`, the answers, `note`, and the `instance`."""
@@ -268,7 +220,7 @@ class RatingStore:
         ]
 
     def copy_to(self, path: Path, *, named: bool) -> None:
-        """Write a copy of the file as it stands now, over an earlier one. Not `named`: with numbers in place of names."""
+        """Write a copy of the file as it stands, over an earlier one; not `named`: with numbers in place of names."""
         path.unlink(missing_ok=True)
         copy = sqlite3.connect(path)
         with self._lock:

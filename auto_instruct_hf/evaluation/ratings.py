@@ -14,9 +14,7 @@ from .rating_store import RatingStore
 from .shares import Share, measure_share
 
 _INSTANCE = ("instruction_id", "instruction", "attribute", "input", "output")
-RATINGS = Features(
-    {**JUDGEMENTS, **{name: Value("string") for name in _INSTANCE}, "is_classification": Value("bool")}
-)
+RATINGS = Features({**JUDGEMENTS, **{name: Value("string") for name in _INSTANCE}, "is_classification": Value("bool")})
 """`questions.JUDGEMENTS` with the instance that was rated. `reason` is the rater's note."""
 
 
@@ -61,8 +59,8 @@ def measure_alpha(units: Iterable[Sequence[bool]]) -> float | None:
         units: The answers of each instance, by any raters; those with fewer than two play no part.
 
     Returns:
-        1 for full agreement, 0 for what chance gives, below 0 for less. None where it is not defined: no instance has two
-        answers, or all answers are the same.
+        1 for full agreement, 0 for what chance gives, below 0 for less. None where it is not defined: no instance has
+        two answers, or all answers are the same.
 
     Raises:
         RatingError: If the package krippendorff is not installed.
@@ -70,9 +68,7 @@ def measure_alpha(units: Iterable[Sequence[bool]]) -> float | None:
     try:
         import krippendorff
     except ImportError:
-        raise RatingError(
-            "agreement needs the package krippendorff: pip install 'auto-instruct-hf[rating]'"
-        ) from None
+        raise RatingError("agreement needs the package krippendorff: pip install 'auto-instruct-hf[rating]'") from None
     counts = [[sum(unit), len(unit) - sum(unit)] for unit in units if len(unit) > 1]
     if not all(map(sum, zip(*counts, strict=True))) or not counts:
         return None
@@ -88,12 +84,12 @@ def summarise_ratings(ratings: Dataset) -> dict[str, Any]:
     Returns:
         What JSON can hold: `ratings`, `instances` and `raters` (counts), and `questions`, by name:
 
-        - `answers`: the share of yes in all answers (`share`, `yes`, `asked`, `low`, `high` as `shares.Share`). Answers of
-          several raters about one instance are not independent: its interval is too narrow then.
-        - `majority`: the share of instances to which more than half of the answers are yes, one vote an instance, so that
-          its interval holds. A tie is no majority for yes: it counts as no, and in `ties`.
-        - `agreement`: `alpha` (as `measure_alpha`), `raw` (the share of pairs of answers about the same instance that are
-          the same), `pairs`, and `instances` that have one. None where there is no pair.
+        - `answers`: the share of yes in all answers (`share`, `yes`, `asked`, `low`, `high` as `shares.Share`). Answers
+          of several raters about one instance are not independent: its interval is too narrow then.
+        - `majority`: the share of instances to which more than half of the answers are yes, one vote an instance, so
+          that its interval holds. A tie is no majority for yes: it counts as no, and in `ties`.
+        - `agreement`: `alpha` (as `measure_alpha`), `raw` (the share of pairs of answers about the same instance that
+          are the same), `pairs`, and `instances` that have one. None where there is no pair.
         - `published`: shares to set beside.
     """
     units: dict[str, dict[str, list[bool]]] = {name: defaultdict(list) for name in NAMES}

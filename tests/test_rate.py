@@ -1,0 +1,288 @@
+"""The rating page in a browser, by keys alone, and the command around it."""
+
+import importlib.util
+import json
+import os
+import random
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+import typer
+from datasets import load_dataset
+from stub_hub import serve_hub
+from test_ratings import make_build, make_rows
+from typer.testing import CliRunner
+
+from auto_instruct_hf.evaluation.questions import NAMES, QUESTIONS, applies
+from auto_instruct_hf.evaluation.rating_store import RatingStore
+
+pytest.importorskip("gradio", reason="the page needs gradio: pip install 'auto-instruct-hf[rating]'")
+
+ROOT = Path(__file__).parents[1]
+RATE = ROOT / "scripts" / "rate.py"
+CHROMIUM = Path("/usr/bin/chromium")
+KEYS = {True: "y", False: "n", None: "u"}
+EVIL = (
+    "<img src=x onerror='window.hacked = 1'><script>window.hacked = 1</script> **bold** [x](javascript:1) $x$\n# head"
+)
+ENV = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT / "tests" / "offline"), str(ROOT)])}
+
+
+def free_port() -> int:
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        return int(one.getsockname()[1])
+
+
+@contextmanager
+def running(command: list[Any], url: str, **options: Any) -> Iterator[subprocess.Popen[bytes]]:
+    """Run a server until the block ends; the block begins when it answers."""
+    with subprocess.Popen(
+        list(map(str, command)), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, **options
+    ) as child:
+        try:
+            wait_for(url, child)
+            yield child
+        finally:
+            child.send_signal(signal.SIGKILL)
+
+
+def wait_for(url: str, child: subprocess.Popen[bytes]) -> str:
+    for _ in range(600):
+        if child.poll() is not None:
+            assert child.stdout is not None
+            raise AssertionError(child.stdout.read().decode())
+        try:
+            with urllib.request.urlopen(url, timeout=5) as answer:
+                return str(answer.read().decode())
+        except (urllib.error.URLError, ConnectionError):
+            time.sleep(0.05)
+    raise AssertionError(f"{url} does not answer")
+
+
+def rate(out: Path, *arguments: Any) -> Any:
+    """Run the command in this process: it takes seconds to start."""
+    found = importlib.util.spec_from_file_location("rate", RATE)
+    assert found is not None
+    assert found.loader is not None
+    script = importlib.util.module_from_spec(found)
+    found.loader.exec_module(script)
+    app = typer.Typer()
+    app.command()(script.main)
+    return CliRunner().invoke(app, [str(out), *map(str, arguments)])
+
+
+class Rater:
+    """A person at the keyboard: only keys, and what the page shows."""
+
+    def __init__(self, page: Any, name: str, items: list[dict[str, Any]]) -> None:
+        self.page, self.items, self.chance = page, items, random.Random(name)
+        self.said: dict[int, dict[str, Any]] = {}
+        self.press_and_wait(name, "Enter")
+
+    def press_and_wait(self, *keys: str) -> None:
+        """Press keys, the last of which asks the server; go on when the page has what it answered."""
+        for key in keys[:-1]:
+            self.page.keyboard.type(key)
+        before = self.ready()
+        self.page.keyboard.press(keys[-1])
+        self.page.wait_for_function(f"Number(document.body.dataset.ready ?? 0) > {before}")
+
+    def ready(self) -> int:
+        return int(self.page.evaluate("document.body.dataset.ready ?? 0"))
+
+    def position(self) -> int:
+        return int(self.page.locator("#progress [data-position]").get_attribute("data-position"))
+
+    def answer(self, note: str = "") -> None:
+        """Answer all questions of the item that is shown, as chance has it, and save."""
+        position = self.position()
+        asked = [question.name for question in QUESTIONS if applies(question, self.items[position - 1])]
+        assert self.page.locator("#questions fieldset").count() == len(asked)
+        words = {name: self.chance.choice([True, True, False, None]) for name in asked}
+        self.said[position] = {**dict.fromkeys(NAMES), **words, "note": note}
+        if note:
+            self.page.keyboard.press("c")
+            self.page.keyboard.type(note)
+            self.page.keyboard.press("Escape")
+        self.press_and_wait(*(KEYS[word] for word in words.values()), "Enter")
+
+    def reload(self) -> None:
+        self.page.reload()
+        self.page.wait_for_function("Number(document.body.dataset.ready ?? 0) > 0")
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    if not CHROMIUM.exists():
+        pytest.skip(f"{CHROMIUM} is not there: apt-get install chromium")
+    sync = pytest.importorskip("playwright.sync_api", reason="needs playwright: pip install playwright")
+    with sync.sync_playwright() as playwright:
+        one = playwright.chromium.launch(executable_path=str(CHROMIUM))
+        yield one
+        one.close()
+
+
+@contextmanager
+def opened(browser: Any, url: str) -> Iterator[tuple[Any, set[str | None]]]:
+    """Open a page in a browser of its own; the hosts that it asks are written down."""
+    context, hosts = browser.new_context(), set()
+    context.on("request", lambda request: hosts.add(urlsplit(request.url).hostname))
+    context.on("weberror", lambda error: hosts.add(str(error.error)))
+    page = context.new_page()
+    page.goto(url)
+    page.wait_for_selector("#name:visible")
+    yield page, hosts - {None}
+    context.close()
+
+
+def test_two_raters_rate_ten_items_by_keys_through_a_reload_and_a_kill(browser: Any, tmp_path: Path) -> None:
+    make_build(tmp_path, 12)
+    port = free_port()
+    url = f"http://127.0.0.1:{port}/"
+    command = [sys.executable, RATE, tmp_path, "--size", 10, "--port", port, "--no-browser"]
+    with running(command, url, env=ENV) as server, RatingStore(tmp_path / "ratings.sqlite") as store:
+        items = store.items()
+        assert len(items) == 10
+        with opened(browser, url) as (page, hosts), opened(browser, url) as (other, other_hosts):
+            ann, bob = Rater(page, "Ann", items), Rater(other, "Bob", items)
+            for step in range(5):
+                assert ann.position() == step + 1 + (step > 1)
+                ann.answer("sy nb 1" if step == 0 else "")
+                bob.answer()
+                if step == 1:
+                    ann.press_and_wait("s")
+            before = ann.position()
+            ann.reload()
+            assert ann.position() == before
+            assert "5 of 10" in page.locator("#progress").inner_text()
+            server.send_signal(signal.SIGKILL)
+            server.wait()
+            with running(command, url, env=ENV):
+                ann.reload()
+                assert ann.position() == before
+                seen = []
+                for _ in range(5):
+                    seen.append(ann.position())
+                    ann.answer()
+                    bob.answer()
+                assert seen == [7, 8, 9, 10, 3]  # what was skipped comes last
+                for rater in (ann, bob):
+                    assert "Nothing is left" in rater.page.locator("#progress").inner_text()
+                ann.press_and_wait("b")
+                assert ann.position() == 3
+                words = ann.said[3]
+                words["valid_task"] = not words["valid_task"]
+                ann.press_and_wait("1", KEYS[words["valid_task"]], "Enter")
+        stored = {"Ann": {}, "Bob": {}}
+        for row in store.ratings():
+            position = items.index(row["instance"]) + 1
+            stored[row["name"]][position] = {name: row[name] for name in (*NAMES, "note")}
+        assert stored == {"Ann": ann.said, "Bob": bob.said}
+        assert hosts | other_hosts == {"127.0.0.1"}
+    check_export(tmp_path)
+
+
+def check_export(out: Path) -> None:
+    exported = rate(out, "--export", "--pseudonyms")
+    assert exported.exit_code == 0, exported.stderr
+    assert "20 ratings of 10 instances by 2 raters" in exported.stdout
+    data = load_dataset(str(out / "ratings"), split="train", cache_dir=str(out / "cache"))
+    assert len(data) == 20
+    assert set(data["rater"]) == {"rater-1", "rater-2"}
+
+
+def test_what_a_model_wrote_is_shown_as_it_is_and_nothing_is_asked_of_the_network(
+    browser: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from auto_instruct_hf.evaluation.rating_server import serve
+
+    asked = []
+    resolve = socket.getaddrinfo
+    monkeypatch.setattr(
+        socket, "getaddrinfo", lambda host, *rest, **more: (asked.append(host), resolve(host, *rest))[1]
+    )
+    row = {**make_rows(1)[0], **{name: f"{name} {EVIL}" for name in ("instruction", "input", "attribute", "output")}}
+    with RatingStore(tmp_path / "ratings.sqlite") as store, serve_hub() as elsewhere:
+        store.add_items([row], 42)
+        url, stop = serve(store, port=free_port())
+        try:
+            with opened(browser, url) as (page, hosts):
+                page.on("dialog", lambda dialog: hosts.add(dialog.message))
+                rater = Rater(page, f"Eve {EVIL[:50]}", [row])
+                for name, column in {"instruction": "instruction", "strategy": "attribute"}.items():
+                    assert page.locator(f"#{name} textarea").input_value() == row[column]
+                for name in ("input", "output"):
+                    assert page.locator(f"#{name} textarea").input_value() == row[name]
+                rater.press_and_wait("y", "Enter")
+                assert "no answer yet" in page.locator("[role=alert]").inner_text()
+                assert store.ratings() == []
+                page.get_by_label("Note").fill(EVIL)
+                page.keyboard.press("Escape")
+                rater.press_and_wait("y", "y", "y", "Enter")
+                rater.press_and_wait("b")
+                assert page.get_by_label("Note").input_value() == store.ratings()[0]["note"] == EVIL
+                assert (
+                    page.get_by_role("group", name=re.compile("^3. Is the strategy")).get_by_label("yes").is_checked()
+                )
+                assert page.evaluate("window.hacked") is None
+                assert page.locator("main img, main h1:visible").count() == 0
+                fetch = "url => fetch(url, {mode: 'no-cors'}).then(() => 'sent', () => 'blocked')"
+                assert page.evaluate(fetch, f"{elsewhere.url}/api") == "blocked"  # by the page's own policy
+            assert hosts == {"127.0.0.1"}
+        finally:
+            stop()
+    assert set(asked) <= {"127.0.0.1", "localhost", None}
+
+
+def test_a_space_runs_by_itself(tmp_path: Path) -> None:
+    make_build(tmp_path, 5)
+    space = tmp_path / "space"
+    made = rate(tmp_path, "--space", space, "--raters", 3)
+    assert made.exit_code == 0, made.stderr
+    front = (space / "README.md").read_text(encoding="utf-8").split("---")[1]
+    assert {"sdk: gradio", "app_file: app.py"} <= set(front.splitlines())
+    for source in space.rglob("*.py"):
+        assert "auto_instruct_hf" not in source.read_text(encoding="utf-8"), f"{source} needs what is not there"
+    port = free_port()
+    env = {**ENV, "PYTHONPATH": str(ROOT / "tests" / "offline"), "GRADIO_SERVER_PORT": str(port)}
+    env.pop("HF_TOKEN", None)
+    with running([sys.executable, "app.py"], f"http://127.0.0.1:{port}/", cwd=space, env=env) as app:
+        page = wait_for(f"http://127.0.0.1:{port}/", app)
+        assert "Your name" in page
+        assert "All ratings so far" in page
+        kept = Path("/data") if os.access("/data", os.W_OK) else space
+        with RatingStore(kept / "ratings.sqlite") as store:
+            assert store.items() == json.loads((space / "items.json").read_text(encoding="utf-8"))["items"]
+    again = rate(tmp_path, "--space", space)
+    assert (again.exit_code, again.stderr) == (1, f"error: {space} is not empty: name a new folder\n")
+
+
+def test_wrong_use_is_said_in_a_line(tmp_path: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        make_build(tmp_path, 5)
+        refused = rate(tmp_path, "--port", port, "--no-browser")
+    assert (refused.exit_code, refused.stderr.count("\n")) == (1, 1)
+    assert f"port {port} is taken" in refused.stderr
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    none = rate(empty, "--no-browser")
+    assert (none.exit_code, none.stderr.count("\n")) == (1, 1)
+    assert "holds no built dataset" in none.stderr
+    assert list(empty.iterdir()) == []
+    assert rate(tmp_path, "--export", "--space", tmp_path / "space").exit_code == 2

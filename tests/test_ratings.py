@@ -1,0 +1,347 @@
+"""What people say is kept, given to each once, and added up rightly. The page itself is tested in test_rate."""
+
+import itertools
+import json
+import signal
+import sqlite3
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import warnings
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+from datasets import Dataset, load_dataset
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from stub_hub import TOKEN, serve_hub
+
+from auto_instruct_hf.errors import RatingError
+from auto_instruct_hf.evaluation import rating_store
+from auto_instruct_hf.evaluation.questions import JUDGEMENTS, NAMES, QUESTIONS, applies
+from auto_instruct_hf.evaluation.rating_items import fix_items
+from auto_instruct_hf.evaluation.rating_space import push_ratings, restore
+from auto_instruct_hf.evaluation.rating_store import RatingStore
+from auto_instruct_hf.evaluation.ratings import RATINGS, collect_ratings, measure_alpha, summarise_ratings
+from auto_instruct_hf.schema import INSTANCES
+
+pytest.importorskip("krippendorff", reason="agreement needs krippendorff: pip install 'auto-instruct-hf[rating]'")
+
+
+def make_rows(count: int) -> list[dict[str, Any]]:
+    """Rows in turn with a strategy, of classification, and with neither."""
+    kinds: list[dict[str, Any]] = [
+        {"is_classification": False, "attribute": "by example"},
+        {"is_classification": True, "attribute": "good"},
+        {"is_classification": False, "attribute": ""},
+    ]
+    texts = [{"instruction": f"Do {number}.", "input": "", "output": f"Done {number}."} for number in range(count)]
+    return [
+        {"instance_id": f"a{number}", "instruction_id": f"i{number}", **text, **kinds[number % 3]}
+        for number, text in enumerate(texts)
+    ]
+
+
+def make_build(out: Path, count: int) -> Path:
+    folder = out / "dataset" / "data" / "instances"
+    folder.mkdir(parents=True, exist_ok=True)
+    data = Dataset.from_list(make_rows(count), features=INSTANCES)
+    data.to_parquet(folder / "train-00000-of-00001.parquet")
+    return out
+
+
+def say(store: RatingStore, rater: int, position: int, answer: bool | None = True, note: str = "") -> None:
+    asked = [question.name for question in QUESTIONS if applies(question, store.item(rater, position).instance)]
+    store.save(rater, position, dict.fromkeys(asked, answer), note)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Any:
+    with RatingStore(tmp_path / "ratings.sqlite") as one:
+        one.add_items(make_rows(6), 42)
+        yield one
+
+
+def test_answers_come_back_and_a_correction_replaces_them(store: RatingStore) -> None:
+    ann = store.enter("Ann")
+    store.save(ann, 1, {"valid_task": True, "input_fits": None, "strategy_valid": False, "output_correct": True}, "x")
+    store.save(ann, 2, {"valid_task": True, "input_fits": True, "output_correct": False})
+    store.save(ann, 1, {"valid_task": False, "input_fits": None, "strategy_valid": False, "output_correct": True}, "y")
+    first, second = store.ratings()
+    assert [first[name] for name in NAMES] == [False, None, False, True]
+    assert [second[name] for name in NAMES] == [True, True, None, False]
+    assert (first["note"], first["name"], first["instance"]) == ("y", "Ann", make_rows(1)[0])
+    assert store.item(ann, 2).answers == {"valid_task": True, "input_fits": True, "output_correct": False}
+    assert store.item(ann, 3).answers is None
+
+
+def test_a_question_that_does_not_apply_is_not_answered(store: RatingStore) -> None:
+    with pytest.raises(RatingError, match="item 2 is asked about valid_task, input_fits, output_correct"):
+        store.save(store.enter("Ann"), 2, dict.fromkeys(NAMES, True))
+    with pytest.raises(RatingError, match="got valid_task"):
+        store.save(store.enter("Ann"), 1, {"valid_task": True})
+    assert store.ratings() == []
+
+
+def test_a_name_is_one_rater_however_it_is_typed(store: RatingStore) -> None:
+    assert store.enter("Ann  Lee") == store.enter(" ann lee ") != store.enter("Ann")
+    for name in ("", "  ", "x" * 61):
+        with pytest.raises(RatingError, match="letters"):
+            store.enter(name)
+
+
+def test_a_rater_comes_back_to_where_they_were(store: RatingStore) -> None:
+    ann = store.enter("Ann")
+    say(store, ann, 1)
+    shown = store.next_item(ann, 2)
+    with RatingStore(store.path) as again:
+        assert shown is not None
+        assert again.next_item(again.enter("Ann"), 2) == shown
+
+
+def test_skipped_items_come_last_in_the_order_of_skipping(store: RatingStore) -> None:
+    ann, seen = store.enter("Ann"), []
+    while item := store.next_item(ann, 1):
+        seen.append(item.position)
+        if item.position in (3, 1) and seen.count(item.position) == 1:
+            store.skip(ann, item.position)
+        else:
+            say(store, ann, item.position)
+    assert seen == [1, 2, 3, 4, 5, 6, 1, 3]
+
+
+def test_back_goes_through_what_was_saved_newest_first(store: RatingStore) -> None:
+    ann = store.enter("Ann")
+    for position in (4, 2, 5):
+        say(store, ann, position)
+    say(store, ann, 4, False)  # a correction changes no order
+    seen, position = [], 1
+    while item := store.previous_item(ann, position):
+        seen.append(item.position)
+        position = item.position
+    assert seen == [5, 2, 4]
+    assert store.previous_item(store.enter("Bob"), None) is None
+
+
+def test_an_item_before_others_is_not_offered_until_they_have_left(
+    store: RatingStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ann, bob, eve = (store.enter(name) for name in ("Ann", "Bob", "Eve"))
+    shown = [store.next_item(rater, 2) for rater in (ann, bob, eve)]
+    assert [item and item.position for item in shown] == [1, 1, 2]
+    say(store, ann, 1)
+    late = time.time() + rating_store.HELD_SECONDS + 1
+    monkeypatch.setattr(rating_store.time, "time", lambda: late)
+    item = store.next_item(store.enter("Joe"), 2)
+    assert item is not None
+    assert item.position == 1
+    say(store, bob, 1)  # Bob was slow: what he says is kept all the same
+    assert store.progress(bob, 2).complete == 1
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.integers(1, 3), st.integers(1, 4), st.randoms(use_true_random=False))
+def test_each_item_gets_its_raters_and_nobody_twice(wanted: int, people: int, chance: Any) -> None:
+    with tempfile.TemporaryDirectory() as folder, RatingStore(Path(folder) / "ratings.sqlite") as store:
+        store.add_items(make_rows(4), 42)
+        raters = [store.enter(f"rater {number}") for number in range(people)]
+        skips = 6
+        while any(store.progress(rater, wanted).open for rater in raters):
+            rater = chance.choice(raters)
+            item = store.next_item(rater, wanted)
+            if item and skips and chance.random() < 0.3:
+                store.skip(rater, item.position)
+                skips -= 1
+            elif item:
+                assert item.answers is None
+                say(store, rater, item.position)
+        counts = Counter(row["instance"]["instance_id"] for row in store.ratings())
+        assert counts == {f"a{number}": min(wanted, people) for number in range(4)}
+
+
+def test_two_processes_share_the_items(tmp_path: Path) -> None:
+    path = tmp_path / "ratings.sqlite"
+    with RatingStore(path) as first:
+        first.add_items(make_rows(30), 42)
+
+    def rate(name: str) -> None:
+        with RatingStore(path) as own:
+            rater = own.enter(name)
+            while item := own.next_item(rater, 1):
+                say(own, rater, item.position)
+
+    threads = [threading.Thread(target=rate, args=(name,)) for name in ("Ann", "Bob", "Eve")]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    with RatingStore(path) as store:
+        counts = Counter(row["instance"]["instance_id"] for row in store.ratings())
+    assert set(counts) == {f"a{number}" for number in range(30)}
+    assert set(counts.values()) == {1}
+
+
+def test_a_saved_answer_survives_a_kill(store: RatingStore) -> None:
+    program = (
+        "import sys, time; from pathlib import Path\n"
+        "from auto_instruct_hf.evaluation.rating_store import RatingStore\n"
+        "store = RatingStore(Path(sys.argv[1]))\n"
+        "store.save(store.enter('Ann'), 2, dict.fromkeys(('valid_task', 'input_fits', 'output_correct'), True))\n"
+        "print('saved', flush=True); time.sleep(60)"
+    )
+    command = [sys.executable, "-c", program, str(store.path)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, cwd=Path(__file__).parents[1]) as child:
+        assert child.stdout is not None
+        assert child.stdout.readline() == b"saved\n"
+        child.send_signal(signal.SIGKILL)
+    assert [row["name"] for row in store.ratings()] == ["Ann"]
+
+
+def test_a_file_that_is_none_of_ours_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "text").write_text("no database, but long enough to be looked at" * 30, encoding="utf-8")
+    with pytest.raises(RatingError, match="cannot open"):
+        RatingStore(tmp_path / "text")
+    with sqlite3.connect(tmp_path / "later") as later:
+        later.execute("PRAGMA user_version=9")
+    with pytest.raises(RatingError, match="format 9"):
+        RatingStore(tmp_path / "later")
+
+
+def test_picks_stay_and_a_larger_size_adds_to_them(tmp_path: Path) -> None:
+    make_build(tmp_path, 30)
+    with RatingStore(tmp_path / "ratings.sqlite") as store:
+        assert fix_items(store, tmp_path, 10, 7) == 10
+        picked = store.items()
+        make_build(tmp_path, 20)  # the build changes
+        assert fix_items(store, tmp_path) == 10
+        assert store.items() == picked
+        assert fix_items(store, tmp_path, 15) == 15
+        assert store.items()[:10] == picked
+        assert len({row["instruction_id"] for row in store.items()}) == 15
+        with pytest.raises(RatingError, match="more than 5"):
+            fix_items(store, tmp_path, 5)
+        with pytest.raises(RatingError, match="seed 7, not 8"):
+            fix_items(store, tmp_path, 15, 8)
+        assert fix_items(store, tmp_path, 100) == 20 + len([row for row in picked if int(row["instance_id"][1:]) >= 20])
+
+
+def test_a_copy_without_names_holds_none(store: RatingStore, tmp_path: Path) -> None:
+    say(store, store.enter("Annabella"), 1, note="fine")
+    store.copy_to(tmp_path / "copy.sqlite", named=False)
+    assert b"annabella" not in (tmp_path / "copy.sqlite").read_bytes().lower()
+    with RatingStore(tmp_path / "copy.sqlite") as copy:
+        assert copy.ratings() == [{**row, "name": "rater-1"} for row in store.ratings()]
+    assert store.ratings()[0]["name"] == "Annabella"
+
+
+def judge(*columns: str) -> Dataset:
+    """One column a rater, one sign an instance: y, n, or - for none; the other questions are not answered."""
+    said = {"y": True, "n": False}
+    rows = [
+        {
+            **dict.fromkeys(NAMES), "instance_id": f"a{number}", "rater": f"r{rater}", "confidence": None, "reason": "",
+            "valid_task": said.get(sign),
+        }
+        for rater, column in enumerate(columns)
+        for number, sign in enumerate(column)
+    ]  # fmt: skip
+    return Dataset.from_list(rows, features=JUDGEMENTS)
+
+
+def test_alpha_of_krippendorffs_own_example() -> None:
+    # Computing Krippendorff's Alpha-Reliability (2011), section A: binary, two observers, no missing data.
+    found = summarise_ratings(judge("nynnnnnnyn", "nyynnynynn"))["questions"]["valid_task"]["agreement"]
+    assert round(found["alpha"], 3) == 0.095
+    assert (found["raw"], found["pairs"], found["instances"]) == (0.6, 10, 10)
+
+
+answers = st.lists(st.lists(st.sampled_from("yn-"), min_size=3, max_size=3), min_size=2, max_size=8)
+
+
+@settings(deadline=None)  # nltk is imported in the first
+@given(answers)
+def test_alpha_is_nltks(columns: list[list[str]]) -> None:
+    from nltk.metrics.agreement import AnnotationTask
+
+    units = [[sign for sign in unit if sign != "-"] for unit in columns]
+    kept = [unit for unit in units if len(unit) > 1]
+    found = measure_alpha([[sign == "y" for sign in unit] for unit in units])
+    if len(set(itertools.chain.from_iterable(kept))) < 2:
+        assert found is None
+    else:
+        triples = [(rater, number, sign) for number, unit in enumerate(kept) for rater, sign in enumerate(unit)]
+        assert found == pytest.approx(AnnotationTask(triples).alpha())
+
+
+@pytest.mark.parametrize("columns", [("yyny",), ("yyyy", "yyyy"), ("nn", "nn"), ("yn--", "--yn"), ("----",)])
+def test_agreement_that_is_not_defined_is_null_and_no_warning(columns: tuple[str, ...]) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        summary = summarise_ratings(judge(*columns))
+    assert summary["questions"]["valid_task"]["agreement"]["alpha"] is None
+    assert json.loads(json.dumps(summary, allow_nan=False)) == summary
+
+
+def test_a_tie_is_no_majority_for_yes() -> None:
+    found = summarise_ratings(judge("yyynn-", "yynnn-", "y-----"))["questions"]["valid_task"]
+    assert {name: found["majority"][name] for name in ("yes", "asked", "ties", "share")} == {
+        "yes": 2, "asked": 5, "ties": 1, "share": 0.4,
+    }  # fmt: skip
+    assert (found["answers"]["yes"], found["answers"]["asked"]) == (6, 11)
+    assert found["published"] == {"Auto-Instruct": 0.962, "Self-Instruct": 0.92}
+    assert found["majority"]["low"] < 0.4 < found["majority"]["high"]
+
+
+def test_a_restarted_space_begins_with_what_it_pushed(
+    store: RatingStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from huggingface_hub import HfApi
+
+    with serve_hub() as stub:
+        monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
+        monkeypatch.setattr("huggingface_hub.constants.HF_HUB_DISABLE_XET", True)
+        hub = HfApi(endpoint=stub.url, token=TOKEN)
+        hub.create_repo("alice/ratings", repo_type="dataset", private=True)
+        restored = tmp_path / "new" / "ratings.sqlite"
+        restored.parent.mkdir()
+        restore(hub, "alice/ratings", restored)
+        assert not restored.exists()
+        say(store, store.enter("Ann"), 1)
+        pushed = push_ratings(hub, "alice/ratings", store, [])
+        assert pushed == store.ratings()
+        commits = len(hub.list_repo_commits("alice/ratings", repo_type="dataset"))
+        assert push_ratings(hub, "alice/ratings", store, pushed) == pushed
+        assert len(hub.list_repo_commits("alice/ratings", repo_type="dataset")) == commits
+        restore(hub, "alice/ratings", restored)
+        with RatingStore(restored) as again:
+            assert again.ratings() == store.ratings()
+            assert again.items() == store.items()
+
+
+def test_a_push_that_fails_stops_nobody(store: RatingStore, capsys: pytest.CaptureFixture[str]) -> None:
+    class Down:
+        def upload_folder(self, **options: Any) -> None:
+            raise OSError("no route")
+
+    say(store, store.enter("Ann"), 1)
+    assert push_ratings(Down(), "alice/ratings", store, []) == []
+    assert "no route" in capsys.readouterr().out
+
+
+def test_ratings_are_a_dataset(store: RatingStore, tmp_path: Path) -> None:
+    with pytest.raises(RatingError, match="no rating yet"):
+        collect_ratings(store)
+    say(store, store.enter("Bob"), 2, False, "odd")
+    say(store, store.enter("Ann"), 1, None)
+    (tmp_path / "out").mkdir()
+    collect_ratings(store, named=False).to_parquet(tmp_path / "out" / "train.parquet")
+    data = load_dataset(str(tmp_path / "out"), split="train", cache_dir=str(tmp_path / "cache"))
+    assert data.features == RATINGS
+    assert data["rater"][:] == ["rater-2", "rater-1"]
+    assert data["output_correct"][:] == [None, False]
+    assert data["reason"][:] == ["", "odd"]
+    assert data["instruction"][:] == ["Do 0.", "Do 1."]
