@@ -57,8 +57,8 @@ def main(
             try:
                 if export:
                     ratings = collect_ratings(store, named=not pseudonyms)
-                    _print(summarise_ratings(ratings))
                     _write(ratings, out / "ratings")
+                    _print(summarise_ratings(ratings))
                     return
                 count = fix_items(store, out, size, seed)
             except AutoInstructError:
