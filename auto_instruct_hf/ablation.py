@@ -29,7 +29,7 @@ from .teacher import Teacher
 from .transform import Trace, from_rows
 
 SELF_INSTRUCT, ATTRIBUTES, FULL = ARMS = ("self-instruct", "attributes", "full")
-# Ours: the standard deviation over so many draws is known to a sixth.
+# Ours: in the range of so many another draw lies with a chance of 90 %.
 _DRAWS = 20
 NOTES = {
     "arms": (
@@ -41,10 +41,11 @@ NOTES = {
     ),
     "measurements": (
         "Each arm yields a sample of the same number of rows. Topics, those of the full recipe, are counted over all "
-        "of them; everything else over one row of each instruction, of equally many instructions. In brackets: the "
-        "value less and plus 1.96 standard deviations over {draws} more draws from the same pools, each with another "
-        "seed number. That is how far a figure depends on the draw; not on the teacher, which was asked once. Where a "
-        "sample holds every instruction, there is little to draw and the interval is narrow."
+        "of them; everything else over one row of each instruction, of equally many instructions. The figures "
+        "are means over {draws} draws from the same pools, each with another seed number, and in brackets the lowest "
+        "and the highest; differences are taken within each draw. That is how far a figure depends on the draw; not on the "
+        "teacher, which was asked once. Where a sample holds every instruction, there is little to draw and the range "
+        "is narrow."
     ),
     "judge": (
         "The judge saw one row of each of some instructions of each arm's sample, in a random order that is the same "
@@ -80,7 +81,7 @@ def ablate(
         num_samples: Rows of the sample of each arm; None: half of the instructions. Samples that hold all instructions
             cannot show what the clusters are for.
         with_judge: Whether to judge.
-        num_draws: Further draws that tell how far a measurement depends on the draw.
+        num_draws: Samples of each arm that are measured, at least one; the first of them is judged.
 
     Returns:
         The content of `ablation.json`.
@@ -181,7 +182,7 @@ def _measure(
     options: dict[str, Any] = {"embedding": recipe.embedding, "seed": recipe.seed, "cache_dir": cache_dir}
     first: dict[str, Dataset] = {}
     sizes, draws = [], []
-    for number in range(1 + num_draws):
+    for number in range(num_draws):
         chosen: dict[str, Any] = {
             "clf_share": recipe.clf_share,
             "balance": recipe.sampling.balance,

@@ -1,10 +1,10 @@
 """Arms side by side: measurements of samples drawn alike, and a judge's shares, each with its difference to one arm."""
 
 import math
+import statistics
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-import numpy as np
 from datasets import Dataset
 
 from .drawing import take_one_each
@@ -30,7 +30,6 @@ MEASURES = {
 }
 """What is compared, and where it stands in the figures of `measure_sample`."""
 ALL_QUESTIONS = "all that apply"
-_NORMAL_97_5 = 1.959964  # so many standard deviations hold 95 % of a normal distribution
 
 
 def measure_sample(
@@ -64,14 +63,14 @@ def contrast_measures(draws: Sequence[Mapping[str, Figures]], reference: str) ->
     """Set the measurements of arms beside each other.
 
     Args:
-        draws: For each draw, arm -> figures as `measure_sample` returns them. The first draw tells the values, the
-            others how far they depend on the draw.
+        draws: For each draw, arm -> figures as `measure_sample` returns them; at least one.
         reference: The arm that differences are taken to; an arm that is not there: none are taken.
 
     Returns:
-        Measure -> arm -> `value`, `low` and `high`, and `difference` to the reference with the same three. The bounds
-        are the value less and plus 1.96 standard deviations over the other draws; None where a value is missing, or
-        there are fewer than two other draws.
+        Measure -> arm -> `value`, `low` and `high`: the mean, the lowest and the highest over the draws that have the
+        measure, None where none has. Between the last two of n a further draw lies with a chance of (n - 1) / (n + 1),
+        whatever the distribution (Wilks 1941, "Determination of sample sizes for setting tolerance limits"). And
+        `difference` to the reference with the same three, taken within each draw.
     """
     found: dict[str, dict[str, Any]] = {}
     for name, path in MEASURES.items():
@@ -94,12 +93,12 @@ def _read(figures: Figures, path: str) -> float | None:
 
 
 def _bound(values: Sequence[float | None]) -> dict[str, Any]:
-    first, *others = values
-    known = [value for value in others if value is not None]
-    if first is None or len(known) < 2:
-        return {"value": first, "low": None, "high": None}
-    reach = _NORMAL_97_5 * float(np.std(known, ddof=1))
-    return {"value": first, "low": first - reach, "high": first + reach}
+    known = [value for value in values if value is not None]
+    if not known:
+        return {"value": None, "low": None, "high": None}
+    # A mean of equal values can be off by a rounding error.
+    mean = min(max(statistics.fmean(known), min(known)), max(known))
+    return {"value": mean, "low": min(known), "high": max(known)}
 
 
 def contrast_judgements(
