@@ -43,9 +43,9 @@ NOTES = {
         "Each arm yields a sample of the same number of rows. Topics, those of the full recipe, are counted over all "
         "of them; everything else over one row of each instruction, of equally many instructions. The figures "
         "are means over {draws} draws from the same pools, each with another seed number, and in brackets the lowest "
-        "and the highest; differences are taken within each draw. That is how far a figure depends on the draw; not on the "
-        "teacher, which was asked once. Where a sample holds every instruction, there is little to draw and the range "
-        "is narrow."
+        "and the highest; differences are taken within each draw. That is how far a figure depends on the draw; not on "
+        "the teacher, which was asked once. Where a sample holds every instruction, there is little to draw and the "
+        "range is narrow."
     ),
     "judge": (
         "The judge saw one row of each of some instructions of each arm's sample, in a random order that is the same "
