@@ -1,6 +1,9 @@
+import getpass
 import os
+import tempfile
 
-# Before any library reads them: a test never reaches for the network, and shows no bars.
+# Before any library reads them: a test never reaches for the network, shows no bars, and writes nowhere else.
+os.environ["HF_MODULES_CACHE"] = os.path.join(tempfile.gettempdir(), f"hf-modules-{getpass.getuser()}")
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["HF_DATASETS_OFFLINE"] = "1"
 os.environ.pop("OPENAI_API_KEY", None)
