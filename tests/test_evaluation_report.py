@@ -83,8 +83,8 @@ def judge(out: Path, stub: StubTeacher) -> Any:
 
 def rate(out: Path) -> None:
     """Let one person find all right, and another find two of five outputs wrong; the last is of an older dataset."""
-    rows = list(load_dataset(str(out / "dataset"), "instances", split="train"))[:5]
-    rows.append({**rows[0], "instance_id": "gone"})
+    rows = list(load_dataset(str(out / "dataset"), "instances", split="train"))[:6]
+    rows[5] = {**rows[5], "output": "What it was when it was rated."}  # an id does not tell of the output
     with RatingStore(out / "ratings.sqlite") as store:
         store.add_items([{name: row[name] for name in INSTANCES} for row in rows], 42)
         for name, wrong in (("Ada <script>", ()), ("Ben", (0, 1))):
