@@ -105,7 +105,7 @@ def _print(summary: dict[str, Any]) -> None:
     table.add_column("share of yes")
     peers = list(dict.fromkeys(name for found in summary["questions"].values() for name in found["published"]))
     for name in ("all answers", "majority", "ties", *peers, "alpha", "same", "pairs"):
-        table.add_column(name, justify="right")
+        table.add_column(name, justify="right", no_wrap=True)
     for name, found in summary["questions"].items():
         agreement = found["agreement"]
         table.add_row(
@@ -122,7 +122,7 @@ def _print(summary: dict[str, Any]) -> None:
 
 
 def _share(found: dict[str, Any]) -> str:
-    return f"{_number(found['share'], '.1%')} [{found['low']:.2f}, {found['high']:.2f}]"
+    return f"{_number(found['share'], '.1%')} [{100 * found['low']:.0f}, {100 * found['high']:.0f}]"
 
 
 def _number(value: float | None, how: str) -> str:
