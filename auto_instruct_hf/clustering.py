@@ -19,7 +19,8 @@ from .curve import measure, to_array
 from .embedding import embed
 from .errors import BuildError
 from .mixture import FloatArray, IntArray, fit_mixture, measure_centrality
-from .recipe import ClusteringSettings, EmbeddingSettings
+from .model_settings import EmbeddingSettings
+from .recipe import ClusteringSettings
 from .reduction import Vectors, reduce_vectors
 from .schema import INSTANCES, require_columns
 from .selection import Choice, choose_by_elbow, choose_by_silhouette, choose_by_stability

@@ -15,7 +15,7 @@ import numpy.typing as npt
 from datasets import Dataset, Features, List, Value
 
 from .encoders import Encode, Vectors, identify, make_encoder
-from .recipe import EmbeddingSettings
+from .model_settings import EmbeddingSettings
 from .transform import Batch, apply, default_folder
 
 _LOG = logging.getLogger(__name__)

@@ -9,8 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from .errors import BuildError, WeightsError
+from .model_settings import EmbeddingSettings
 from .packaged import find_weights
-from .recipe import EmbeddingSettings
 from .transform import fingerprint
 
 if TYPE_CHECKING:

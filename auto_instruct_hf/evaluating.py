@@ -8,10 +8,9 @@ from .evaluation.page import render_page
 from .evaluation.people import read_ratings
 from .evaluation.reading import Material
 from .evaluation.report import Evaluation, evaluate
+from .model_settings import JudgeSettings, TeacherSettings
 from .pipeline import only_build
 from .publish import add_evaluation, to_json, write_changed
-from .recipe import TeacherSettings
-from .settings import JudgeSettings
 from .teacher.prices import Cost
 
 

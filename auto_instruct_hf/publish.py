@@ -16,8 +16,9 @@ from .evaluation.reading import digest_splits
 from .facts import hide_folder
 from .hub import Pushed, push
 from .illustrate import CAPTIONS, Material, draw_plots
+from .model_settings import TeacherSettings
 from .prompts import REQUESTS, find_folder, list_names
-from .recipe import Recipe, TeacherSettings
+from .recipe import Recipe
 from .schema import MESSAGES
 from .transform import Batch, Trace, apply, without_bars
 

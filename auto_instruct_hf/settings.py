@@ -2,7 +2,7 @@
 
 import types
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, fields, is_dataclass, replace
+from dataclasses import fields, is_dataclass, replace
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from .errors import RecipeError
@@ -91,37 +91,3 @@ def _typed(value: Any, wanted: Any, where: str) -> Any:
             return value
     names = " or ".join(getattr(option, "__name__", str(option)).replace("NoneType", "null") for option in options)
     raise RecipeError(f"{where} is {value!r}; it must be of type {names}")
-
-
-@dataclass(frozen=True)
-class JudgeSettings:
-    """The model that judges instances. All of it is ours."""
-
-    model: str | None = None
-    """None: another than the teacher where the endpoint is OpenAI's, else the teacher itself."""
-    base_url: str | None = None
-    """Where it answers; None: where the teacher does."""
-    input_price: float | None = None
-    """As `teacher.input_price`, of the judge; likewise the next two."""
-    cached_price: float | None = None
-    output_price: float | None = None
-    size: int = 200
-    """Instances judged, of as many instructions."""
-    check_share: float = 0.25
-    """Share of `size` by which the judge itself is checked, in each of three ways."""
-    min_judge: float | None = None
-    """Where given, all curated instances are judged, and kept only if every question that applies is answered yes with
-    at least this confidence (0 to 1; 0: any). One without a usable judgement is dropped: nobody passed it."""
-    max_tokens: int = 600
-    """The longest reply. Raise it for a model that reasons before it answers: that counts."""
-
-    def __post_init__(self) -> None:
-        check(self.size >= 1, "judge.size", self.size, "at least 1")
-        check(0 <= self.check_share <= 1, "judge.check_share", self.check_share, "in [0, 1]")
-        check(self.min_judge is None or 0 <= self.min_judge <= 1, "judge.min_judge", self.min_judge, "in [0, 1]")
-        check(self.max_tokens >= 1, "judge.max_tokens", self.max_tokens, "at least 1")
-        for name in ("input_price", "cached_price", "output_price"):
-            value = getattr(self, name)
-            check(value is None or value >= 0, f"judge.{name}", value, "0 or more (US dollars a million tokens)")
-        both = (self.input_price is None) == (self.output_price is None)
-        check(both, "judge.output_price", self.output_price, "given together with judge.input_price")

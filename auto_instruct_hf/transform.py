@@ -29,7 +29,7 @@ ASKING_BATCH = 10_000
 
 _PACKAGE = __name__.rpartition(".")[0]
 # Their code does not decide rows: settings count by value, replies by the journal's keys, columns by the features.
-_NOT_CODE = {f"{_PACKAGE}.{name}" for name in ("errors", "recipe", "schema", "settings", "teacher")}
+_NOT_CODE = {f"{_PACKAGE}.{name}" for name in ("errors", "model_settings", "recipe", "schema", "settings", "teacher")}
 
 
 @dataclass

@@ -31,7 +31,8 @@ from datasets import disable_progress_bars
 from auto_instruct_hf import cluster, clustering, embedding
 from auto_instruct_hf.encoders import make_encoder
 from auto_instruct_hf.mixture import fit_mixture
-from auto_instruct_hf.recipe import ClusteringSettings, EmbeddingSettings
+from auto_instruct_hf.model_settings import EmbeddingSettings
+from auto_instruct_hf.recipe import ClusteringSettings
 from auto_instruct_hf.reduction import find_nearest, reduce_vectors
 from auto_instruct_hf.schema import INSTANCES
 from auto_instruct_hf.transform import Trace, from_rows

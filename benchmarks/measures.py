@@ -31,8 +31,8 @@ from auto_instruct_hf.evaluation.measures import measure_dataset
 from auto_instruct_hf.evaluation.nearness import measure_nearest, measure_overlap
 from auto_instruct_hf.evaluation.variety import measure_distinct, measure_verb_nouns
 from auto_instruct_hf.evaluation.vectors import measure_vendi
+from auto_instruct_hf.model_settings import EmbeddingSettings
 from auto_instruct_hf.novelty.index import MAX_PAIRWISE
-from auto_instruct_hf.recipe import EmbeddingSettings
 from auto_instruct_hf.seeds import read_seeds
 
 _PROBE = 512  # texts that are embedded to see how long all would take

@@ -19,7 +19,7 @@ import pytest
 from stub_teacher import KEY, StubTeacher, serve_stub
 
 from auto_instruct_hf import Teacher
-from auto_instruct_hf.recipe import TeacherSettings
+from auto_instruct_hf.model_settings import TeacherSettings
 
 datasets.disable_progress_bars()
 

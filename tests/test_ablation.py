@@ -28,9 +28,9 @@ from auto_instruct_hf.evaluation import vectors
 from auto_instruct_hf.evaluation.contrasts import MEASURES, contrast_measures, measure_paired_difference
 from auto_instruct_hf.evaluation.direct import direct_batch
 from auto_instruct_hf.evaluation.drawing import draw, take_one_each
+from auto_instruct_hf.model_settings import JudgeSettings
 from auto_instruct_hf.prompts import DIRECT, load_direct_prompts
 from auto_instruct_hf.sampling import sample_table
-from auto_instruct_hf.settings import JudgeSettings
 from auto_instruct_hf.teacher import Reply
 
 ABLATE = Path(__file__).parents[1] / "scripts" / "ablate.py"

@@ -7,7 +7,7 @@ PACKAGE = Path(__file__).parents[1] / "auto_instruct_hf"
 # From the ground up; a module imports from storeys below its own, or from its own unless that is the phases'.
 STOREYS = [
     ["errors"],
-    ["recipe", "settings", "texts", "schema", "packaged", "verbs", "markup"],
+    ["recipe", "model_settings", "settings", "texts", "schema", "packaged", "verbs", "markup"],
     ["prompts", "transform", "novelty", "overlap", "tables"],
     ["seeds", "teacher", "encoders", "onnx_backend", "mixture", "reduction", "selection"],
     ["growth", "grouping", "rehearsal", "topics", "embedding", "curve", "dealing"],
@@ -66,6 +66,7 @@ def test_every_module_has_its_tests_or_is_tested_with_its_phase() -> None:
         "errors": "every test of an error",
         "texts": "test_bootstrap",
         "settings": "test_recipe",
+        "model_settings": "test_recipe",
         "dealing": "test_splitting",
         "overlap": "test_decontamination",
         "tables": "test_seeds",

@@ -11,8 +11,8 @@ from stub_teacher import KEY, StubTeacher
 from auto_instruct_hf import Teacher, attribute
 from auto_instruct_hf.attribution import attribute_batch
 from auto_instruct_hf.errors import SchemaError
+from auto_instruct_hf.model_settings import TeacherSettings
 from auto_instruct_hf.prompts import load_prompts
-from auto_instruct_hf.recipe import TeacherSettings
 from auto_instruct_hf.schema import ATTRIBUTED, ATTRIBUTES, INSTRUCTIONS
 from auto_instruct_hf.teacher import Reply, Request
 from auto_instruct_hf.texts import instruction_id

@@ -25,8 +25,8 @@ from stub_batch import StubBatches, serve_batches
 from stub_teacher import KEY, serve_stub
 
 from auto_instruct_hf.errors import BudgetError, TeacherError
+from auto_instruct_hf.model_settings import TeacherSettings
 from auto_instruct_hf.prompts import load_prompts
-from auto_instruct_hf.recipe import TeacherSettings
 from auto_instruct_hf.teacher import Request, Teacher
 from auto_instruct_hf.teacher.batch import Answer, Batches
 

@@ -18,7 +18,7 @@ from auto_instruct_hf import embedding
 from auto_instruct_hf.embedding import EMBEDDED, embed, encode_new
 from auto_instruct_hf.encoders import identify, make_encoder, split_by_tokens
 from auto_instruct_hf.errors import BuildError, RecipeError
-from auto_instruct_hf.recipe import EmbeddingSettings
+from auto_instruct_hf.model_settings import EmbeddingSettings
 from auto_instruct_hf.transform import from_rows
 
 TEXT = Features({"instruction_id": Value("string"), "instruction": Value("string")})

@@ -28,9 +28,9 @@ from auto_instruct_hf.evaluation.rating_store import RatingStore
 from auto_instruct_hf.evaluation.ratings import RATINGS
 from auto_instruct_hf.evaluation.reading import Material, read_any, read_build
 from auto_instruct_hf.evaluation.report import Evaluation, evaluate
+from auto_instruct_hf.model_settings import JudgeSettings
 from auto_instruct_hf.recipe import BootstrapSettings, ClusteringSettings
 from auto_instruct_hf.schema import INSTANCES
-from auto_instruct_hf.settings import JudgeSettings
 from auto_instruct_hf.transform import from_rows
 
 SCRIPT = Path(__file__).parents[1] / "scripts" / "evaluate.py"

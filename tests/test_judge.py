@@ -30,10 +30,9 @@ from auto_instruct_hf.evaluation.judge_checks import measure_agreement, measure_
 from auto_instruct_hf.evaluation.judging_model import choose_model, open_judge
 from auto_instruct_hf.evaluation.questions import JUDGEMENTS, NAMES, QUESTIONS
 from auto_instruct_hf.facts import count_reasons
+from auto_instruct_hf.model_settings import JudgeSettings, TeacherSettings
 from auto_instruct_hf.prompts import JUDGE, load_judge_prompts
-from auto_instruct_hf.recipe import TeacherSettings
 from auto_instruct_hf.schema import INSTANCES
-from auto_instruct_hf.settings import JudgeSettings
 from auto_instruct_hf.teacher import Journal, Reply, Request
 from auto_instruct_hf.transform import Trace, columns, from_rows
 

@@ -21,7 +21,8 @@ import auto_instruct_hf
 from auto_instruct_hf import Build, Recipe, Teacher, build, read_seeds
 from auto_instruct_hf.errors import BuildError
 from auto_instruct_hf.facts import format_figure
-from auto_instruct_hf.recipe import BootstrapSettings, DecontaminationSettings, TeacherSettings
+from auto_instruct_hf.model_settings import TeacherSettings
+from auto_instruct_hf.recipe import BootstrapSettings, DecontaminationSettings
 from auto_instruct_hf.schema import CLUSTERED
 
 BUILD = Path(__file__).parents[1] / "scripts" / "build.py"

@@ -13,8 +13,8 @@ import pytest
 from stub_teacher import KEY, StubTeacher, serve_stub
 
 from auto_instruct_hf.errors import BudgetError, RecipeError, TeacherError
+from auto_instruct_hf.model_settings import TeacherSettings
 from auto_instruct_hf.prompts import Prompt
-from auto_instruct_hf.recipe import TeacherSettings
 from auto_instruct_hf.teacher import Reply, Request, Teacher
 from auto_instruct_hf.teacher.exchange import find_fault
 

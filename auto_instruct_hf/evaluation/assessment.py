@@ -9,8 +9,8 @@ from typing import Any
 from datasets import ClassLabel, Dataset
 
 from ..facts import hide_folder
+from ..model_settings import JudgeSettings
 from ..schema import CLUSTERED, require_columns, with_rejected
-from ..settings import JudgeSettings
 from ..teacher import Teacher
 from ..transform import Batch, Trace, apply, from_rows, keep
 from .judge import ASKED, READ, index, judge, judge_checks, passes

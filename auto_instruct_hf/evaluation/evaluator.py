@@ -7,8 +7,7 @@ from pathlib import Path
 
 from ..errors import RecipeError
 from ..facts import hide_folder
-from ..recipe import TeacherSettings
-from ..settings import JudgeSettings
+from ..model_settings import JudgeSettings, TeacherSettings
 from ..teacher import Teacher
 from ..teacher.embedded import MODEL as EMBEDDED_MODEL
 from ..teacher.endpoint import EMBEDDED, Endpoint

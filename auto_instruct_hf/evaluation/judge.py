@@ -12,9 +12,9 @@ from typing import Any
 from datasets import Dataset, Features, Value
 
 from ..facts import hide_folder
+from ..model_settings import JudgeSettings
 from ..prompts import JUDGE, Prompt, load_judge_prompts
 from ..schema import INSTANCES, require_columns, with_rejected
-from ..settings import JudgeSettings
 from ..teacher import Ask, Reply, Request, Teacher
 from ..texts import flatten, make_id
 from ..transform import ASKING_BATCH, Batch, Trace, apply, columns, keep, rows

@@ -7,8 +7,8 @@ from dataclasses import replace
 
 from ..errors import RecipeError
 from ..facts import hide_folder
-from ..recipe import Recipe, TeacherSettings
-from ..settings import JudgeSettings
+from ..model_settings import JudgeSettings, TeacherSettings
+from ..recipe import Recipe
 from ..teacher import Teacher
 from ..teacher.endpoint import EMBEDDED
 from ..teacher.prices import Prices, rates_from
@@ -52,7 +52,7 @@ def warn_of_own_words(judge: str, writer: str) -> str:
         return ""
     return (
         f"The judge, {hide_folder(judge)}, is the model that wrote the answers: it will find fewer faults than there "
-        "are. Name another in judge.model."
+        "are. Name another with --judge, or judge.model in a recipe."
     )
 
 

@@ -13,7 +13,7 @@ import numpy as np
 from datasets import Dataset, Features, Value
 
 from ..errors import SchemaError
-from ..recipe import EmbeddingSettings
+from ..model_settings import EmbeddingSettings
 from ..schema import require_columns
 from .distribution import measure_lengths
 from .evenness import measure_evenness, measure_labels

@@ -12,7 +12,8 @@ import pyarrow.parquet
 from datasets import ClassLabel, Dataset, DatasetDict, Features, Value, concatenate_datasets
 
 from ..errors import RecipeError, SourceError
-from ..recipe import EmbeddingSettings, Recipe
+from ..model_settings import EmbeddingSettings
+from ..recipe import Recipe
 from ..schema import INSTANCES
 from ..seeds import BUNDLED
 from ..tables import brief, read_rows

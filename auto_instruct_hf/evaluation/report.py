@@ -10,7 +10,7 @@ from typing import Any
 
 from datasets import ClassLabel, Dataset
 
-from ..settings import JudgeSettings
+from ..model_settings import JudgeSettings
 from ..teacher import Teacher
 from ..transform import from_rows
 from .assessment import Assessment, assess

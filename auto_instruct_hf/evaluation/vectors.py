@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from ..embedding import encode_new
 from ..encoders import Vectors, identify, make_encoder
-from ..recipe import EmbeddingSettings
+from ..model_settings import EmbeddingSettings
 from ..transform import default_folder
 
 _BLOCK = 8192

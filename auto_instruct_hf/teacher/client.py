@@ -14,8 +14,8 @@ from types import TracebackType
 from typing import Any, TypeVar
 
 from ..errors import RecipeError, TeacherError
+from ..model_settings import TeacherSettings
 from ..prompts import Prompt
-from ..recipe import TeacherSettings
 from ..transform import default_folder
 from . import embedded
 from .budget import Budget

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 import openai
 
 from ..errors import RecipeError, TeacherError
-from ..recipe import TeacherSettings
+from ..model_settings import TeacherSettings
 from . import embedded
 
 EMBEDDED = "embedded"

@@ -13,8 +13,8 @@ import httpx2
 import openai
 
 from ..errors import TeacherError
+from ..model_settings import TeacherSettings
 from ..prompts import Prompt
-from ..recipe import TeacherSettings
 from .batch import Answer
 from .budget import most_tokens
 from .dialect import Dialect
@@ -26,7 +26,7 @@ from .throttle import Throttle
 
 # HTTP status by which no other request would fare better: the key, the account, the address or the model is wrong.
 _REMEDIES = {
-    401: "set OPENAI_API_KEY to a key of this endpoint",
+    401: "set OPENAI_API_KEY, or for a judge JUDGE_API_KEY, to a key of this endpoint",
     402: "its account has no money",
     403: "the key may not use this model",
     404: "check --teacher and --base-url",

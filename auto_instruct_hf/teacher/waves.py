@@ -5,8 +5,8 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
+from ..model_settings import TeacherSettings
 from ..prompts import Prompt
-from ..recipe import TeacherSettings
 from .batch import Batches
 from .budget import Budget
 from .endpoint import Endpoint

@@ -10,7 +10,7 @@ from auto_instruct_hf.evaluation.evenness import measure_evenness
 from auto_instruct_hf.evaluation.nearness import measure_nearest
 from auto_instruct_hf.evaluation.variety import measure_distinct
 from auto_instruct_hf.evaluation.vectors import embed_texts, measure_vendi
-from auto_instruct_hf.recipe import EmbeddingSettings
+from auto_instruct_hf.model_settings import EmbeddingSettings
 
 _DESCRIPTION = """\
 How varied a set of texts is: distinct-1 to distinct-4; ROUGE-L F1 of each text with the nearest other one; the Vendi
