@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 from datasets import ClassLabel, Dataset, Features, List, Value
 from threadpoolctl import threadpool_limits
 
@@ -26,7 +27,7 @@ from .schema import INSTANCES, require_columns
 from .selection import Choice, choose_by_elbow, choose_by_silhouette, choose_by_stability
 from .teacher import Teacher
 from .topics import name_topics
-from .transform import Batch, Trace, apply, from_rows, rows
+from .transform import Batch, Trace, apply, from_table, rows
 
 _UNIQUE = Features(
     {"instruction_id": Value("string"), "instruction": Value("string"), "is_classification": Value("bool")}
@@ -123,11 +124,11 @@ def cluster(
         trace.facts.update(fitted=len(fitted), assigned=len(embedded) - len(fitted))
         trace.tables["map"] = reduced.select_columns(["place"]).add_column("cluster", fitted["cluster"][:])
     found = [fitted, *_extend(embedded, known, sample, fitted, cache_dir)]
-    by_instruction = {
-        key: place
-        for part in found
-        for key, *place in zip(part["instruction_id"], part["cluster"], part["probability"], strict=True)
-    }
+    ids, labels, probabilities = (
+        np.concatenate([np.array(part[name][:]) for part in found])
+        for name in ("instruction_id", "cluster", "probability")
+    )
+    order = np.argsort(ids)
     label = ClassLabel(names=topics)
     return apply(
         instances,
@@ -135,15 +136,27 @@ def cluster(
         phase="cluster",
         features=Features({**instances.features, "cluster": label, "cluster_probability": Value("float32")}),
         depends_on=[part._fingerprint for part in found],
-        resources={"clusters": by_instruction},
+        resources={"ids": ids[order], "labels": labels[order], "probabilities": probabilities[order]},
         cache_dir=cache_dir,
     )
 
 
-def label_batch(batch: Batch, *, clusters: dict[str, list[Any]]) -> dict[str, list[Any]]:
-    """Add `cluster` (int) and `cluster_probability` (float) by `instruction_id`."""
-    labels, probabilities = zip(*(clusters[key] for key in batch["instruction_id"]), strict=True)
-    return {**batch, "cluster": list(labels), "cluster_probability": list(probabilities)}
+def label_batch(
+    batch: Batch, *, ids: npt.NDArray[np.str_], labels: IntArray, probabilities: FloatArray
+) -> dict[str, Any]:
+    """Add to a batch the columns `cluster` and `cluster_probability`.
+
+    Args:
+        batch: Column `instruction_id`, and others.
+        ids: Of all instructions, sorted.
+        labels: Their clusters.
+        probabilities: And how sure these are.
+
+    Returns:
+        The same columns and the two.
+    """
+    places = np.searchsorted(ids, np.array(batch["instruction_id"]))
+    return {**batch, "cluster": labels[places].tolist(), "cluster_probability": probabilities[places].tolist()}
 
 
 def sample_rows(kinds: npt.NDArray[np.bool_], most: int, seed: int) -> IntArray:
@@ -234,15 +247,11 @@ def extend_batch(batch: Batch, *, predict: Callable[[Vectors], tuple[IntArray, F
 
 def _unique(instances: Dataset) -> Dataset:
     """Return each instruction once, by id: the order of the rows decides nothing from here on."""
-    columns = (instances[name][:] for name in _UNIQUE)
+    table = instances.select_columns(list(_UNIQUE)).with_format("arrow")[:].cast(_UNIQUE.arrow_schema)
     # Of the spellings that share an id, and of the kinds that are said of it, the first.
-    found: dict[str, tuple[str, bool]] = {}
-    for key, *rest in zip(*columns, strict=True):
-        found[key] = min(found.get(key, tuple(rest)), tuple(rest))
-    return from_rows(
-        (dict(zip(_UNIQUE, (key, *found[key]), strict=True)) for key in sorted(found)),
-        _UNIQUE,
-    )
+    table = table.sort_by([(name, "ascending") for name in _UNIQUE])
+    ids = np.array(table["instruction_id"].to_pylist())
+    return from_table(table.filter(pa.array(np.append(True, ids[1:] != ids[:-1]))), _UNIQUE)
 
 
 def _choose(curve: Dataset, settings: ClusteringSettings) -> Choice:

@@ -19,13 +19,15 @@ from typing import Any
 
 import datasets
 import pyarrow as pa
-from datasets import Dataset, Features
+from datasets import Dataset, DatasetInfo, Features
 from datasets.fingerprint import Hasher
 
 Batch = Mapping[str, list[Any]]
 # Rows a batch where each waits for answers of a teacher: at its end most of the waiting is for a few. What was
 # answered is safe without the batch.
 ASKING_BATCH = 10_000
+
+_HASHED = 10_000  # rows at once
 
 _PACKAGE = __name__.rpartition(".")[0]
 # Their code does not decide rows: settings count by value, replies by the journal's keys, columns by the features.
@@ -173,6 +175,24 @@ def from_rows(rows: Iterable[Mapping[str, Any]], features: Features, digest: str
     columns = {name: [row[name] for row in rows] for name in features}
     dataset = Dataset.from_dict(columns, features=features)
     dataset._fingerprint = digest or fingerprint(columns, repr(features))
+    return dataset
+
+
+def from_table(table: pa.Table, features: Features) -> Dataset:
+    """Make a dataset from a table in memory, with a fingerprint of its content.
+
+    Args:
+        table: The rows; its columns are those of `features`, in their order.
+        features: The columns.
+
+    Returns:
+        The dataset.
+    """
+    digest = hashlib.sha256(repr(features).encode())
+    for batch in table.combine_chunks().to_batches(max_chunksize=_HASHED):
+        digest.update(json.dumps(batch.to_pydict(), sort_keys=True).encode())
+    dataset = Dataset(table, info=DatasetInfo(features=features))
+    dataset._fingerprint = digest.hexdigest()[:16]
     return dataset
 
 

@@ -13,7 +13,6 @@ full silhouette each, here on UMAP's defaults and on our positions; both start f
 
 import argparse
 import json
-import resource
 import tempfile
 import time
 import warnings
@@ -27,6 +26,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from datasets import disable_progress_bars
+from memory import highest, resident
 
 from auto_instruct_hf import cluster, clustering, embedding
 from auto_instruct_hf.encoders import make_encoder
@@ -87,8 +87,10 @@ def run_phase(vectors: Array, settings: ClusteringSettings, seed: int = 42) -> t
             trace, cache = Trace(), Path(folder)
             with timed("  vectors into the store and out of it"):
                 embedding.embed(clustering._unique(data), cache_dir=cache)
+            before = resident()
             with timed("  phase 4 up to the clusters, the above known"):
                 made = cluster(data, settings=settings, seed=seed, cache_dir=cache, trace=trace)
+            trace.facts["megabytes"] = highest() - before
             labels = np.array(made["cluster"][:])
     finally:
         embedding.make_encoder = before
@@ -216,14 +218,10 @@ def assign_once(vectors: Array, number: int, seed: int) -> dict[str, tuple[float
 def scale(real: Array, args: argparse.Namespace) -> None:
     """Run the phase on many made-up rows, and say what it holds in memory at most."""
     vectors = make_up(real, args.rows or 200_000)
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     with timed(f"{len(vectors):,} instructions"):
         _, trace = run_phase(vectors, ClusteringSettings(fit_sample=args.fit_sample))
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     print(trace.facts["num_clusters"], trace.facts["choice"], f"fitted {trace.facts['fitted']:,}")
-    print(
-        f"GiB of memory: {before / 2**20:.2f} before ({vectors.nbytes / 2**30:.2f} vectors), {peak / 2**20:.2f} at most"
-    )
+    print(f"{trace.facts['megabytes']:,.0f} MB at most above the rows and their vectors")
 
 
 def backends(texts: list[str]) -> None:

@@ -9,8 +9,6 @@ table says so. The search of large pools is compiled before the clock starts.
 """
 
 import json
-import resource
-import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -21,6 +19,7 @@ from typing import Annotated, Any
 import numpy as np
 import typer
 from datasets import Dataset
+from memory import highest
 from novelty_data import make_texts
 
 from auto_instruct_hf.encoders import make_encoder
@@ -38,7 +37,6 @@ from auto_instruct_hf.seeds import read_seeds
 _PROBE = 512  # texts that are embedded to see how long all would take
 _PATIENCE = 180.0
 _SIZE = 384  # dimensions of all-MiniLM-L6-v2
-_MAXRSS_A_MB = 2**20 if sys.platform == "darwin" else 2**10
 
 
 def make_rows(source: list[str], rows: int) -> dict[str, list[Any]]:
@@ -107,17 +105,12 @@ def main(
         "measure_dataset, no embeddings": partial(measure_dataset, dataset, references=seeds, with_embeddings=False),
     }
     print(f"{'':34} {'wall s':>8} {'CPU s':>8} {'peak MB':>8}")
-    print(f"{'(the texts, the model, vectors)':34} {'':8} {'':8} {_peak():8.0f}")
+    print(f"{'(the texts, the model, vectors)':34} {'':8} {'':8} {highest():8.0f}")
     for name, measure in table.items():
         wall, cpu = time.perf_counter(), time.process_time()
         measure()
         wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
-        print(f"{name:34} {wall:8.2f} {cpu:8.2f} {_peak():8.0f}", flush=True)
-
-
-def _peak() -> float:
-    """Return the most memory that the process has had so far, in MB."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / _MAXRSS_A_MB
+        print(f"{name:34} {wall:8.2f} {cpu:8.2f} {highest():8.0f}", flush=True)
 
 
 if __name__ == "__main__":

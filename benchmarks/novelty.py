@@ -12,7 +12,6 @@ import argparse
 import json
 import os
 import random
-import resource
 import subprocess
 import sys
 import tempfile
@@ -23,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from memory import highest, resident
 from novelty_data import HARD, HOW, describe, make_texts
 
 from auto_instruct_hf.novelty import NoveltyIndex, index, near_groups, tokenise
@@ -33,7 +33,6 @@ THRESHOLD = 0.7
 SIZES = (1_000, 10_000, 100_000, 1_000_000)
 SAMPLED = 20  # candidates that rouge_score judges
 CHECKED = 500  # decisions that rapidfuzz makes again
-_MAXRSS_A_MB = 2**20 if sys.platform == "darwin" else 2**10
 _OURS = ("decisions", "nearest")
 _LARGEST = {"rapidfuzz": 30_000, "minhash": 100_000, "rouge_score": 100_000, "checked": 1_000_000}
 _NOTES = """
@@ -159,7 +158,7 @@ def _run(method: str, file: Path) -> dict[str, Any]:
 
 def _measure(method: str, file: str) -> None:
     texts = json.loads(Path(file).read_text(encoding="utf-8"))
-    before = _resident()
+    before = resident()
     note = {}
     if method in _OURS and len(texts) > index.MAX_PAIRWISE:
         start = time.perf_counter()
@@ -168,26 +167,8 @@ def _measure(method: str, file: str) -> None:
     start, cpu = time.perf_counter(), time.process_time()
     found = {**METHODS, **OTHERS}[method](texts)
     seconds, cpu = time.perf_counter() - start, time.process_time() - cpu
-    peak = _highest() - before
+    peak = highest() - before
     print(json.dumps({"novel": [], "seconds": seconds, "cpu": cpu, "peak": peak, **note, **found}))
-
-
-def _resident() -> float:
-    """Return the resident memory of this process in MB, and have its highest counted from here, where Linux can."""
-    try:
-        Path("/proc/self/clear_refs").write_text("5")
-    except OSError:
-        return _highest()
-    return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize() / 2**20
-
-
-def _highest() -> float:
-    status = Path("/proc/self/status")
-    if status.exists():
-        return (
-            next(int(line.split()[1]) for line in status.read_text().splitlines() if line.startswith("VmHWM")) / 2**10
-        )
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / _MAXRSS_A_MB
 
 
 def _decisions(texts: list[str]) -> dict[str, Any]:
