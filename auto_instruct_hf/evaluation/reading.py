@@ -15,7 +15,7 @@ from ..errors import RecipeError, SourceError
 from ..recipe import EmbeddingSettings, Recipe
 from ..schema import INSTANCES
 from ..seeds import BUNDLED
-from ..tables import brief, read_rows
+from ..tables import brief, read_rows, to_flag
 from ..texts import instruction_id, make_id
 
 TEXTS = ("instruction", "input", "output")
@@ -188,9 +188,10 @@ def _read_row(row: Mapping[str, Any], names: Mapping[str, str], where: str) -> d
         if name == "cluster":
             found[name] = str(value)
         elif name == "is_classification":
-            if not isinstance(value, bool):
+            flag = to_flag(value)
+            if flag is None:
                 raise SourceError(f"{where}: {column!r} must be true or false, found {brief(value)}")
-            found[name] = value
+            found[name] = flag
         elif value is not None and not isinstance(value, str):
             raise SourceError(f"{where}: {column!r} must be text, found {brief(value)}")
         else:
@@ -201,7 +202,8 @@ def _read_row(row: Mapping[str, Any], names: Mapping[str, str], where: str) -> d
 def _as_instances(rows: Sequence[Mapping[str, Any]]) -> Dataset:
     """Return rows as instances, equal ones once."""
     found: dict[str, dict[str, Any]] = {}
-    for row in rows:
+    # Of rows with the same texts the same one, in whatever order they come.
+    for row in sorted(rows, key=lambda row: (row.get("is_classification", False), row.get("cluster", ""))):
         whole = {"is_classification": False, "attribute": "", "input": "", **row}
         key = make_id(*(whole[name] for name in (*TEXTS, "attribute")))
         found.setdefault(key, {**whole, "instance_id": key, "instruction_id": instruction_id(row["instruction"])})
