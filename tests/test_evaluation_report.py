@@ -359,6 +359,15 @@ def test_pictures_have_words_and_the_page_is_whole_without_a_script(hostile: Eva
     assert not [tag for tag, attributes in page.tags if tag != "form" and "hidden" in attributes]
 
 
+def test_the_page_speaks_of_people_only_where_there_are_some(evaluated: tuple[Path, StubTeacher]) -> None:
+    figures = json.loads((evaluated[0] / "evaluation.json").read_text())
+    assert "set beside people" in Page(render_page(Evaluation(figures, []))).text
+    table = [{**row, "people": None} for row in figures["table"]]
+    alone = Page(render_page(Evaluation({**figures, "ratings": None, "agreement": None, "table": table}, []))).text
+    assert "Asked again" in alone
+    assert "set beside people" not in alone
+
+
 def test_the_page_of_a_dataset_that_nobody_judged(sound: list[dict[str, Any]], tmp_path: Path) -> None:
     file = tmp_path / "rows.jsonl"
     file.write_text(json.dumps({"output": "Yes."}) + "\n")
@@ -423,6 +432,7 @@ def test_any_dataset_is_evaluated_into_a_folder_of_its_own(
         (["gone.jsonl"], 1, "error: no such file"),
         (["."], 1, "holds no built dataset"),
         ([".", "--out", "x"], 2, "wrong usage: --out"),
+        (["rows.jsonl", "--column", "output=a", "--seeds", "rows.jsonl"], 1, "column 'instruction': rename theirs"),
         (["rows.jsonl", "--split", "test"], 2, "wrong usage: --split: for datasets on the Hub"),
         (["rows.jsonl", "--column", "output=a", "--column", "is_classification=a"], 1, "must be true or false"),
     ],

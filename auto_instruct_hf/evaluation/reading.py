@@ -104,7 +104,7 @@ def read_build(out: Path, seeds: str | Path | None = None, columns: Mapping[str,
         sample=sample.remove_columns([name for name in (*TEXTS, "messages") if name in sample["train"].column_names])
         if "train" in sample
         else None,
-        seeds=None if seeds is None else _read_seeds(seeds, columns or {}),
+        seeds=None if seeds is None else _read_seeds(seeds, columns or {}, "name it with instruction=YOURS"),
         teacher=report["teacher"],
         is_embedded=report["is_embedded"],
         embedding=recipe.embedding,
@@ -119,12 +119,12 @@ def _read_split(folder: Path, config: str, split: str) -> Dataset:
     return Dataset(pyarrow.concat_tables(pyarrow.parquet.read_table(file) for file in files))
 
 
-def _read_seeds(source: str | Path, columns: Mapping[str, str]) -> list[str]:
+def _read_seeds(source: str | Path, columns: Mapping[str, str], remedy: str) -> list[str]:
     name = columns.get("instruction", "instruction")
     found = [row.get(name) for row in read_rows(source, "seeds")]
     texts = [text for text in found if isinstance(text, str) and text.strip()]
     if not texts:
-        raise SourceError(f"the seeds {source} have no text in a column {name!r}: name it with instruction=YOURS")
+        raise SourceError(f"the seeds {source} have no text in a column {name!r}: {remedy}")
     return texts
 
 
@@ -176,7 +176,7 @@ def read_any(
         name=Path(source).name if Path(source).is_file() else source,
         measured=Dataset.from_list(rows, features=features),
         judged=_as_instances(rows) if {"instruction", "output"} <= set(names) else None,
-        seeds=None if seeds is None else _read_seeds(seeds, {}),
+        seeds=None if seeds is None else _read_seeds(seeds, {}, "rename theirs"),
         seed=seed,
     )
 
