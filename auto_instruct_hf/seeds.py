@@ -9,7 +9,7 @@ from datasets import Dataset
 
 from .errors import SeedError, SourceError
 from .schema import SEEDS
-from .tables import brief, read_rows
+from .tables import brief, read_rows, to_flag
 from .texts import normalise
 from .transform import from_rows
 
@@ -17,8 +17,6 @@ BUNDLED = Path(__file__).parent / "data" / "seeds.jsonl"
 BUNDLED_NAME = "the seeds of auto-instruct-hf"
 _BUNDLED_LICENSE = "apache-2.0"
 _EMPTY = "{} is empty: a seed set needs at least one row with instruction and output"
-_YES = {"yes", "true", "1", "1.0"}
-_NO = {"no", "false", "0", "0.0", "nan", ""}
 
 
 def read_seeds(
@@ -116,10 +114,10 @@ def _text(value: Any, name: str, where: str, may_be_empty: bool = False) -> str:
 
 
 def _flag(value: Any, where: str) -> bool:
-    word = "" if value is None else str(value).strip().lower()
-    if word not in _YES | _NO:
+    flag = to_flag(value)
+    if flag is None:
         raise SeedError(f"{where}: 'is_classification' must be true or false, found {brief(value)}")
-    return word in _YES
+    return flag
 
 
 def _check_repeats(rows: list[dict[str, Any]], source: str | Path) -> None:

@@ -15,6 +15,8 @@ from datasets import Dataset, DatasetDict, load_dataset
 
 from .errors import SourceError
 
+_YES = {"yes", "true", "1", "1.0"}
+_NO = {"no", "false", "0", "0.0", "nan", ""}
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 
 
@@ -174,3 +176,16 @@ def brief(value: Any) -> str:
     """Return a value as it stands in a message: cut short, with its type."""
     text = repr(value)
     return f"{text[:80]}{'…' if len(text) > 80 else ''} ({type(value).__name__})"
+
+
+def to_flag(value: Any) -> bool | None:
+    """Read a yes or no as people write it: a CSV file has but words, and some datasets say "Yes" and "No".
+
+    Args:
+        value: A cell; none at all (None, "") is a no.
+
+    Returns:
+        What it says; None: neither.
+    """
+    word = "" if value is None else str(value).strip().lower()
+    return word in _YES if word in _YES | _NO else None

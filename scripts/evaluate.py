@@ -17,6 +17,7 @@ from auto_instruct_hf.evaluation.reading import Material, read_any, read_build
 from auto_instruct_hf.settings import override, parse_columns
 
 TABLE_WIDTH = 120
+MOST_SEED = 2**32 - 1
 
 _OUT = Console(highlight=False, soft_wrap=True, markup=False)
 _ERR = Console(stderr=True, highlight=False, soft_wrap=True, markup=False)
@@ -50,11 +51,15 @@ def main(
     size: Annotated[int | None, typer.Option(min=1, help="Instances judged; 200.")] = None,
     budget: Annotated[
         float | None,
-        typer.Option(min=0, help="US dollars for all requests in the journal, those of the build as well."),
+        typer.Option(
+            min=0, max=MOST_SEED, help="US dollars for all requests in the journal, those of the build as well."
+        ),
     ] = None,
     batch: Annotated[bool, typer.Option("--batch", help="Ask through the Batch API: half the price, slower.")] = False,
     no_embeddings: Annotated[bool, typer.Option("--no-embeddings", help="Measure only what needs no model.")] = False,
-    seed: Annotated[int | None, typer.Option(help="Decides what is picked; else the build's, or 42.")] = None,
+    seed: Annotated[
+        int | None, typer.Option(min=0, max=MOST_SEED, help="Decides what is picked; else the build's, or 42.")
+    ] = None,
     recipe: Annotated[
         Path | None, typer.Option(help="YAML file with settings of `judge` and `teacher`: prices, rates, retries.")
     ] = None,
@@ -73,6 +78,11 @@ def main(
             raise RecipeError("--no-judge asks no model: leave out --judge and --judge-base-url, or that")
         if is_build and out is not None:
             raise RecipeError("--out is for datasets that are no build: the results of a build are in its folder")
+        of_hub: dict[str, Any] = {"config": config, "split": split, "revision": revision}
+        if Path(source).exists() and (unread := [f"--{name}" for name, value in of_hub.items() if value is not None]):
+            raise RecipeError(
+                f"{', '.join(unread)}: for datasets on the Hub, and {source} is on this disk: leave it out"
+            )
         given = Recipe.from_yaml(recipe) if recipe else Recipe()
         judging = override(given.judge, {"model": judge, "base_url": judge_base_url, "size": size})
         asking = override(given.teacher, {"budget": budget, "batch": batch or None})
@@ -81,8 +91,7 @@ def main(
             folder = Path(source)
             material = read_build(folder, seeds, columns)
         else:
-            where: dict[str, Any] = {"config": config, "split": split, "revision": revision}
-            material = read_any(source, columns, seeds=seeds, **where)
+            material = read_any(source, columns, seeds=seeds, **of_hub)
         if recipe:
             material = replace(material, embedding=given.embedding)
         if seed is not None:

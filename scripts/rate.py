@@ -21,6 +21,7 @@ from auto_instruct_hf.evaluation.ratings import collect_ratings, summarise_ratin
 from auto_instruct_hf.transform import without_bars
 
 TABLE_WIDTH = 120
+MOST_SEED = 2**32 - 1
 
 
 def main(
@@ -28,7 +29,7 @@ def main(
     size: Annotated[
         int | None, typer.Option(min=1, help=f"How many instances; {SIZE} at first. A larger number adds to them.")
     ] = None,
-    seed: Annotated[int | None, typer.Option(help=f"Decides which; {SEED} at first.")] = None,
+    seed: Annotated[int | None, typer.Option(min=0, max=MOST_SEED, help=f"Decides which; {SEED} at first.")] = None,
     raters: Annotated[int, typer.Option(min=1, help="How many people rate each instance.")] = 2,
     port: Annotated[
         int | None, typer.Option(min=1, max=65535, help="In place of the first free one from 7860.")

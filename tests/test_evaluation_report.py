@@ -23,6 +23,7 @@ from auto_instruct_hf.errors import RecipeError
 from auto_instruct_hf.evaluation import vectors
 from auto_instruct_hf.evaluation.evaluator import choose_evaluator
 from auto_instruct_hf.evaluation.page import render_page
+from auto_instruct_hf.evaluation.people import read_ratings
 from auto_instruct_hf.evaluation.questions import NAMES, QUESTIONS, applies
 from auto_instruct_hf.evaluation.rating_store import RatingStore
 from auto_instruct_hf.evaluation.ratings import RATINGS
@@ -138,6 +139,11 @@ def test_the_figures_say_what_the_build_holds(evaluated: tuple[Path, StubTeacher
     assert sum(sum(one["histogram"]) for one in figures["splits"].values()) == sum(
         one["num_texts"] for one in figures["splits"].values()
     )
+    for name, size in (
+        ("instruction", figures["measures"]["rows"]["instructions"]),
+        ("output", figures["dataset"]["rows"]),
+    ):
+        assert sum(figures["lengths"][name]["counts"]) + figures["lengths"][name]["beyond"] == size
     assert stub.url not in json.dumps(figures)
     assert str(out) not in json.dumps(figures)
 
@@ -238,6 +244,28 @@ def test_planted_flaws_move_the_figures_that_are_of_them(
     assert twice["judge"]["asked"] == 60
 
 
+def test_of_rows_with_the_same_texts_the_same_is_judged_in_any_order(tmp_path: Path) -> None:
+    rows = [{"instruction": "a", "output": "b", "cluster": name} for name in ("two", "one")]
+    found = []
+    for order in (rows, rows[::-1]):
+        (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in order))
+        judged = read_any(str(tmp_path / "rows.jsonl")).judged
+        assert judged is not None
+        found.append((judged.to_list(), judged.features))
+    assert found[0] == found[1]
+
+
+def test_names_in_exported_ratings_are_told_as_numbers(tmp_path: Path) -> None:
+    (tmp_path / "ratings").mkdir()
+    row = {**dict.fromkeys(RATINGS, ""), **dict.fromkeys(NAMES, True), "confidence": None, "is_classification": False}
+    for names, told in ((("Ben", "Ada", "Ben"), [1, 2, 1]), (("rater-2", "rater-1", "rater-2"), [2, 1, 2])):
+        exported = Dataset.from_list([{**row, "rater": name} for name in names], features=RATINGS)
+        exported.to_parquet(tmp_path / "ratings" / "train.parquet")
+        read = read_ratings(tmp_path)
+        assert read is not None
+        assert read["rater"][:] == [f"rater-{number}" for number in told]
+
+
 def test_the_order_of_rows_decides_nothing(sound: list[dict[str, Any]], stub: StubTeacher, tmp_path: Path) -> None:
     assert figures_of(sound, stub, tmp_path) == figures_of(sound[::-1], stub, tmp_path)
 
@@ -331,6 +359,15 @@ def test_pictures_have_words_and_the_page_is_whole_without_a_script(hostile: Eva
     assert not [tag for tag, attributes in page.tags if tag != "form" and "hidden" in attributes]
 
 
+def test_the_page_speaks_of_people_only_where_there_are_some(evaluated: tuple[Path, StubTeacher]) -> None:
+    figures = json.loads((evaluated[0] / "evaluation.json").read_text())
+    assert "set beside people" in Page(render_page(Evaluation(figures, []))).text
+    table = [{**row, "people": None} for row in figures["table"]]
+    alone = Page(render_page(Evaluation({**figures, "ratings": None, "agreement": None, "table": table}, []))).text
+    assert "Asked again" in alone
+    assert "set beside people" not in alone
+
+
 def test_the_page_of_a_dataset_that_nobody_judged(sound: list[dict[str, Any]], tmp_path: Path) -> None:
     file = tmp_path / "rows.jsonl"
     file.write_text(json.dumps({"output": "Yes."}) + "\n")
@@ -395,6 +432,9 @@ def test_any_dataset_is_evaluated_into_a_folder_of_its_own(
         (["gone.jsonl"], 1, "error: no such file"),
         (["."], 1, "holds no built dataset"),
         ([".", "--out", "x"], 2, "wrong usage: --out"),
+        (["rows.jsonl", "--column", "output=a", "--seeds", "rows.jsonl"], 1, "column 'instruction': rename theirs"),
+        (["rows.jsonl", "--split", "test"], 2, "wrong usage: --split: for datasets on the Hub"),
+        (["rows.jsonl", "--column", "output=a", "--column", "is_classification=a"], 1, "must be true or false"),
     ],
 )
 def test_a_mistake_is_one_line_and_a_status(
@@ -406,6 +446,21 @@ def test_a_mistake_is_one_line_and_a_status(
     assert done.exit_code == status
     assert words in done.stderr
     assert len(done.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize("seed", [-1, 2**32])
+def test_a_seed_that_no_generator_takes_is_refused(seed: int, tmp_path: Path) -> None:
+    file = tmp_path / "rows.jsonl"
+    file.write_text('{"output": "text"}\n')
+    done = command(file, "--no-judge", "--no-embeddings", "--seed", seed, "--out", tmp_path / "found")
+    assert (done.exit_code, "--seed" in done.stderr) == (2, True)
+
+
+@pytest.mark.parametrize("words", [("Yes", "No"), ("True", "False"), ("1", ""), (True, None)])
+def test_yes_and_no_are_read_as_datasets_write_them(words: tuple[Any, Any], tmp_path: Path) -> None:
+    file = tmp_path / "rows.parquet"
+    Dataset.from_dict({"output": ["a", "b"], "is_classification": list(words)}).to_parquet(file)
+    assert read_any(str(file)).measured["is_classification"][:] == [True, False]
 
 
 def test_a_budget_for_a_judge_without_a_price_is_a_mistake(

@@ -286,3 +286,4 @@ def test_wrong_use_is_said_in_a_line(tmp_path: Path) -> None:
     assert "holds no built dataset" in none.stderr
     assert list(empty.iterdir()) == []
     assert rate(tmp_path, "--export", "--space", tmp_path / "space").exit_code == 2
+    assert rate(tmp_path, "--seed", -1).exit_code == 2

@@ -4,7 +4,7 @@ Each is also a module for `evaluate.load`: the folders `diversity`, `balance`, `
 and `alignment` beside this file.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -85,7 +85,7 @@ def measure_dataset(
     conditions = {"rows": len(rows) > 0, "embeddings": with_embeddings}
     found = _Measures({*columns, *(name for name, holds in conditions.items() if holds)})
     embed: Embed = partial(embed_texts, settings=embedding, cache_dir=cache_dir)
-    instructions = _list_instructions(columns) if "instruction" in columns else []
+    instructions = list_instructions(columns) if "instruction" in columns else []
 
     found.add("instructions.lengths", ("instruction",), lambda: measure_lengths(instructions))
     found.add("instructions.distinct", ("instruction",), lambda: measure_distinct(instructions))
@@ -151,10 +151,17 @@ def _count_once(dataset: Dataset) -> tuple[Dataset, str | None]:
     return dataset.select(list(first.values())), name
 
 
-def _list_instructions(columns: dict[str, list[Any]]) -> list[str]:
-    """Return each instruction once by its id, of several spellings the first; without ids that of each row."""
+def list_instructions(columns: Mapping[str, Sequence[Any]]) -> list[str]:
+    """Return the instructions that are measured.
+
+    Args:
+        columns: Column -> its values; `instruction`, and `instruction_id` where there is one.
+
+    Returns:
+        Each instruction once by its id, of several spellings the first; without ids that of each row.
+    """
     if "instruction_id" not in columns:
-        return columns["instruction"]
+        return list(columns["instruction"])
     found: dict[str, str] = {}
     for key, text in zip(columns["instruction_id"], columns["instruction"], strict=True):
         found[key] = min(found.get(key, text), text)

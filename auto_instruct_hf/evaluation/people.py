@@ -1,5 +1,6 @@
 """What people said of a dataset, as far as it is still the one they rated, and how far a judge agrees with them."""
 
+import re
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -15,6 +16,8 @@ from .rating_store import RatingStore
 from .ratings import collect_ratings, majority, summarise_ratings
 from .reading import TEXTS
 
+_NUMBERED = re.compile(r"rater-\d+")
+
 
 def read_ratings(out: Path) -> Dataset | None:
     """Read the ratings of a build: those being given, else those exported.
@@ -23,7 +26,7 @@ def read_ratings(out: Path) -> Dataset | None:
         out: Its folder, with `ratings.sqlite` or `ratings/*.parquet`.
 
     Returns:
-        Columns as `ratings.RATINGS`, from `ratings.sqlite` with numbers for people's names; None: nobody has rated.
+        Columns as `ratings.RATINGS`, with numbers for people's names; None: nobody has rated.
 
     Raises:
         RatingError: If a file cannot be read, or lacks a column.
@@ -41,7 +44,17 @@ def read_ratings(out: Path) -> Dataset | None:
     missing = [name for name in (*JUDGEMENTS, *TEXTS) if name not in read.column_names]
     if missing:
         raise RatingError(f"{out / 'ratings'} has no column {missing[0]!r}: export it again with scripts/rate.py")
-    return read if len(read) else None
+    return _number_raters(read) if len(read) else None
+
+
+def _number_raters(ratings: Dataset) -> Dataset:
+    """Put numbers for names, unless that was done in the export: names are to stay in the file that people gave."""
+    names = ratings["rater"][:]
+    if all(_NUMBERED.fullmatch(str(name)) for name in names):
+        return ratings
+    numbers = {name: f"rater-{number}" for number, name in enumerate(dict.fromkeys(names), start=1)}
+    rows = [{**row, "rater": numbers[row["rater"]]} for row in ratings.to_list()]
+    return Dataset.from_list(rows, features=ratings.features)
 
 
 def keep_current(ratings: Dataset, instances: Dataset) -> Dataset:

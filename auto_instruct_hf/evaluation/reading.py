@@ -16,7 +16,7 @@ from ..model_settings import EmbeddingSettings
 from ..recipe import Recipe
 from ..schema import INSTANCES
 from ..seeds import BUNDLED
-from ..tables import brief, read_rows
+from ..tables import brief, read_rows, to_flag
 from ..texts import instruction_id, make_id
 
 TEXTS = ("instruction", "input", "output")
@@ -105,7 +105,7 @@ def read_build(out: Path, seeds: str | Path | None = None, columns: Mapping[str,
         sample=sample.remove_columns([name for name in (*TEXTS, "messages") if name in sample["train"].column_names])
         if "train" in sample
         else None,
-        seeds=None if seeds is None else _read_seeds(seeds, columns or {}),
+        seeds=None if seeds is None else _read_seeds(seeds, columns or {}, "name it with instruction=YOURS"),
         teacher=report["teacher"],
         is_embedded=report["is_embedded"],
         embedding=recipe.embedding,
@@ -120,12 +120,12 @@ def _read_split(folder: Path, config: str, split: str) -> Dataset:
     return Dataset(pyarrow.concat_tables(pyarrow.parquet.read_table(file) for file in files))
 
 
-def _read_seeds(source: str | Path, columns: Mapping[str, str]) -> list[str]:
+def _read_seeds(source: str | Path, columns: Mapping[str, str], remedy: str) -> list[str]:
     name = columns.get("instruction", "instruction")
     found = [row.get(name) for row in read_rows(source, "seeds")]
     texts = [text for text in found if isinstance(text, str) and text.strip()]
     if not texts:
-        raise SourceError(f"the seeds {source} have no text in a column {name!r}: name it with instruction=YOURS")
+        raise SourceError(f"the seeds {source} have no text in a column {name!r}: {remedy}")
     return texts
 
 
@@ -177,7 +177,7 @@ def read_any(
         name=Path(source).name if Path(source).is_file() else source,
         measured=Dataset.from_list(rows, features=features),
         judged=_as_instances(rows) if {"instruction", "output"} <= set(names) else None,
-        seeds=None if seeds is None else _read_seeds(seeds, {}),
+        seeds=None if seeds is None else _read_seeds(seeds, {}, "rename theirs"),
         seed=seed,
     )
 
@@ -189,9 +189,10 @@ def _read_row(row: Mapping[str, Any], names: Mapping[str, str], where: str) -> d
         if name == "cluster":
             found[name] = str(value)
         elif name == "is_classification":
-            if not isinstance(value, bool):
+            flag = to_flag(value)
+            if flag is None:
                 raise SourceError(f"{where}: {column!r} must be true or false, found {brief(value)}")
-            found[name] = value
+            found[name] = flag
         elif value is not None and not isinstance(value, str):
             raise SourceError(f"{where}: {column!r} must be text, found {brief(value)}")
         else:
@@ -202,7 +203,8 @@ def _read_row(row: Mapping[str, Any], names: Mapping[str, str], where: str) -> d
 def _as_instances(rows: Sequence[Mapping[str, Any]]) -> Dataset:
     """Return rows as instances, equal ones once."""
     found: dict[str, dict[str, Any]] = {}
-    for row in rows:
+    # Of rows with the same texts the same one, in whatever order they come.
+    for row in sorted(rows, key=lambda row: (row.get("is_classification", False), row.get("cluster", ""))):
         whole = {"is_classification": False, "attribute": "", "input": "", **row}
         key = make_id(*(whole[name] for name in (*TEXTS, "attribute")))
         found.setdefault(key, {**whole, "instance_id": key, "instruction_id": instruction_id(row["instruction"])})

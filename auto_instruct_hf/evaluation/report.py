@@ -18,7 +18,7 @@ from .distribution import count_lengths
 from .evenness import measure_evenness, measure_labels
 from .judge import index, judge
 from .judge_checks import measure_agreement
-from .measures import measure_dataset
+from .measures import list_instructions, measure_dataset
 from .nearness import measure_overlap
 from .people import list_answers, rated_only, summarise_people, vote
 from .picking import pick
@@ -68,12 +68,12 @@ def evaluate(
 
     Returns:
         The evaluation. Its figures by name: `dataset` (what it is; `digest` tells it from another), `measures` (as
-        `measures.measure_dataset`), `lengths` (as `distribution.count_lengths`, by column), `clusters` (rows by name,
-        of the instances and of the sample), `splits` (overlap of each but the first with the others), `sample` (of the
-        stratified sample: rows, different rows, balance), `judge` (as `assessment.summarise`), `ratings` (as
-        `people.summarise_people`), `agreement` (of the judge with most people, as `judge_checks.measure_agreement`),
-        `table` (a row a question: what the judge and people say beside what is published), `left_out` (what is missing,
-        and why). What is not known is None.
+        `measures.measure_dataset`), `lengths` (as `distribution.count_lengths`, by column; instructions
+        as `measures` counts them), `clusters` (rows by name, of the instances and of the sample), `splits` (overlap of
+        each but the first with the others), `sample` (of the stratified sample: rows, different rows, balance), `judge`
+        (as `assessment.summarise`), `ratings` (as `people.summarise_people`), `agreement` (of the judge with most
+        people, as `judge_checks.measure_agreement`), `table` (a row a question: what the judge and people say beside
+        what is published), `left_out` (what is missing, and why). What is not known is None.
     """
     settings = settings or JudgeSettings()
     rows = material.judged
@@ -103,11 +103,11 @@ def evaluate(
         left_out["judge"] = reason or "no model was asked to judge"
     if material.seeds is None:
         left_out["overlap with the seeds"] = "the seed tasks are not to be had: name them"
-    clusters, columns = _count_clusters(material), material.measured.column_names
+    clusters = _count_clusters(material)
     figures = {
         "dataset": _describe(material),
         "measures": measures,
-        "lengths": {name: count_lengths(material.measured[name][:]) for name in TEXTS if name in columns},
+        "lengths": _count_lengths(material.measured),
         "clusters": clusters,
         "splits": _compare_splits(material.splits),
         "sample": _measure_sample(material, clusters),
@@ -131,6 +131,15 @@ def _describe(material: Material) -> dict[str, Any]:
         "splits": {name: len(texts) for name, texts in material.splits.items()},
         "digest": material.digest(),
     }
+
+
+def _count_lengths(rows: Dataset) -> dict[str, Any]:
+    """Return the lengths by column, those of instructions as often as `measures` measures them."""
+    there = [name for name in (*TEXTS, "instruction_id") if name in rows.column_names]
+    columns = {name: rows[name][:] for name in there}
+    if "instruction" in columns:
+        columns["instruction"] = list_instructions(columns)
+    return {name: count_lengths(columns[name]) for name in TEXTS if name in columns}
 
 
 def _ask_about_rated(
