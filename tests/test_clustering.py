@@ -16,8 +16,9 @@ from sklearn.mixture import GaussianMixture
 from stub_teacher import StubTeacher
 
 from auto_instruct_hf import Teacher, cluster
-from auto_instruct_hf.clustering import assign_table, reduce_table, sample_rows
+from auto_instruct_hf.clustering import assign_table, reduce_table
 from auto_instruct_hf.curve import measure_batch
+from auto_instruct_hf.extension import sample_rows
 from auto_instruct_hf.mixture import fit_mixture
 from auto_instruct_hf.recipe import ClusteringSettings
 from auto_instruct_hf.reduction import find_nearest
