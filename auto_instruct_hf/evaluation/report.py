@@ -77,15 +77,6 @@ def evaluate(
     """
     settings = settings or JudgeSettings()
     rows = material.judged
-    measures = measure_dataset(
-        material.measured,
-        references=material.seeds,
-        embedding=material.embedding,
-        with_embeddings=with_embeddings,
-        seed=material.seed,
-        cache_dir=cache_dir,
-    )
-    left_out = {f"measures.{name}": reason for name, reason in measures.pop("left_out").items()}
     people, votes, answers = None, [], {}
     if ratings is not None and rows is not None:
         people, current = summarise_people(ratings, rows)
@@ -98,7 +89,17 @@ def evaluate(
         found.figures["warnings"] += list(warnings)
         if votes:
             agreement, found = _ask_about_rated(found, rows, votes, teacher, settings, cache_dir)
-    else:
+    # After the judge: where none can be asked, that is told at once.
+    measures = measure_dataset(
+        material.measured,
+        references=material.seeds,
+        embedding=material.embedding,
+        with_embeddings=with_embeddings,
+        seed=material.seed,
+        cache_dir=cache_dir,
+    )
+    left_out = {f"measures.{name}": reason for name, reason in measures.pop("left_out").items()}
+    if found is None:
         reason = "a column that the questions are about is missing" if rows is None else unjudged
         left_out["judge"] = reason or "no model was asked to judge"
     if material.seeds is None:
