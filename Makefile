@@ -14,8 +14,9 @@ READY := $(VENV)/.ready
 build: install
 	$(BIN)/python scripts/build.py --teacher embedded --out $(OUT)
 
+# One process more than there are cores: tests of interrupts and retries wait as much as they work.
 test: install
-	$(BIN)/python -m pytest -n auto --dist loadfile
+	$(BIN)/python -m pytest -n $$($(BIN)/python -c "import os; print((os.cpu_count() or 1) + 1)") --dist loadfile
 
 check: install
 	$(BIN)/ruff check .
