@@ -114,6 +114,7 @@ def search(real: Array, args: argparse.Namespace) -> None:
     with timed("  UMAP"):
         theirs = umap.UMAP(n_components=6, metric="cosine", random_state=42, n_jobs=1).fit_transform(vectors)
     spaces = {"ours": (ours, vectors[order], labels[order])}
+    theirs = theirs.astype(np.float64)  # in single precision scikit-learn gives up on some components
     for name, positions, own in (("on its own UMAP", theirs, vectors), ("on our positions", ours, vectors[order])):
         best = (-1.0, np.zeros(len(positions)))
         with timed(f"  k = 2..{args.most}, 5 starts, full silhouettes {name}"):
