@@ -1,19 +1,14 @@
 """Instruction-tuning datasets from a few seed tasks and a teacher model."""
 
-from .attribution import attribute
-from .bootstrap import bootstrap
 from .clustering import cluster
-from .completion import complete
-from .curation import curate
-from .decontamination import decontaminate
+from .curation import curate, decontaminate
 from .errors import AutoInstructError
+from .generation import attribute, bootstrap, complete, read_seeds
 from .novelty import filter_novel
 from .pipeline import Build, build
-from .publish import push_build
+from .publishing import push_build
 from .recipe import Recipe
-from .sampling import stratify
-from .seeds import read_seeds
-from .splitting import split
+from .sampling import split, stratify
 from .teacher import Teacher
 
 __all__ = [

@@ -8,26 +8,20 @@ from pathlib import Path
 from typing import Any
 
 from datasets import Dataset, DatasetDict
-from filelock import FileLock, Timeout
 
-from . import facts, publish
-from .attribution import attribute
-from .bootstrap import bootstrap
 from .clustering import cluster
-from .completion import complete
-from .curation import curate
-from .decontamination import decontaminate
+from .core import Trace, only_build
+from .curation import curate, decontaminate
 from .errors import BuildError
 from .estimate import compare, read_or_make
-from .evaluation.assessment import filter_judged
-from .evaluation.judging_model import judge_where_asked
-from .illustrate import Material
-from .publish import add_messages
+from .evaluation.judging import filter_judged, judge_where_asked
+from .generation import attribute, bootstrap, complete
+from .publishing import Material
+from .publishing import build_folder as publish
+from .publishing import build_report as facts
 from .recipe import Recipe
-from .sampling import SAMPLES_AN_INSTRUCTION, stratify
-from .splitting import split
+from .sampling import SAMPLES_AN_INSTRUCTION, add_messages, split, stratify
 from .teacher import Teacher
-from .transform import Trace
 
 
 @dataclass(frozen=True)
@@ -164,17 +158,6 @@ def _some(rows: Dataset, after: str, trace: Trace) -> Dataset:
     if not len(rows):
         raise BuildError(f"no instance is left after {after}: {facts.count_reasons(trace.rejected)}")
     return rows
-
-
-@contextmanager
-def only_build(out: Path) -> Iterator[None]:
-    """Hold a folder against other builds, and evaluations, for the time of a block."""
-    out.mkdir(parents=True, exist_ok=True)
-    try:
-        with FileLock(out / ".lock", timeout=0):
-            yield
-    except Timeout:
-        raise BuildError(f"another build runs in {out}: wait for it, or use another --out") from None
 
 
 @contextmanager

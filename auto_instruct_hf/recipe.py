@@ -4,200 +4,287 @@ Sources: Auto-Instruct (Mansutti) for the attributes, the clustering and the sam
 arXiv:2212.10560) for the bootstrap and its filters. What neither states is marked as ours.
 """
 
-from dataclasses import dataclass, field
+import logging
+from collections.abc import Mapping
+from dataclasses import asdict, field, is_dataclass, replace
 from pathlib import Path
-from typing import Literal, get_args, get_type_hints
+from typing import Annotated, Any, Literal, TypeVar
 
 import yaml
+from pydantic import ConfigDict, Field, ModelWrapValidatorHandler, ValidationError, model_validator
+from pydantic.dataclasses import dataclass
 
 from .errors import RecipeError
-from .model_settings import EmbeddingSettings, JudgeSettings, TeacherSettings
-from .settings import check as _check
-from .settings import merge, to_plain
+
+_LOG = logging.getLogger(__name__)
+# bool is not taken for int, nor text for a number; only int -> float and list -> tuple are converted.
+_STRICT = ConfigDict(extra="forbid", strict=True)
+Words = Annotated[tuple[str, ...], Field(strict=False)]
+Price = Annotated[float | None, Field(ge=0)]
+Share = Annotated[float, Field(ge=0, le=1)]
+Similarity = Annotated[float, Field(gt=0, le=1)]
+Count = Annotated[int, Field(ge=1)]
+_Section = TypeVar("_Section")
+# Settings of recipes that earlier versions wrote: section and name -> the name now, None where the setting is gone.
+_RENAMED: dict[tuple[str, str], str | None] = {
+    ("bootstrap", "tokeniser"): "tokenizer",
+    ("clustering", "dimensions"): "n_components",
+    ("clustering", "neighbours"): "n_neighbors",
+    ("clustering", "covariance"): "covariance_type",
+    ("clustering", "restarts"): "n_init",
+    ("clustering", "choose"): "criterion",
+    ("clustering", "resamples"): None,
+    ("clustering", "resample_rows"): None,
+    ("teacher", "attempts"): "max_attempts",
+    ("teacher", "retries"): "max_retries",
+}
 
 
-@dataclass(frozen=True)
-class BootstrapSettings:
-    """Phase 1. 6 + 2 examples, the word limits and the banned words are Self-Instruct's; the rest is ours."""
+class _Checked:
+    """Raise a RecipeError for invalid values, naming the setting, its value and what is allowed."""
 
-    seed_examples: int = 6
-    machine_examples: int = 2
-    max_similarity: float = 0.7
-    tokeniser: Literal["auto", "rouge", "unicode"] = "auto"
-    """What ROUGE-L counts: `rouge` sees a-z and 0-9 only, as `rouge_score` does; `unicode` all scripts; `auto` takes
-    `unicode` where most letters of the seeds are not a-z."""
+    @model_validator(mode="wrap")
+    @classmethod
+    def _translate_errors(cls, values: Any, validate: ModelWrapValidatorHandler[Any]) -> Any:
+        try:
+            return validate(values)
+        except ValidationError as error:
+            found = error.errors(include_url=False)[0]
+            name = cls._path(str(found["loc"][0]) if found["loc"] else "")
+            if found["type"] == "unexpected_keyword_argument":
+                known = ", ".join(cls.__dataclass_fields__)  # type: ignore[attr-defined]  # every subclass is a dataclass
+                raise RecipeError(f"unknown setting {name}; known here: {known}") from None
+            raise RecipeError(f"{name} is {found['input']!r}; {found['msg'].replace('Input', 'it', 1)}") from None
+
+    @classmethod
+    def _path(cls, name: str) -> str:
+        section = cls.__name__.removesuffix("Settings").lower()
+        return name if section == "recipe" else f"{section}.{name}"
+
+
+def _check(condition: bool, name: str, value: object, wanted: str) -> None:
+    if not condition:
+        raise RecipeError(f"{name} is {value!r}; it should be {wanted}")
+
+
+@dataclass(frozen=True, config=_STRICT)
+class TeacherSettings(_Checked):
+    """How requests are sent. Only `model` and `max_attempts` affect the rows. All defaults are ours."""
+
+    model: str | None = None
+    base_url: str | None = None
+    concurrency: Annotated[int | None, Field(ge=1)] = None
+    """Maximum requests in flight; None: adjusted to what the endpoint accepts."""
+    rpm: Annotated[float | None, Field(ge=1)] = None
+    """Maximum requests per minute; None: as many as the endpoint accepts."""
+    tpm: Annotated[int | None, Field(ge=1)] = None
+    """Maximum tokens per minute, input and output together."""
+    budget: Annotated[float | None, Field(ge=0)] = None
+    """Limit in US dollars for all requests in the journal, including earlier runs; None: no limit."""
+    batch: bool = False
+    """Use the Batch API: half the price, answers within a day."""
+    batch_poll: Annotated[float, Field(gt=0)] = 30.0
+    """Seconds between status requests for batches."""
+    structured: Literal["auto", "json_schema", "json_object", "text"] = "auto"
+    """How the schema of a reply is sent; `auto` detects what the endpoint supports."""
+    input_price: Price = None
+    """US dollars per million input tokens, where the list price is unknown or differs; needs `output_price`."""
+    cached_price: Price = None
+    """The same for input tokens read from the provider's prefix cache; None: `input_price`."""
+    output_price: Price = None
+    """US dollars per million output tokens."""
+    max_attempts: Count = 6
+    """How often a request is sent before its row is dropped because no reply was usable."""
+    max_retries: Annotated[int, Field(ge=0)] = 8
+    """How often a request is sent again after a transient error (5xx, connection lost, timeout)."""
+    timeout: Annotated[float, Field(gt=0)] = 300.0
+    """Seconds."""
+    max_failing: Annotated[float, Field(gt=0, le=1)] = 0.5
+    """Stop when a larger share of the last 100 replies failed; 1: never."""
+
+    def __post_init__(self) -> None:
+        both = (self.input_price is None) == (self.output_price is None)
+        _check(both, "teacher.output_price", self.output_price, "given together with teacher.input_price")
+
+
+@dataclass(frozen=True, config=_STRICT)
+class BootstrapSettings(_Checked):
+    """Phase 1. The 6 + 2 examples, word limits and banned words are Self-Instruct's; the rest is ours."""
+
+    seed_examples: Count = 6
+    machine_examples: Annotated[int, Field(ge=0)] = 2
+    max_similarity: Similarity = 0.7
+    """Drop a candidate whose ROUGE-L F1 with any earlier instruction is higher."""
+    tokenizer: Literal["auto", "rouge", "unicode"] = "auto"
+    """Of ROUGE-L: `rouge` keeps a-z and 0-9 only, as `rouge_score` does; `unicode` keeps all scripts; `auto` uses
+    `unicode` if most letters of the seeds are not a-z."""
     min_words: int = 4
     max_words: int = 150
-    banned: tuple[str, ...] = (
+    banned: Words = (
         "image", "images", "graph", "graphs", "picture", "pictures", "file", "files", "map", "maps", "draw", "plot",
         "go to",
     )  # fmt: skip
-    instructions_per_request: int = 10
-    """Fewer where the prompt's schema admits fewer."""
-    requests_per_round: int = 256
-    """The most. A round asks for as many as all before it together, the first for 32: the end of each is a wait, and
-    the first ones are small because later requests show what earlier ones brought."""
-    min_acceptance: float = 0.02
-    patience: int = 200
-    """Stop when fewer than `min_acceptance` of the candidates were kept in the last `patience` requests."""
+    instructions_per_request: Count = 10
+    """Fewer if the prompt's schema allows fewer."""
+    requests_per_round: Count = 256
+    """Maximum. Rounds start with 32 requests and double, since later requests show examples from earlier rounds, and
+    each round ends by waiting for its last reply."""
+    min_acceptance: Share = 0.02
+    patience: Count = 200
+    """Stop when less than `min_acceptance` of the candidates were kept in the last `patience` requests."""
 
     def __post_init__(self) -> None:
-        _check(self.seed_examples >= 1, "bootstrap.seed_examples", self.seed_examples, "at least 1")
-        _check(self.machine_examples >= 0, "bootstrap.machine_examples", self.machine_examples, "0 or more")
-        _check(0 < self.max_similarity <= 1, "bootstrap.max_similarity", self.max_similarity, "in (0, 1]")
-        _check(0 <= self.min_acceptance <= 1, "bootstrap.min_acceptance", self.min_acceptance, "in [0, 1]")
         _check(self.min_words <= self.max_words, "bootstrap.min_words", self.min_words, "at most bootstrap.max_words")
-        for name in ("instructions_per_request", "requests_per_round", "patience"):
-            _check(getattr(self, name) >= 1, f"bootstrap.{name}", getattr(self, name), "at least 1")
 
 
-@dataclass(frozen=True)
-class AttributionSettings:
+@dataclass(frozen=True, config=_STRICT)
+class AttributionSettings(_Checked):
     """Phase 2. At most three strategies, as published; the rest is ours."""
 
-    max_strategies: int = 3
-    instructions_per_request: int = 10
-    """With prompts that ask about several; 1: each alone. More cost fewer tokens (`benchmarks/cost.py`), though beyond
-    ten little is left to save. What sharing a request costs in quality has not been measured on a large model. The
-    longest reply asked for is so many times the prompt's `max_tokens`: the teacher must admit it."""
-
-    def __post_init__(self) -> None:
-        _check(self.max_strategies >= 0, "attribution.max_strategies", self.max_strategies, "0 or more")
-        number = self.instructions_per_request
-        _check(number >= 1, "attribution.instructions_per_request", number, "at least 1")
+    max_strategies: Annotated[int, Field(ge=0)] = 3
+    instructions_per_request: Count = 10
+    """For prompts that allow several; 1: one request per instruction. Grouping saves tokens (`benchmarks/cost.py`),
+    little above ten. Its effect on quality has not been measured on a large model. The reply limit is this number times
+    the prompt's `max_tokens`: the teacher must support it."""
 
 
-@dataclass(frozen=True)
-class CompletionSettings:
-    """Phase 3. Ours: the original asks for each instance alone."""
+@dataclass(frozen=True, config=_STRICT)
+class CompletionSettings(_Checked):
+    """Phase 3. Ours: the original sends one request per instance."""
 
-    instances_per_request: int = 8
-    """As `attribution.instructions_per_request`. At the default the longest reply is 9,600 tokens (gpt-4o admits
-    16,384): lower it for a teacher that admits less."""
-
-    def __post_init__(self) -> None:
-        number = self.instances_per_request
-        _check(number >= 1, "completion.instances_per_request", number, "at least 1")
+    instances_per_request: Count = 8
+    """Like `attribution.instructions_per_request`. The default allows replies of 9,600 tokens (gpt-4o supports 16,384):
+    lower it for a teacher with a smaller limit."""
 
 
-@dataclass(frozen=True)
-class CurationSettings:
+@dataclass(frozen=True, config=_STRICT)
+class CurationSettings(_Checked):
     """Phase 4, first step. The rules are the published ones; the list of connectives is ours."""
 
-    leaks: tuple[str, ...] = ("Strategy:", "Input:")
-    connectives: tuple[str, ...] = (
+    leaks: Words = ("Strategy:", "Input:")
+    connectives: Words = (
         "and", "or", "but", "nor", "because", "although", "though", "whereas", "unless", "than", "the",
     )  # fmt: skip
 
 
-@dataclass(frozen=True)
-class DecontaminationSettings:
-    """Phase 4, between curation and clustering: only where there are sources. Ours: the original has no such step."""
+@dataclass(frozen=True, config=_STRICT)
+class DecontaminationSettings(_Checked):
+    """Phase 4, between curation and clustering, if there are sources. Ours: the original has no such step."""
 
-    sources: tuple[str, ...] = ()
-    """Evaluation sets: `USER/NAME:COLUMN`, `USER/NAME:CONFIG:COLUMN` or `PATH:COLUMN`. Without a column, its only one
-    with text."""
+    sources: Words = ()
+    """Evaluation sets: `USER/NAME:COLUMN`, `USER/NAME:CONFIG:COLUMN` or `PATH:COLUMN`. The column can be omitted if
+    only one column holds text."""
     method: Literal["rouge", "ngram"] = "rouge"
-    """`rouge`: ROUGE-L F1 above `max_similarity`. `ngram`: `ngram` words in a row that both hold, as Brown et al. 2020
-    (arXiv:2005.14165, appendix C) do."""
-    max_similarity: float = 0.7
-    """That of the bootstrap, Self-Instruct's."""
-    ngram: int = 13
-    """Words; Brown et al.'s."""
+    """`rouge`: drop if ROUGE-L F1 is above `max_similarity`. `ngram`: drop if `ngram` consecutive words are shared, as
+    in Brown et al. 2020 (arXiv:2005.14165, appendix C)."""
+    max_similarity: Similarity = 0.7
+    """The threshold of the bootstrap (Self-Instruct)."""
+    ngram: Count = 13
+    """Words; the value of Brown et al. 2020."""
 
     def __post_init__(self) -> None:
-        _check(self.method in ("rouge", "ngram"), "decontamination.method", self.method, "rouge or ngram")
-        similarity = self.max_similarity
-        _check(0 < similarity <= 1, "decontamination.max_similarity", similarity, "in (0, 1]")
-        _check(self.ngram >= 1, "decontamination.ngram", self.ngram, "at least 1")
         _check(all(self.sources), "decontamination.sources", self.sources, "names of files or datasets, none empty")
 
 
-@dataclass(frozen=True)
-class ClusteringSettings:
+@dataclass(frozen=True, config=_STRICT)
+class EmbeddingSettings(_Checked):
+    """Phase 4: any sentence-transformers model. The default is read from its package if that is installed."""
+
+    model: str = "sentence-transformers/all-MiniLM-L6-v2"
+    prompt: str = ""
+    """Prefix of each text, for models that need one, such as `query: `."""
+    backend: Literal["torch", "onnx", "onnx-int8"] = "torch"
+    """`torch` (uses a GPU if there is one) or ONNX Runtime on the CPU (an extra), both in float32.
+    `onnx-int8`: 8-bit weights, 1.6 to 1.8 times as fast; on 1,000 instructions the cosine with float32 was at least
+    0.978 and 0.993 on average, with 93 % of the ten nearest neighbors kept (`benchmarks/clustering.py backends`)."""
+    batch_tokens: Count = 512
+    """Tokens per batch, padding included. Affects speed and memory, and only the last digits of the embeddings
+    (more with `onnx-int8`, which scales activations per batch)."""
+
+
+@dataclass(frozen=True, config=_STRICT)
+class ClusteringSettings(_Checked):
     """Phase 4: UMAP to 6 dimensions, then a Gaussian mixture of 2 to 50 components, as published; the rest is ours."""
 
-    dimensions: int = 6
-    neighbours: int = 15
-    covariance: Literal["full", "tied", "diag", "spherical"] = "full"
-    max_clusters: int = 50
-    num_clusters: int | None = None
-    """None: chosen by the rule."""
-    choose: Literal["silhouette", "elbow", "stability"] = "silhouette"
-    """`elbow`: of the silhouette, as published. `silhouette`: the smallest number that has about the highest.
-    `stability`: the highest product of silhouette and agreement under resampling."""
-    resamples: int = 4
-    """Of the instructions, for the stability: four fifths of them, `resample_rows` at most."""
-    resample_rows: int = 4000
-    restarts: int = 2
-    silhouette_rows: int = 2000
-    fit_sample: int = 50_000
-    """Instructions that UMAP and mixture see; where there are more, the others follow by their embeddings."""
-    topic_instructions: int = 8
-
-    def __post_init__(self) -> None:
-        for name, least in (
-            ("dimensions", 1),
-            ("neighbours", 2),
-            ("max_clusters", 1),
-            ("resamples", 1),
-            ("resample_rows", 100),
-            ("restarts", 1),
-            ("silhouette_rows", 100),
-            ("fit_sample", 100),
-            ("topic_instructions", 1),
-        ):
-            _check(getattr(self, name) >= least, f"clustering.{name}", getattr(self, name), f"at least {least}")
-        for name in ("covariance", "choose"):
-            words = get_args(get_type_hints(type(self))[name])
-            _check(
-                getattr(self, name) in words, f"clustering.{name}", getattr(self, name), f"one of {', '.join(words)}"
-            )
-        if self.num_clusters is not None:
-            _check(self.num_clusters >= 1, "clustering.num_clusters", self.num_clusters, "at least 1")
+    n_components: Count = 6
+    """Dimensions after UMAP."""
+    n_neighbors: Annotated[int, Field(ge=2)] = 15
+    covariance_type: Literal["full", "tied", "diag", "spherical"] = "full"
+    max_clusters: Count = 50
+    num_clusters: Annotated[int | None, Field(ge=1)] = None
+    """None: chosen by `criterion`."""
+    criterion: Literal["silhouette", "elbow"] = "silhouette"
+    """`elbow`: of the silhouette curve, as published. `silhouette`: the smallest number within sampling error of the
+    maximum."""
+    n_init: Count = 2
+    silhouette_rows: Annotated[int, Field(ge=100)] = 2000
+    """Maximum rows in the sample on which silhouettes are computed."""
+    fit_sample: Annotated[int, Field(ge=100)] = 50_000
+    """Maximum instructions that UMAP and the mixture are fitted on; further ones are assigned by their embeddings."""
+    topic_instructions: Count = 8
+    """Instructions shown to the teacher when it names a cluster."""
 
 
-@dataclass(frozen=True)
-class SplittingSettings:
+@dataclass(frozen=True, config=_STRICT)
+class SplittingSettings(_Checked):
     """Phase 4: the shares of the instructions held out. Ours: the original does not state its own."""
 
-    validation: float = 0.1
-    test: float = 0.1
-    max_similarity: float = 0.7
-    """Instructions above this ROUGE-L F1 stay in one split: the bootstrap's threshold."""
+    validation: Annotated[float, Field(ge=0, lt=1)] = 0.1
+    test: Annotated[float, Field(ge=0, lt=1)] = 0.1
+    max_similarity: Similarity = 0.7
+    """Instructions with a higher ROUGE-L F1 stay in one split: the threshold of the bootstrap."""
 
     def __post_init__(self) -> None:
-        _check(0 <= self.validation < 1, "splitting.validation", self.validation, "in [0, 1)")
-        _check(0 <= self.test < 1, "splitting.test", self.test, "in [0, 1)")
         _check(self.validation + self.test < 1, "splitting.test", self.test, "below 1 less splitting.validation")
-        _check(0 < self.max_similarity <= 1, "splitting.max_similarity", self.max_similarity, "in (0, 1]")
 
 
-@dataclass(frozen=True)
-class SamplingSettings:
-    """Phase 4, last step; `num_samples` and `clf_share` stand at the top of the recipe. `proportional` is published."""
+@dataclass(frozen=True, config=_STRICT)
+class SamplingSettings(_Checked):
+    """Phase 4, last step; `num_samples` and `clf_share` are top-level settings. `proportional` is published."""
 
     balance: Literal["proportional", "sqrt", "equal"] = "proportional"
-    """The weight of a cluster, by its instructions: their number, its square root, or 1."""
-    max_draws: int = 20
-    """Warn where a row is drawn more often. Ours: twice what the published figures come to, 5,200 classification rows
-    of 515 instances. None is left out for it: the counts are exact."""
+    """The weight of a cluster: its number of instructions, the square root of it, or 1."""
+    max_draws: Count = 20
+    """Warn if a row is sampled more often. Ours: twice the published ratio of 5,200 classification rows to 515
+    instances. No row is dropped for it: the counts are exact."""
+
+
+@dataclass(frozen=True, config=_STRICT)
+class JudgeSettings(_Checked):
+    """The model that judges instances. All defaults are ours."""
+
+    model: str | None = None
+    """None: a model other than the teacher if the endpoint is OpenAI's, else the teacher itself."""
+    base_url: str | None = None
+    """None: the teacher's endpoint."""
+    input_price: Price = None
+    """As `teacher.input_price`, for the judge; so are the next two."""
+    cached_price: Price = None
+    output_price: Price = None
+    size: Count = 200
+    """Number of instances judged, each of another instruction."""
+    check_share: Share = 0.25
+    """Share of `size` used to test the judge itself, in each of three ways."""
+    min_judge: Annotated[float | None, Field(ge=0, le=1)] = None
+    """If given, all curated instances are judged, and kept only if every applicable question is answered yes with at
+    least this confidence (0 to 1; 0: any). Instances without a usable judgement are dropped."""
+    max_tokens: Count = 600
+    """Limit of a reply. Raise it for a reasoning model: its hidden reasoning counts."""
 
     def __post_init__(self) -> None:
-        ways = get_args(get_type_hints(type(self))["balance"])
-        _check(self.balance in ways, "sampling.balance", self.balance, f"one of {', '.join(ways)}")
-        _check(self.max_draws >= 1, "sampling.max_draws", self.max_draws, "at least 1")
+        both = (self.input_price is None) == (self.output_price is None)
+        _check(both, "judge.output_price", self.output_price, "given together with judge.input_price")
 
 
-@dataclass(frozen=True)
-class Recipe:
+@dataclass(frozen=True, config=_STRICT)
+class Recipe(_Checked):
     """All settings of a build. Frozen: use `dataclasses.replace` or `Recipe.from_yaml` to change one."""
 
-    seed: int = 42
-    num_instructions: int = 10_000
-    num_samples: int | None = None
-    """Rows of the published sample; None: five times the instructions, the published ratio (50k of 10k)."""
-    clf_share: float = 0.1
+    seed: Annotated[int, Field(ge=0, lt=2**32)] = 42
+    num_instructions: Count = 10_000
+    num_samples: Annotated[int | None, Field(ge=1)] = None
+    """Rows of the published sample; None: five per instruction, the published ratio (50k of 10k)."""
+    clf_share: Share = 0.1
     """Share of classification among the bootstrap's requests and among the sampled rows; published: 10 %."""
     prompts: str | None = None
     """`default`, `small` or a folder; None: `small` for the embedded teacher, else `default`."""
@@ -213,16 +300,9 @@ class Recipe:
     sampling: SamplingSettings = field(default_factory=SamplingSettings)
     judge: JudgeSettings = field(default_factory=JudgeSettings)
 
-    def __post_init__(self) -> None:
-        _check(0 <= self.seed < 2**32, "seed", self.seed, "from 0 to 4294967295")
-        _check(self.num_instructions >= 1, "num_instructions", self.num_instructions, "at least 1")
-        _check(0 <= self.clf_share <= 1, "clf_share", self.clf_share, "in [0, 1]")
-        if self.num_samples is not None:
-            _check(self.num_samples >= 1, "num_samples", self.num_samples, "at least 1")
-
     @classmethod
     def from_yaml(cls, path: str | Path) -> "Recipe":
-        """Read a recipe: any of the settings, nested as here; what is not given keeps its default.
+        """Read a recipe: any of the settings, nested as here; settings not given keep their defaults.
 
         Args:
             path: A YAML file.
@@ -231,7 +311,7 @@ class Recipe:
             The recipe.
 
         Raises:
-            RecipeError: If the file cannot be read, has an unknown key, or a value is of the wrong type or range.
+            RecipeError: If the file cannot be read, has an unknown key, or a value of the wrong type or range.
         """
         try:
             content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
@@ -239,8 +319,44 @@ class Recipe:
             raise RecipeError(f"cannot read the recipe {path}: {error}") from None
         except yaml.YAMLError as error:
             raise RecipeError(f"the recipe {path} is not YAML: {error}") from None
-        return merge(cls(), content or {}, f"{path}: ")
+        try:
+            values = _require_mapping(content, "")
+            defaults = cls()
+            for name, section in values.items():
+                if is_dataclass(kind := type(getattr(defaults, name, None))):
+                    values[name] = kind(**_current_names(name, _require_mapping(section, f"{name}: ")))
+            return cls(**values)
+        except RecipeError as error:
+            raise RecipeError(f"{path}: {error}") from None
 
     def to_yaml(self) -> str:
         """Return every setting as YAML that `from_yaml` reads back."""
-        return yaml.safe_dump(to_plain(self), sort_keys=False, allow_unicode=True)
+        values = asdict(self)
+        for section in values.values():
+            if isinstance(section, dict):
+                section.update({name: list(value) for name, value in section.items() if isinstance(value, tuple)})
+        return yaml.safe_dump(values, sort_keys=False, allow_unicode=True)
+
+
+def override(section: _Section, options: Mapping[str, Any]) -> _Section:
+    """Return a copy of a settings section, with the options that are not None."""
+    given = {name: value for name, value in options.items() if value is not None}
+    return replace(section, **given)  # type: ignore[type-var]  # mypy cannot bind a TypeVar to "any dataclass"
+
+
+def _require_mapping(content: object, where: str) -> dict[str, Any]:
+    content = {} if content is None else content
+    if not isinstance(content, dict):
+        raise RecipeError(f"{where}expected settings by name, found {content!r}")
+    return {str(key): value for key, value in content.items()}
+
+
+def _current_names(section: str, values: dict[str, Any]) -> dict[str, Any]:
+    """Rename settings as earlier versions wrote them, and leave out those that are gone."""
+    for name in [name for name in values if (section, name) in _RENAMED]:
+        new = _RENAMED[section, name]
+        _LOG.warning("%s.%s is now %s", section, name, f"{section}.{new}" if new else "without effect and was ignored")
+        value = values.pop(name)
+        if new:
+            values.setdefault(new, value)
+    return values

@@ -69,9 +69,9 @@ def read_content(completion: bytes) -> Any:
 def ours(url: str, concurrency: int, folder: Path, stack: ExitStack) -> Ask:
     """`Teacher.ask`: journal before use, JSON, schema; retries by its settings."""
     from auto_instruct_hf import Teacher
-    from auto_instruct_hf.model_settings import TeacherSettings
-    from auto_instruct_hf.prompts import Prompt
-    from auto_instruct_hf.teacher import Request
+    from auto_instruct_hf.prompts.prompt import Prompt
+    from auto_instruct_hf.recipe import TeacherSettings
+    from auto_instruct_hf.teacher.exchange import Request
 
     settings = TeacherSettings(concurrency=concurrency)
     teacher = stack.enter_context(

@@ -28,14 +28,15 @@ import numpy.typing as npt
 from datasets import disable_progress_bars
 from memory import highest, resident
 
-from auto_instruct_hf import cluster, clustering, embedding
-from auto_instruct_hf.encoders import make_encoder
-from auto_instruct_hf.mixture import fit_mixture
-from auto_instruct_hf.model_settings import EmbeddingSettings
-from auto_instruct_hf.recipe import ClusteringSettings
-from auto_instruct_hf.reduction import find_nearest, reduce_vectors
-from auto_instruct_hf.schema import INSTANCES
-from auto_instruct_hf.transform import Trace, from_rows
+from auto_instruct_hf import cluster
+from auto_instruct_hf.clustering import phase as clustering
+from auto_instruct_hf.clustering.mixture import fit_mixture
+from auto_instruct_hf.clustering.reduction import find_nearest, reduce_vectors
+from auto_instruct_hf.core.schema import INSTANCES
+from auto_instruct_hf.core.transform import Trace, from_rows
+from auto_instruct_hf.embedding import embed as embedding
+from auto_instruct_hf.embedding.encoders import make_encoder
+from auto_instruct_hf.recipe import ClusteringSettings, EmbeddingSettings
 
 Array = npt.NDArray[Any]
 
@@ -104,12 +105,12 @@ def search(real: Array, args: argparse.Namespace) -> None:
     from sklearn.mixture import GaussianMixture
 
     vectors = make_up(real, args.rows or len(real))
-    reduce_vectors(vectors[:200], (2,), neighbours=15, seed=0)  # what numba compiles in each process
+    reduce_vectors(vectors[:200], (2,), n_neighbors=15, seed=0)  # what numba compiles in each process
     print(f"{len(vectors):,} instructions\nours")
     labels, trace = run_phase(vectors, ClusteringSettings(max_clusters=args.most))
     print(f"  {trace.facts['num_clusters']} clusters. {trace.facts['choice']}")
     order = np.argsort([f"made-up instruction {number}" for number in range(len(vectors))])
-    (ours,) = reduce_vectors(vectors[order], (6,), neighbours=15, seed=42)
+    (ours,) = reduce_vectors(vectors[order], (6,), n_neighbors=15, seed=42)
     print("the original's search")
     with timed("  UMAP"):
         theirs = umap.UMAP(n_components=6, metric="cosine", random_state=42, n_jobs=1).fit_transform(vectors)
@@ -137,7 +138,7 @@ def rules(real: Array, args: argparse.Namespace) -> None:
         for seed in range(args.first, args.first + args.seeds):
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
-                found.append(quiet(run_phase, real, ClusteringSettings(choose=rule), seed=seed))
+                found.append(quiet(run_phase, real, ClusteringSettings(criterion=rule), seed=seed))
         scores = [adjusted_rand_score(one[0], other[0]) for one, other in combinations(found, 2)]
         numbers = [trace.facts["num_clusters"] for _, trace in found]
         heights = [
@@ -169,10 +170,10 @@ def assign_once(vectors: Array, number: int, seed: int) -> dict[str, tuple[float
     draw = np.random.default_rng(seed).permutation(len(vectors))
     fitted, rest = np.sort(draw[len(draw) // 5 :]), np.sort(draw[: len(draw) // 5])
     known, new = vectors[fitted], vectors[rest]
-    options: dict[str, Any] = {"restarts": 2, "seed": seed, "covariance": "full"}
-    (whole,) = reduce_vectors(vectors, (6,), neighbours=15, seed=seed)
+    options: dict[str, Any] = {"n_init": 2, "seed": seed, "covariance_type": "full"}
+    (whole,) = reduce_vectors(vectors, (6,), n_neighbors=15, seed=seed)
     wanted = fit_mixture(whole, number, **options).assign(whole)[0]
-    (positions,) = reduce_vectors(known, (6,), neighbours=15, seed=seed + 50)
+    (positions,) = reduce_vectors(known, (6,), n_neighbors=15, seed=seed + 50)
     mixture = fit_mixture(positions, number, **options)
     labels = mixture.assign(positions)[0]
     model = umap.UMAP(n_components=6, metric="cosine", min_dist=0.0, n_epochs=200, random_state=seed, n_jobs=1)
@@ -190,9 +191,9 @@ def assign_once(vectors: Array, number: int, seed: int) -> dict[str, tuple[float
         np.add.at(votes, (np.arange(len(new))[:, None], labels[nearest]), 1 - distances)
         return votes.argmax(axis=1)
 
-    def nearby(neighbours: int) -> Array:
+    def nearby(n_neighbors: int) -> Array:
         """Return the components of the mean position of the nearest, the nearer the heavier."""
-        nearest, distances = find_nearest(new, known, neighbours)
+        nearest, distances = find_nearest(new, known, n_neighbors)
         width = np.maximum(distances[:, -1:] - distances[:, :1], 1e-6)
         weights = np.exp(-3 * (distances - distances[:, :1]) / width)
         weights /= weights.sum(axis=1, keepdims=True)

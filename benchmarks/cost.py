@@ -25,23 +25,23 @@ from typing import Annotated, Any
 import genai_prices
 import typer
 
-from auto_instruct_hf.attribution import attribute_batch
-from auto_instruct_hf.bootstrap import draw_batch
-from auto_instruct_hf.completion import complete_batch
-from auto_instruct_hf.growth import Growth
-from auto_instruct_hf.prompts import Message, Prompt, load_prompts
+from auto_instruct_hf.clustering.topics import name_batch
+from auto_instruct_hf.core.schema import ATTRIBUTED, INSTRUCTIONS
+from auto_instruct_hf.core.texts import instruction_id, text_or_nothing
+from auto_instruct_hf.core.transform import columns
+from auto_instruct_hf.generation.attribution import attribute_batch
+from auto_instruct_hf.generation.bootstrap import draw_batch
+from auto_instruct_hf.generation.completion import complete_batch
+from auto_instruct_hf.generation.instruction_pool import Growth
+from auto_instruct_hf.generation.seeds import read_seeds
+from auto_instruct_hf.prompts.prompt import Message, Prompt, load_prompts
 from auto_instruct_hf.recipe import AttributionSettings, BootstrapSettings, CompletionSettings
-from auto_instruct_hf.schema import ATTRIBUTED, INSTRUCTIONS
-from auto_instruct_hf.seeds import read_seeds
-from auto_instruct_hf.teacher import Reply, Request
-from auto_instruct_hf.texts import instruction_id, text_or_nothing
-from auto_instruct_hf.topics import name_batch
-from auto_instruct_hf.transform import columns
+from auto_instruct_hf.teacher.exchange import Reply, Request
 
 try:
     from bpe_openai import get_encoding
 except ImportError:
-    raise SystemExit("this needs a tokeniser with o200k_base: pip install bpe-openai") from None
+    raise SystemExit("this needs a tokenizer with o200k_base: pip install bpe-openai") from None
 
 ONE_BY_ONE = Path(__file__).parent / "one_by_one"
 MODEL = "gpt-4o"

@@ -22,17 +22,17 @@ from datasets import Dataset
 from memory import highest
 from novelty_data import make_texts
 
-from auto_instruct_hf.encoders import make_encoder
-from auto_instruct_hf.evaluation.distribution import measure_lengths
-from auto_instruct_hf.evaluation.evenness import measure_evenness
-from auto_instruct_hf.evaluation.matching import measure_alignment
-from auto_instruct_hf.evaluation.measures import measure_dataset
-from auto_instruct_hf.evaluation.nearness import measure_nearest, measure_overlap
-from auto_instruct_hf.evaluation.variety import measure_distinct, measure_verb_nouns
-from auto_instruct_hf.evaluation.vectors import measure_vendi
-from auto_instruct_hf.model_settings import EmbeddingSettings
+from auto_instruct_hf.embedding.encoders import make_encoder
+from auto_instruct_hf.evaluation.measures.alignment_score import measure_alignment
+from auto_instruct_hf.evaluation.measures.dataset import measure_dataset
+from auto_instruct_hf.evaluation.measures.evenness import measure_evenness
+from auto_instruct_hf.evaluation.measures.lengths import measure_lengths
+from auto_instruct_hf.evaluation.measures.nearest import measure_nearest, measure_overlap
+from auto_instruct_hf.evaluation.measures.variety import measure_distinct, measure_verb_nouns
+from auto_instruct_hf.evaluation.measures.vendi import measure_vendi
+from auto_instruct_hf.generation.seeds import read_seeds
 from auto_instruct_hf.novelty.index import MAX_PAIRWISE
-from auto_instruct_hf.seeds import read_seeds
+from auto_instruct_hf.recipe import EmbeddingSettings
 
 _PROBE = 512  # texts that are embedded to see how long all would take
 _PATIENCE = 180.0

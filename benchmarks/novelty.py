@@ -25,9 +25,12 @@ import numpy as np
 from memory import highest, resident
 from novelty_data import HARD, HOW, describe, make_texts
 
-from auto_instruct_hf.novelty import NoveltyIndex, index, near_groups, tokenise
+from auto_instruct_hf.generation.seeds import read_seeds
+from auto_instruct_hf.novelty import index
+from auto_instruct_hf.novelty.index import NoveltyIndex
+from auto_instruct_hf.novelty.joins import near_groups
 from auto_instruct_hf.novelty.pairwise import Pairwise
-from auto_instruct_hf.seeds import read_seeds
+from auto_instruct_hf.novelty.tokens import tokenize
 
 THRESHOLD = 0.7
 SIZES = (1_000, 10_000, 100_000, 1_000_000)
@@ -192,9 +195,9 @@ def _checked(texts: list[str]) -> dict[str, Any]:
     start, pool, wrong, end = time.perf_counter(), Pairwise(), 0, 0
     rows = sorted(random.Random(0).sample(range(len(texts)), min(CHECKED, len(texts))))
     for row in rows:
-        pool.add([tokenise(texts[other]) for other in range(end, row) if ours[other]])
+        pool.add([tokenize(texts[other]) for other in range(end, row) if ours[other]])
         end = row
-        best, _ = pool.search([tokenise(texts[row])])
+        best, _ = pool.search([tokenize(texts[row])])
         wrong += bool(best[0] > THRESHOLD) == ours[row]
     seconds = time.perf_counter() - start
     note = f"{wrong} of {len(rows):,} wrong; novel of them {sum(ours[row] for row in rows):,}"
@@ -212,7 +215,7 @@ def _restart(texts: list[str]) -> dict[str, Any]:
 
 
 def _rapidfuzz(texts: list[str]) -> dict[str, Any]:
-    best, _ = Pairwise().add_novel(list(map(tokenise, texts)), THRESHOLD)
+    best, _ = Pairwise().add_novel(list(map(tokenize, texts)), THRESHOLD)
     return {"novel": (~(best > THRESHOLD)).tolist()}
 
 
@@ -246,7 +249,7 @@ def _minhash(texts: list[str]) -> dict[str, Any]:
 
     # Of two texts of one length, F1 above t means a Jaccard index above t / (2 - t).
     lsh = MinHashLSH(threshold=THRESHOLD / (2 - THRESHOLD), num_perm=128)
-    tokens = [tokenise(text) for text in texts]
+    tokens = [tokenize(text) for text in texts]
     novel = []
     for row, text in enumerate(tokens):
         sketch = MinHash(num_perm=128)

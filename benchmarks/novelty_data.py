@@ -8,7 +8,8 @@ from itertools import accumulate
 
 import numpy as np
 
-from auto_instruct_hf.novelty import NoveltyIndex, tokenise
+from auto_instruct_hf.novelty.index import NoveltyIndex
+from auto_instruct_hf.novelty.tokens import tokenize
 
 HOW = """\
 A text is made by crossing two to five real ones at a word that both have (words of at least 1 % of the texts), then
@@ -70,7 +71,7 @@ def make_texts(source: Sequence[str], number: int, seed: int = 0) -> list[str]:
 def describe(texts: Sequence[str]) -> str:
     """Return the figures by which made texts are held against real ones, of the first thousand."""
     first = list(texts[:1000])
-    tokens = [tokenise(text) for text in first]
+    tokens = [tokenize(text) for text in first]
     lengths = np.array([len(text) for text in tokens])
     count = Counter(token for text in tokens for token in text)
     share = sum(times for _, times in count.most_common(100)) / count.total()

@@ -51,12 +51,12 @@ def langchain(url: str, concurrency: int, folder: Path, stack: ExitStack) -> Ask
 
 def curator(url: str, concurrency: int, folder: Path, _stack: ExitStack) -> Ask:
     """`curator.LLM` with its cache of responses and a Pydantic model of the reply."""
-    package = find_spec("litellm")  # it brings the tokeniser's file, which would else be fetched
+    package = find_spec("litellm")  # it brings the tokenizer's file, which would else be fetched
     assert package is not None
     assert package.origin is not None
-    tokenisers = Path(package.origin).parent / "litellm_core_utils" / "tokenizers"
+    tokenizers = Path(package.origin).parent / "litellm_core_utils" / "tokenizers"
     os.environ.update(CURATOR_CACHE_DIR=str(folder), TELEMETRY_ENABLED="0", CURATOR_VIEWER="0", OPENAI_API_KEY=KEY)
-    os.environ["TIKTOKEN_CACHE_DIR"] = str(tokenisers)
+    os.environ["TIKTOKEN_CACHE_DIR"] = str(tokenizers)
     from bespokelabs.curator import LLM
     from bespokelabs.curator.request_processor.online import openai_online_request_processor as processor
     from pydantic import BaseModel

@@ -20,8 +20,8 @@ import numpy as np
 import typer
 from sklearn.model_selection import StratifiedGroupKFold
 
-from auto_instruct_hf.dealing import deal
-from auto_instruct_hf.splitting import Stratum
+from auto_instruct_hf.sampling.splits import Stratum
+from auto_instruct_hf.sampling.stratified_groups import deal
 
 SHARES = {"train": 0.8, "validation": 0.1, "test": 0.1}
 TOPICS = 30

@@ -11,10 +11,10 @@ from rich.console import Console
 from rich.table import Table
 
 from auto_instruct_hf import AutoInstructError, Recipe, Teacher, read_seeds
-from auto_instruct_hf.ablation import ARMS, ablate
+from auto_instruct_hf.ablation.arms import ARMS, ablate
+from auto_instruct_hf.ablation.tables import make_tables
 from auto_instruct_hf.errors import RecipeError
-from auto_instruct_hf.evaluation.side_by_side import make_tables
-from auto_instruct_hf.settings import override
+from auto_instruct_hf.recipe import override
 
 DEMONSTRATION_SIZE = 16
 DEMONSTRATION_JUDGED = 6

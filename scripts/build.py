@@ -12,15 +12,16 @@ from rich.console import Console
 from rich.table import Table
 
 from auto_instruct_hf import AutoInstructError, Build, Recipe, Teacher, build, push_build, read_seeds
+from auto_instruct_hf.core.row_readers import parse_columns
 from auto_instruct_hf.errors import RecipeError
-from auto_instruct_hf.estimate import estimate as make_estimate
-from auto_instruct_hf.estimate import write
-from auto_instruct_hf.evaluation.judging_model import choose_model
-from auto_instruct_hf.facts import PHASES, format_figure
-from auto_instruct_hf.hub import check_name
-from auto_instruct_hf.preview import describe
-from auto_instruct_hf.preview import preview as take_preview
-from auto_instruct_hf.settings import override, parse_columns
+from auto_instruct_hf.estimate.estimator import estimate as make_estimate
+from auto_instruct_hf.estimate.estimator import write
+from auto_instruct_hf.estimate.preview import describe
+from auto_instruct_hf.estimate.preview import preview as take_preview
+from auto_instruct_hf.evaluation.judging.judge_model import choose_model
+from auto_instruct_hf.publishing.build_report import PHASES, format_figure
+from auto_instruct_hf.publishing.hub import check_name
+from auto_instruct_hf.recipe import override
 from auto_instruct_hf.teacher.prices import Cost
 
 DEMONSTRATION_SIZE = 40

@@ -11,10 +11,11 @@ from rich.console import Console
 from rich.table import Table
 
 from auto_instruct_hf import AutoInstructError, Recipe
+from auto_instruct_hf.core.row_readers import parse_columns
 from auto_instruct_hf.errors import RecipeError
-from auto_instruct_hf.evaluating import evaluate_into
-from auto_instruct_hf.evaluation.reading import Material, read_any, read_build
-from auto_instruct_hf.settings import override, parse_columns
+from auto_instruct_hf.evaluation.report.reading import Material, read_any, read_build
+from auto_instruct_hf.evaluation_pipeline import evaluate_into
+from auto_instruct_hf.recipe import override
 
 TABLE_WIDTH = 120
 MOST_SEED = 2**32 - 1

@@ -10,8 +10,8 @@ from rich.console import Console
 from rich.table import Table
 
 from auto_instruct_hf import AutoInstructError
-from auto_instruct_hf.teacher import Journal
 from auto_instruct_hf.teacher.inspection import MOST_FOUND, PERCENTILES, failures, find, open_journal, search, summarise
+from auto_instruct_hf.teacher.journal import Journal
 from auto_instruct_hf.teacher.prices import Prices
 
 TABLE_WIDTH = 120

@@ -12,13 +12,13 @@ from rich.console import Console
 from rich.table import Table
 
 from auto_instruct_hf import AutoInstructError
+from auto_instruct_hf.core.transform import without_bars
 from auto_instruct_hf.errors import RatingError
-from auto_instruct_hf.evaluation.rating_items import SEED, SIZE, fix_items
-from auto_instruct_hf.evaluation.rating_server import serve
-from auto_instruct_hf.evaluation.rating_space import write_space
-from auto_instruct_hf.evaluation.rating_store import RatingStore
-from auto_instruct_hf.evaluation.ratings import collect_ratings, summarise_ratings
-from auto_instruct_hf.transform import without_bars
+from auto_instruct_hf.evaluation.rating.items import SEED, SIZE, fix_items
+from auto_instruct_hf.evaluation.rating.server import serve
+from auto_instruct_hf.evaluation.rating.space import write_space
+from auto_instruct_hf.evaluation.rating.store import RatingStore
+from auto_instruct_hf.evaluation.rating.summary import collect_ratings, summarise_ratings
 
 TABLE_WIDTH = 120
 MOST_SEED = 2**32 - 1

@@ -19,7 +19,7 @@ import pytest
 from stub_teacher import KEY, StubTeacher, serve_stub
 
 from auto_instruct_hf import Teacher
-from auto_instruct_hf.model_settings import TeacherSettings
+from auto_instruct_hf.recipe import TeacherSettings
 
 datasets.disable_progress_bars()
 
@@ -45,6 +45,6 @@ def stub() -> Iterator[StubTeacher]:
 
 @pytest.fixture
 def teacher(stub: StubTeacher, tmp_path: Path) -> Iterator[Teacher]:
-    settings = TeacherSettings(retries=3)
+    settings = TeacherSettings(max_retries=3)
     with Teacher("stub", base_url=stub.url, api_key=KEY, journal=tmp_path / "journal.sqlite", settings=settings) as one:
         yield one

@@ -21,23 +21,25 @@ from test_judge import unit
 from test_prompts import parts_of
 from typer.testing import CliRunner
 
-from auto_instruct_hf import Recipe, Teacher, build, embedding, read_seeds
-from auto_instruct_hf.ablation import ARMS, ablate
+from auto_instruct_hf import Recipe, Teacher, build, read_seeds
+from auto_instruct_hf.ablation.arms import ARMS, ablate
+from auto_instruct_hf.ablation.contrasts import MEASURES, contrast_measures
+from auto_instruct_hf.ablation.coordinated_samples import draw, take_one_each
+from auto_instruct_hf.ablation.self_instruct import direct_batch
+from auto_instruct_hf.embedding import embed as embedding
 from auto_instruct_hf.errors import RecipeError
-from auto_instruct_hf.evaluation import vectors
-from auto_instruct_hf.evaluation.contrasts import MEASURES, contrast_measures, measure_paired_difference
-from auto_instruct_hf.evaluation.direct import direct_batch
-from auto_instruct_hf.evaluation.drawing import draw, take_one_each
-from auto_instruct_hf.model_settings import JudgeSettings
-from auto_instruct_hf.prompts import DIRECT, load_direct_prompts
-from auto_instruct_hf.sampling import sample_table
-from auto_instruct_hf.teacher import Reply
+from auto_instruct_hf.evaluation.intervals import measure_paired_difference
+from auto_instruct_hf.evaluation.measures import vendi as vectors
+from auto_instruct_hf.prompts.prompt import DIRECT, load_direct_prompts
+from auto_instruct_hf.recipe import JudgeSettings
+from auto_instruct_hf.sampling.stratified_sample import sample_table
+from auto_instruct_hf.teacher.exchange import Reply
 
 ABLATE = Path(__file__).parents[1] / "scripts" / "ablate.py"
 SELF_INSTRUCT, ATTRIBUTES, FULL = ARMS
 NUM_INSTRUCTIONS, JUDGED = 40, 16
 RECIPE = (
-    "clf_share: 0.7\nbootstrap: {requests_per_round: 4}\nclustering: {num_clusters: 3, neighbours: 100}\n"
+    "clf_share: 0.7\nbootstrap: {requests_per_round: 4}\nclustering: {num_clusters: 3, n_neighbors: 100}\n"
     "teacher: {input_price: 100.0, output_price: 100.0}\njudge: {check_share: 0.25}\n"
 )
 

@@ -1,94 +1,83 @@
-"""The house stays readable while imports point one way and phases do not know each other."""
+"""The house stays readable while imports between folders point one way and go through a folder's front door."""
 
 import ast
+from collections.abc import Iterator
 from pathlib import Path
 
 PACKAGE = Path(__file__).parents[1] / "auto_instruct_hf"
-# From the ground up; a module imports from storeys below its own, or from its own unless that is the phases'.
-STOREYS = [
+# From the bottom up; a folder (or a module at the root) imports from earlier lines only.
+LAYERS = [
     ["errors"],
-    ["recipe", "model_settings", "settings", "texts", "schema", "packaged", "verbs", "markup"],
-    ["prompts", "transform", "novelty", "overlap", "tables"],
-    ["seeds", "teacher", "encoders", "onnx_backend", "mixture", "reduction", "selection"],
-    ["growth", "grouping", "rehearsal", "topics", "embedding", "curve", "extension", "dealing"],
-    ["bootstrap", "attribution", "completion", "curation", "decontamination", "clustering", "splitting", "sampling"],
-    ["preview", "facts", "plots", "hub"],
-    ["estimate", "evaluation"],
-    ["card", "illustrate"],
-    ["publish"],
-    ["pipeline", "evaluating"],
-    ["ablation"],
+    ["recipe"],
+    ["core"],
+    ["prompts", "novelty"],
+    ["teacher"],
+    ["embedding"],
+    ["generation", "curation", "clustering", "sampling"],
+    ["evaluation"],
+    ["estimate", "publishing"],
+    ["pipeline"],
+    ["evaluation_pipeline", "ablation"],
     ["__init__"],
 ]
-PHASES = STOREYS[5]
-LEVEL = {name: level for level, names in enumerate(STOREYS) for name in names}
+LAYER = {name: number for number, names in enumerate(LAYERS) for name in names}
 
 
-def room_of(path: Path) -> str:
-    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+def folder_of(path: Path) -> tuple[str, ...]:
+    """Return the folder of a module below the package: () for the root, ("evaluation", "rating") for a nested one."""
+    return path.relative_to(PACKAGE).parts[:-1]
 
 
-def imported_rooms(path: Path) -> set[str]:
-    """Return the rooms that a module imports, whatever form the import has."""
-    package = ["auto_instruct_hf", *path.relative_to(PACKAGE).parts[:-1]]
-    found = set()
+def imports(path: Path) -> Iterator[tuple[str, ...]]:
+    """Yield the modules and names of this package that a module imports, as paths below the package."""
+    package = ("auto_instruct_hf", *folder_of(path))
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        names: list[str] = []
         if isinstance(node, ast.Import):
-            names = [alias.name for alias in node.names]
+            yield from (tuple(alias.name.split("."))[1:] for alias in node.names if "auto_instruct_hf." in alias.name)
         elif isinstance(node, ast.ImportFrom):
-            base = package[: len(package) - node.level + 1] if node.level else []
-            target = ".".join([*base, *([node.module] if node.module else [])])
-            names = [target] if target != "auto_instruct_hf" else [f"{target}.{alias.name}" for alias in node.names]
-        found |= {name.split(".")[1] for name in names if name.startswith("auto_instruct_hf.")}
-    return found
+            base = package[: len(package) - node.level + 1] if node.level else ()
+            target = (*base, *(node.module.split(".") if node.module else ()))
+            if target[:1] == ("auto_instruct_hf",):
+                yield from ((*target, alias.name)[1:] for alias in node.names)
 
 
-def test_every_room_has_its_storey() -> None:
-    assert {room_of(path) for path in PACKAGE.rglob("*.py")} == set(LEVEL)
+def test_every_folder_has_its_layer() -> None:
+    assert {(*folder_of(path), path.stem)[0] for path in PACKAGE.rglob("*.py")} == set(LAYER)
 
 
-def test_imports_point_one_way() -> None:
+def test_imports_between_folders_point_one_way() -> None:
     for path in PACKAGE.rglob("*.py"):
-        room = room_of(path)
-        for other in imported_rooms(path) - {room}:
-            assert LEVEL[other] <= LEVEL[room], f"{path.name} imports {other} from above"
-            assert not (room in PHASES and other in PHASES), f"the phase {room} imports the phase {other}"
+        room = (*folder_of(path), path.stem)[0]
+        for target in imports(path):
+            if target[0] != room:
+                assert LAYER[target[0]] < LAYER[room], f"{path.relative_to(PACKAGE)} imports {'.'.join(target)}"
+
+
+def test_other_folders_are_imported_by_their_front_door() -> None:
+    for path in PACKAGE.rglob("*.py"):
+        own = folder_of(path)
+        for *module, name in imports(path):
+            inside = PACKAGE.joinpath(*module)
+            is_own = own[: len(module)] == tuple(module) or own[: len(module) - 1] == tuple(module[:-1])
+            is_submodule = (inside / f"{name}.py").is_file() and own[: len(module)] != tuple(module)
+            assert is_own or inside.is_dir(), f"{path.relative_to(PACKAGE)} imports from {'.'.join(module)}"
+            assert not is_submodule, f"{path.relative_to(PACKAGE)} imports the module {'.'.join(module)}.{name}"
+
+
+def test_few_modules_lie_at_the_root() -> None:
+    assert len(list(PACKAGE.glob("*.py"))) <= 7
 
 
 def test_modules_stay_small() -> None:
     for path in PACKAGE.rglob("*.py"):
-        assert len(path.read_text(encoding="utf-8").splitlines()) <= 330, f"{path.name}: two rooms in one?"
+        assert len(path.read_text(encoding="utf-8").splitlines()) <= 330, f"{path.name}: split it?"
 
 
-def test_every_module_has_its_tests_or_is_tested_with_its_phase() -> None:
-    tested_elsewhere = {
-        "errors": "every test of an error",
-        "texts": "test_bootstrap",
-        "settings": "test_recipe",
-        "model_settings": "test_recipe",
-        "dealing": "test_splitting",
-        "overlap": "test_decontamination",
-        "tables": "test_seeds",
-        "schema": "test_bootstrap",
-        "growth": "test_bootstrap",
-        "topics": "test_clustering",
-        "encoders": "test_embedding",
-        "onnx_backend": "test_embedding",
-        "mixture": "test_clustering",
-        "reduction": "test_clustering",
-        "selection": "test_clustering",
-        "curve": "test_clustering",
-        "extension": "test_clustering",
-        "packaged": "test_embedded",
-        "card": "test_publish",
-        "facts": "test_pipeline",
-        "markup": "test_card",
-        "illustrate": "test_card",
-        "preview": "test_estimate",
-        "evaluating": "test_evaluation_report",
-        "rehearsal": "test_estimate",
-        "__init__": "test_pipeline",
-    }
-    present = {path.stem.removeprefix("test_") for path in Path(__file__).parent.glob("test_*.py")}
-    assert set(LEVEL) - set(tested_elsewhere) <= present
+def test_no_public_name_is_defined_twice() -> None:
+    seen: dict[str, Path] = {}
+    for path in sorted(PACKAGE.rglob("*.py")):
+        for node in ast.parse(path.read_text(encoding="utf-8")).body:
+            targets = node.targets if isinstance(node, ast.Assign) else [getattr(node, "target", node)]
+            for name in (getattr(target, "name", getattr(target, "id", "_")) for target in targets):
+                assert name.startswith("_") or name not in seen, f"{name} is defined in {seen[name]} and {path}"
+                seen[name] = path

@@ -9,14 +9,14 @@ from datasets import Dataset
 from stub_teacher import KEY, StubTeacher
 
 from auto_instruct_hf import Teacher, attribute
-from auto_instruct_hf.attribution import attribute_batch
+from auto_instruct_hf.core.schema import ATTRIBUTED, ATTRIBUTES, INSTRUCTIONS
+from auto_instruct_hf.core.texts import instruction_id
+from auto_instruct_hf.core.transform import Trace, columns, from_rows
 from auto_instruct_hf.errors import SchemaError
-from auto_instruct_hf.model_settings import TeacherSettings
-from auto_instruct_hf.prompts import load_prompts
-from auto_instruct_hf.schema import ATTRIBUTED, ATTRIBUTES, INSTRUCTIONS
-from auto_instruct_hf.teacher import Reply, Request
-from auto_instruct_hf.texts import instruction_id
-from auto_instruct_hf.transform import Trace, columns, from_rows
+from auto_instruct_hf.generation.attribution import attribute_batch
+from auto_instruct_hf.prompts.prompt import load_prompts
+from auto_instruct_hf.recipe import TeacherSettings
+from auto_instruct_hf.teacher.exchange import Reply, Request
 
 
 def instruction_rows(*texts: str) -> list[dict[str, Any]]:
@@ -102,7 +102,7 @@ def test_another_teacher_is_asked_anew(stub: StubTeacher, tmp_path: Path) -> Non
     data = from_rows(instruction_rows("Explain the rest of it"), INSTRUCTIONS)
     found = {}
     for model, attempts in (("one", 6), ("two", 6), ("one", 5)):
-        settings = TeacherSettings(attempts=attempts)
+        settings = TeacherSettings(max_attempts=attempts)
         with Teacher(model, base_url=stub.url, api_key=KEY, journal=tmp_path / "journal", settings=settings) as teacher:
             found[model, attempts] = attribute(data, teacher, cache_dir=tmp_path / "cache")._fingerprint
     assert len(set(found.values())) == 3

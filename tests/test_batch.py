@@ -25,10 +25,11 @@ from stub_batch import StubBatches, serve_batches
 from stub_teacher import KEY, serve_stub
 
 from auto_instruct_hf.errors import BudgetError, TeacherError
-from auto_instruct_hf.model_settings import TeacherSettings
-from auto_instruct_hf.prompts import load_prompts
-from auto_instruct_hf.teacher import Request, Teacher
-from auto_instruct_hf.teacher.batch import Answer, Batches
+from auto_instruct_hf.prompts.prompt import load_prompts
+from auto_instruct_hf.recipe import TeacherSettings
+from auto_instruct_hf.teacher.batch.batches import Answer, Batches
+from auto_instruct_hf.teacher.client import Teacher
+from auto_instruct_hf.teacher.exchange import Request
 
 PROMPT = load_prompts()["output"]
 SCHEMA = {"type": "json_schema", "json_schema": {"name": "output", "strict": True, "schema": PROMPT.schema}}
@@ -492,7 +493,7 @@ def test_batch_and_online_answers_are_interchangeable(api: StubBatches, tmp_path
 
 
 def test_replies_of_no_use_are_asked_again_in_another_batch(tmp_path: Path) -> None:
-    with serve_batches() as api, batch_teacher(api, tmp_path, attempts=12) as teacher:
+    with serve_batches() as api, batch_teacher(api, tmp_path, max_attempts=12) as teacher:
         api.teacher.faults = {"broken": 0.4}
         assert all(reply.content for reply in teacher.ask(questions(200)))
         sums = {usage.is_batch: usage for usage in teacher.journal.usage()}
@@ -518,7 +519,7 @@ def test_a_budget_holds_in_batch_mode(api: StubBatches, tmp_path: Path) -> None:
 
 
 def test_a_server_without_batches_is_told(tmp_path: Path) -> None:
-    settings = TeacherSettings(batch=True, batch_poll=0.01, retries=0)
+    settings = TeacherSettings(batch=True, batch_poll=0.01, max_retries=0)
     with (
         serve_stub() as stub,
         Teacher("stub", base_url=stub.url, api_key=KEY, journal=tmp_path / "j", settings=settings) as teacher,

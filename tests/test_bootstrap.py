@@ -11,14 +11,14 @@ from hypothesis import strategies as st
 from stub_teacher import StubTeacher
 
 from auto_instruct_hf import Teacher, bootstrap, read_seeds
-from auto_instruct_hf.bootstrap import find_fault
+from auto_instruct_hf.core.schema import INSTRUCTIONS, SEEDS
+from auto_instruct_hf.core.texts import count_words, instruction_id, normalise, text_or_nothing
+from auto_instruct_hf.core.transform import Trace, from_rows
 from auto_instruct_hf.errors import BuildError, SchemaError
-from auto_instruct_hf.growth import Growth
-from auto_instruct_hf.novelty import near_copies, near_pairs
+from auto_instruct_hf.generation.bootstrap import find_fault
+from auto_instruct_hf.generation.instruction_pool import Growth
+from auto_instruct_hf.novelty.joins import near_copies, near_pairs
 from auto_instruct_hf.recipe import BootstrapSettings
-from auto_instruct_hf.schema import INSTRUCTIONS, SEEDS
-from auto_instruct_hf.texts import count_words, instruction_id, normalise, text_or_nothing
-from auto_instruct_hf.transform import Trace, from_rows
 
 SMALL = BootstrapSettings(requests_per_round=4, patience=16)
 

@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 from test_hub import built as built  # noqa: PLC0414  # a fixture
 
-from auto_instruct_hf.card import render_card
-from auto_instruct_hf.facts import warn_of_terms
-from auto_instruct_hf.markup import inline, json_block
-from auto_instruct_hf.topics import _make_unique
+from auto_instruct_hf.clustering.topics import _make_unique
+from auto_instruct_hf.core.markdown import inline, json_block
+from auto_instruct_hf.publishing.build_report import warn_of_terms
+from auto_instruct_hf.publishing.card import render_card
 
 MARKDOWN = MarkdownIt("gfm-like", {"linkify": False, "html": True})
 HOSTILE = st.one_of(

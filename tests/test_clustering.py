@@ -16,16 +16,21 @@ from sklearn.mixture import GaussianMixture
 from stub_teacher import StubTeacher
 
 from auto_instruct_hf import Teacher, cluster
-from auto_instruct_hf.clustering import assign_table, reduce_table
-from auto_instruct_hf.curve import measure_batch
-from auto_instruct_hf.extension import sample_rows
-from auto_instruct_hf.mixture import fit_mixture
+from auto_instruct_hf.clustering.assign_rest import sample_rows
+from auto_instruct_hf.clustering.count_choice import (
+    choose_by_elbow,
+    choose_by_silhouette,
+    choose_by_stability,
+    numbers_to_try,
+)
+from auto_instruct_hf.clustering.count_scores import measure_batch
+from auto_instruct_hf.clustering.mixture import fit_mixture
+from auto_instruct_hf.clustering.phase import assign_table, reduce_table
+from auto_instruct_hf.clustering.reduction import find_nearest
+from auto_instruct_hf.clustering.topics import _make_unique, find_keywords, name_topics, pick_different
+from auto_instruct_hf.core.schema import CLUSTERED, INSTANCES
+from auto_instruct_hf.core.transform import Trace, from_rows
 from auto_instruct_hf.recipe import ClusteringSettings
-from auto_instruct_hf.reduction import find_nearest
-from auto_instruct_hf.schema import CLUSTERED, INSTANCES
-from auto_instruct_hf.selection import choose_by_elbow, choose_by_silhouette, choose_by_stability, numbers_to_try
-from auto_instruct_hf.topics import _make_unique, find_keywords, name_topics, pick_different
-from auto_instruct_hf.transform import Trace, from_rows
 
 TOPICS = {
     "recipe": ["soup", "bread", "cake", "salad", "stew", "pancakes", "curry", "rice"],
@@ -91,11 +96,11 @@ def vectors(count: int, seed: int = 0) -> dict[str, Any]:
 
 def test_umap_repeats_to_the_bit() -> None:
     batch = vectors(60)
-    first, second = (reduce_table(batch, dimensions=3, neighbours=10, seed=1) for _ in range(2))
+    first, second = (reduce_table(batch, n_components=3, n_neighbors=10, seed=1) for _ in range(2))
     assert np.array_equal(first["position"], second["position"])
     assert np.shape(first["position"]) == (60, 3)
     assert np.shape(first["place"]) == (60, 2)
-    other = reduce_table(batch, dimensions=3, neighbours=10, seed=2)["position"]
+    other = reduce_table(batch, n_components=3, n_neighbors=10, seed=2)["position"]
     assert not np.array_equal(first["position"], other)
 
 
@@ -112,10 +117,10 @@ def test_mixtures_repeat() -> None:
     draw = np.random.default_rng(3)
     positions = draw.normal(size=(200, 4))  # no clusters at all: another start would give others
     batch = {"instruction_id": np.arange(200), "position": positions}
-    found = [assign_table(batch, num_clusters=6, restarts=1, covariance="full", seed=4) for _ in range(2)]
+    found = [assign_table(batch, num_clusters=6, n_init=1, covariance_type="full", seed=4) for _ in range(2)]
     assert np.array_equal(found[0]["cluster"], found[1]["cluster"])
     replicates = [(np.arange(200), positions), (np.arange(50, 200), draw.normal(size=(150, 4)))]
-    options: dict[str, Any] = {"restarts": 1, "covariance": "full", "most_rows": 150, "seed": 4}
+    options: dict[str, Any] = {"n_init": 1, "covariance_type": "full", "most_rows": 150, "seed": 4}
     first, second = (
         measure_batch({"num_clusters": [5, 6]}, replicates=lambda: replicates, **options) for _ in range(2)
     )
@@ -126,12 +131,12 @@ def test_mixtures_repeat() -> None:
 def test_the_same_clusters_with_another_number_of_threads(tmp_path: Path) -> None:
     code = (
         "import numpy as np\n"
-        "from auto_instruct_hf.clustering import assign_table, reduce_table\n"
+        "from auto_instruct_hf.clustering.phase import assign_table, reduce_table\n"
         "made = np.random.default_rng(1).normal(size=(1500, 64)).astype(np.float32)\n"
         "made /= np.linalg.norm(made, axis=1, keepdims=True)\n"
         "batch = {'instruction_id': np.arange(1500), 'embedding': made}\n"
-        "reduced = reduce_table(batch, dimensions=6, neighbours=15, seed=1)\n"
-        "found = assign_table(reduced, num_clusters=9, restarts=1, covariance='full', seed=1)\n"
+        "reduced = reduce_table(batch, n_components=6, n_neighbors=15, seed=1)\n"
+        "found = assign_table(reduced, num_clusters=9, n_init=1, covariance_type='full', seed=1)\n"
         "print(found['cluster'].tolist(), found['probability'].tolist())"
     )
     folder = str(Path(__file__).parents[1])
@@ -154,12 +159,12 @@ def test_the_same_clusters_with_another_number_of_threads(tmp_path: Path) -> Non
     st.integers(0, 2**32 - 1),
 )
 def test_every_row_has_a_cluster_none_is_empty_and_probabilities_are_shares(
-    count: int, wanted: int, covariance: str, scale: float, distinct: int, seed: int
+    count: int, wanted: int, covariance_type: str, scale: float, distinct: int, seed: int
 ) -> None:
     draw = np.random.default_rng(seed)
     positions = (scale * draw.normal(size=(distinct, 3)))[draw.integers(0, distinct, count)]
     batch = {"instruction_id": np.arange(count), "position": positions}
-    options: dict[str, Any] = {"num_clusters": min(wanted, count), "restarts": 1, "covariance": covariance}
+    options: dict[str, Any] = {"num_clusters": min(wanted, count), "n_init": 1, "covariance_type": covariance_type}
     found = assign_table(batch, seed=seed, **options)
     assert set(found["cluster"]) == set(range(found["cluster"].max() + 1))
     sizes = np.bincount(found["cluster"])
@@ -170,14 +175,14 @@ def test_every_row_has_a_cluster_none_is_empty_and_probabilities_are_shares(
     assert np.array_equal(found["cluster"], again["cluster"])
 
 
-@pytest.mark.parametrize("covariance", ["full", "tied", "diag", "spherical"])
-def test_mixtures_are_those_of_scikit_learn(covariance: str) -> None:
+@pytest.mark.parametrize("covariance_type", ["full", "tied", "diag", "spherical"])
+def test_mixtures_are_those_of_scikit_learn(covariance_type: str) -> None:
     draw = np.random.default_rng(0)
     centres = draw.normal(scale=6, size=(5, 4))
     positions = np.concatenate([draw.normal(one, draw.uniform(0.3, 1.2, 4), (80, 4)) for one in centres])
-    ours = fit_mixture(positions, 5, restarts=3, seed=1, covariance=covariance)
+    ours = fit_mixture(positions, 5, n_init=3, seed=1, covariance_type=covariance_type)
     labels, probabilities = ours.assign(positions)
-    theirs = GaussianMixture(5, covariance_type=covariance, n_init=3, random_state=1).fit(positions)
+    theirs = GaussianMixture(5, covariance_type=covariance_type, n_init=3, random_state=1).fit(positions)
     assert adjusted_rand_score(labels, theirs.predict(positions)) > 0.99
     assert np.allclose(probabilities, theirs.predict_proba(positions).max(axis=1), atol=0.02)
     assert ours.log_likelihood - 4 * np.log(ours.scale) == pytest.approx(theirs.score(positions), abs=0.01)
@@ -233,8 +238,8 @@ def test_curves_belong_to_their_positions(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("count", [1, 2, 3, 10, 15])
 def test_few_rows_are_reduced_and_assigned_without_umap(count: int) -> None:
-    reduced = reduce_table(vectors(count), dimensions=6, neighbours=15, seed=1)
-    found = assign_table(reduced, num_clusters=min(2, count), restarts=1, covariance="full", seed=1)
+    reduced = reduce_table(vectors(count), n_components=6, n_neighbors=15, seed=1)
+    found = assign_table(reduced, num_clusters=min(2, count), n_init=1, covariance_type="full", seed=1)
     assert set(found["cluster"]) <= {0, 1}
     assert np.isfinite(np.stack(reduced["position"])).all()
 
@@ -260,7 +265,7 @@ def test_clusters_are_numbered_by_size() -> None:
     position = np.concatenate([np.full((5, 2), 9.0), np.full((20, 2), 0.0), np.full((9, 2), -9.0)])
     position += np.random.default_rng(0).normal(scale=0.1, size=position.shape)
     batch = {"instruction_id": np.arange(34), "position": position}
-    found = assign_table(batch, num_clusters=3, restarts=3, covariance="full", seed=0)
+    found = assign_table(batch, num_clusters=3, n_init=3, covariance_type="full", seed=0)
     assert found["cluster"].tolist() == [2] * 5 + [0] * 20 + [1] * 9
 
 

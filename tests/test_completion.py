@@ -7,11 +7,11 @@ from typing import Any
 from stub_teacher import StubTeacher
 
 from auto_instruct_hf import Teacher, complete
-from auto_instruct_hf.completion import complete_batch
-from auto_instruct_hf.prompts import load_prompts
-from auto_instruct_hf.schema import ATTRIBUTED, INSTANCES
-from auto_instruct_hf.teacher import Reply, Request
-from auto_instruct_hf.transform import Trace, columns, from_rows
+from auto_instruct_hf.core.schema import ATTRIBUTED, INSTANCES
+from auto_instruct_hf.core.transform import Trace, columns, from_rows
+from auto_instruct_hf.generation.completion import complete_batch
+from auto_instruct_hf.prompts.prompt import load_prompts
+from auto_instruct_hf.teacher.exchange import Reply, Request
 
 
 def row(number: int, attributes: list[str], **values: Any) -> dict[str, Any]:

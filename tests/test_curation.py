@@ -6,11 +6,11 @@ from typing import Any
 import pytest
 
 from auto_instruct_hf import curate
-from auto_instruct_hf.curation import find_fault
+from auto_instruct_hf.core.schema import INSTANCES
+from auto_instruct_hf.core.transform import Trace, from_rows
+from auto_instruct_hf.curation.rules import find_fault
 from auto_instruct_hf.errors import SchemaError
 from auto_instruct_hf.recipe import CurationSettings
-from auto_instruct_hf.schema import INSTANCES
-from auto_instruct_hf.transform import Trace, from_rows
 
 
 def instance(number: int = 0, **values: Any) -> dict[str, Any]:

@@ -13,13 +13,13 @@ from hypothesis import strategies as st
 from test_splitting import distinct, make_rows
 
 from auto_instruct_hf import decontaminate
-from auto_instruct_hf.decontamination import decontaminate_batch, read_evaluation_set
+from auto_instruct_hf.core.schema import INSTANCES
+from auto_instruct_hf.core.transform import Trace, from_rows
+from auto_instruct_hf.curation.decontamination import decontaminate_batch, read_evaluation_set
+from auto_instruct_hf.curation.shared_ngrams import find_shared_runs
 from auto_instruct_hf.errors import SourceError
-from auto_instruct_hf.novelty import tokenise_unicode
-from auto_instruct_hf.overlap import find_shared_runs
+from auto_instruct_hf.novelty.tokens import tokenize_unicode
 from auto_instruct_hf.recipe import DecontaminationSettings
-from auto_instruct_hf.schema import INSTANCES
-from auto_instruct_hf.transform import Trace, from_rows
 
 QUESTION = (
     "A farmer has seventeen sheep and sells nine of them at the market on Monday, then buys four more on Tuesday. "
@@ -120,7 +120,7 @@ def test_a_short_question_within_a_longer_text_is_no_contamination() -> None:
     texts = ["What is love?", "Write an essay: what is love? Use three quotes.", "what is LOVE"]
     assert find_shared_runs(texts, ["What is love?"], 13).tolist() == [True, False, True]
     eight = "which of these eight words stands here alone"
-    assert len(tokenise_unicode(eight)) == 8
+    assert len(tokenize_unicode(eight)) == 8
     assert find_shared_runs([f"Tell me {eight}, please."], [eight], 13).tolist() == [True]
 
 
@@ -202,7 +202,7 @@ def test_a_dataset_on_the_hub_is_read_by_its_test_split(monkeypatch: pytest.Monk
         ]
         return DatasetDict({split: Dataset.from_dict({"question": [f"asked in {split}"]}) for split in names})
 
-    monkeypatch.setattr("auto_instruct_hf.tables.load_dataset", load)
+    monkeypatch.setattr("auto_instruct_hf.core.row_readers.load_dataset", load)
     assert read_evaluation_set("user/exam:question").texts == ("asked in test",)
     found = read_evaluation_set("user/dev:main:question")
     assert (found.name, found.texts) == ("user/dev:main", ("asked in validation",))

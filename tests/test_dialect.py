@@ -9,7 +9,7 @@ from stub_teacher import serve_stub
 from test_teacher import PROMPT, contents, make_requests, open_teacher
 
 from auto_instruct_hf.errors import TeacherError
-from auto_instruct_hf.teacher import Teacher
+from auto_instruct_hf.teacher.client import Teacher
 from auto_instruct_hf.teacher.exchange import read_completion
 
 UNKNOWN: list[tuple[str, ...]] = [
@@ -26,12 +26,12 @@ UNKNOWN: list[tuple[str, ...]] = [
 
 @pytest.mark.parametrize("unknown", UNKNOWN, ids="+".join)
 def test_what_a_server_refuses_is_put_in_another_way(tmp_path: Path, unknown: tuple[str, ...]) -> None:
-    with serve_stub(unknown=unknown) as stub, open_teacher(stub, tmp_path, concurrency=8, attempts=12) as teacher:
+    with serve_stub(unknown=unknown) as stub, open_teacher(stub, tmp_path, concurrency=8, max_attempts=12) as teacher:
         replies = teacher.ask(make_requests(40))
         assert all(contents(replies))
     for name in {"temperature", "max_tokens", "seed"} & set(unknown):
         assert not [body for body in stub.answered if name in body]
-    with serve_stub() as other, open_teacher(other, tmp_path, attempts=12) as teacher:
+    with serve_stub() as other, open_teacher(other, tmp_path, max_attempts=12) as teacher:
         assert teacher.ask(make_requests(40)) == replies  # a server that takes everything would be asked the same
         assert not other.answered
 
@@ -67,7 +67,7 @@ def test_what_a_model_writes_around_its_json_is_taken_off(tmp_path: Path, wraps:
 def test_what_cannot_be_mended_is_asked_again_and_never_taken(tmp_path: Path) -> None:
     with (
         serve_stub(wraps='{"outputs": ["x"]}') as stub,
-        open_teacher(stub, tmp_path, structured="json_object", attempts=2) as teacher,
+        open_teacher(stub, tmp_path, structured="json_object", max_attempts=2) as teacher,
     ):
         replies = teacher.ask(make_requests(3))
     assert [reply.error for reply in replies] == ["not as the schema asks"] * 3
@@ -87,7 +87,7 @@ def test_a_way_that_is_asked_for_is_kept(tmp_path: Path) -> None:
     """Who names the way wants to be told that it does not work."""
     with (
         serve_stub(unknown=("json_schema",)) as stub,
-        open_teacher(stub, tmp_path, structured="json_schema", retries=0) as teacher,
+        open_teacher(stub, tmp_path, structured="json_schema", max_retries=0) as teacher,
         pytest.raises(TeacherError, match="'json_schema' is not supported"),
     ):
         teacher.ask(make_requests(9))

@@ -7,10 +7,11 @@ from pathlib import Path
 import pytest
 
 from auto_instruct_hf import Teacher
+from auto_instruct_hf.core.packaged_weights import WeightsError, find_weights
 from auto_instruct_hf.errors import TeacherError
-from auto_instruct_hf.packaged import WeightsError, find_weights
-from auto_instruct_hf.prompts import load_prompts
-from auto_instruct_hf.teacher import Request, embedded
+from auto_instruct_hf.prompts.prompt import load_prompts
+from auto_instruct_hf.teacher.embedded import embedded_server as embedded
+from auto_instruct_hf.teacher.exchange import Request
 
 PROMPTS = load_prompts("small")
 
@@ -51,7 +52,7 @@ def test_server_asks_for_its_key() -> None:
 def test_server_ends_with_its_parent_even_by_sigkill() -> None:
     code = (
         "import os, signal, subprocess, sys\n"
-        "from auto_instruct_hf.teacher import embedded\n"
+        "from auto_instruct_hf.teacher.embedded import embedded_server as embedded\n"
         "started = []\n"
         "start = subprocess.Popen\n"
         "subprocess.Popen = lambda *a, **k: started.append(start(*a, **k)) or started[-1]\n"

@@ -14,12 +14,12 @@ from datasets import Dataset, Features, Value
 from hypothesis import given
 from hypothesis import strategies as st
 
-from auto_instruct_hf import embedding
-from auto_instruct_hf.embedding import EMBEDDED, embed, encode_new
-from auto_instruct_hf.encoders import identify, make_encoder, split_by_tokens
+from auto_instruct_hf.core.transform import from_rows
+from auto_instruct_hf.embedding import embed as embedding
+from auto_instruct_hf.embedding.embed import EMBEDDED, embed, encode_new
+from auto_instruct_hf.embedding.encoders import identify, make_encoder, split_by_tokens
 from auto_instruct_hf.errors import BuildError, RecipeError
-from auto_instruct_hf.model_settings import EmbeddingSettings
-from auto_instruct_hf.transform import from_rows
+from auto_instruct_hf.recipe import EmbeddingSettings
 
 TEXT = Features({"instruction_id": Value("string"), "instruction": Value("string")})
 

@@ -9,12 +9,12 @@ import pytest
 from stub_teacher import KEY, StubTeacher, serve_stub
 
 from auto_instruct_hf import Recipe, Teacher, build, read_seeds
-from auto_instruct_hf.estimate import estimate, read_or_make, write
-from auto_instruct_hf.model_settings import TeacherSettings
-from auto_instruct_hf.preview import describe, preview
+from auto_instruct_hf.estimate.estimator import estimate, read_or_make, write
+from auto_instruct_hf.estimate.preview import describe, preview
+from auto_instruct_hf.recipe import TeacherSettings
 
 PRICES = {"input_price": 2.5, "output_price": 10.0}
-RECIPE = Recipe(num_instructions=150, teacher=TeacherSettings(retries=3, **PRICES))
+RECIPE = Recipe(num_instructions=150, teacher=TeacherSettings(max_retries=3, **PRICES))
 
 
 def open_teacher(stub: StubTeacher, folder: Path, **settings: Any) -> Teacher:

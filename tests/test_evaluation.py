@@ -4,9 +4,9 @@ from datasets import Dataset
 from hypothesis import given
 from hypothesis import strategies as st
 
-from auto_instruct_hf.evaluation.picking import pick
+from auto_instruct_hf.evaluation.intervals import measure_questions, measure_share
 from auto_instruct_hf.evaluation.questions import NAMES, QUESTIONS, applies
-from auto_instruct_hf.evaluation.shares import measure_questions, measure_share
+from auto_instruct_hf.sampling.picking import pick
 
 
 def instances(sizes: dict[tuple[int, bool], int], per_instruction: int = 2) -> Dataset:

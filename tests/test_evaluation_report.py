@@ -17,28 +17,28 @@ from test_judge import instance, open_teacher, unit
 from test_pipeline import run
 from typer.testing import CliRunner
 
-from auto_instruct_hf import Recipe, embedding, read_seeds
-from auto_instruct_hf.card import render_card
+from auto_instruct_hf import Recipe, read_seeds
+from auto_instruct_hf.core.schema import INSTANCES
+from auto_instruct_hf.core.transform import from_rows
+from auto_instruct_hf.embedding import embed as embedding
 from auto_instruct_hf.errors import RecipeError
-from auto_instruct_hf.evaluation import vectors
-from auto_instruct_hf.evaluation.evaluator import choose_evaluator
-from auto_instruct_hf.evaluation.page import render_page
-from auto_instruct_hf.evaluation.people import read_ratings
+from auto_instruct_hf.evaluation.judging.evaluator import choose_evaluator
+from auto_instruct_hf.evaluation.measures import vendi as vectors
 from auto_instruct_hf.evaluation.questions import NAMES, QUESTIONS, applies
-from auto_instruct_hf.evaluation.rating_store import RatingStore
-from auto_instruct_hf.evaluation.ratings import RATINGS
-from auto_instruct_hf.evaluation.reading import Material, read_any, read_build
-from auto_instruct_hf.evaluation.report import Evaluation, evaluate
-from auto_instruct_hf.model_settings import JudgeSettings
-from auto_instruct_hf.recipe import BootstrapSettings, ClusteringSettings
-from auto_instruct_hf.schema import INSTANCES
-from auto_instruct_hf.transform import from_rows
+from auto_instruct_hf.evaluation.rating.people import read_ratings
+from auto_instruct_hf.evaluation.rating.store import RatingStore
+from auto_instruct_hf.evaluation.rating.summary import RATINGS
+from auto_instruct_hf.evaluation.report.evaluate import Evaluation, evaluate
+from auto_instruct_hf.evaluation.report.page import render_page
+from auto_instruct_hf.evaluation.report.reading import Material, read_any, read_build
+from auto_instruct_hf.publishing.card import render_card
+from auto_instruct_hf.recipe import BootstrapSettings, ClusteringSettings, JudgeSettings
 
 SCRIPT = Path(__file__).parents[1] / "scripts" / "evaluate.py"
 RECIPE = Recipe(
     num_instructions=20,
     bootstrap=BootstrapSettings(requests_per_round=4),
-    clustering=ClusteringSettings(num_clusters=2, neighbours=100),
+    clustering=ClusteringSettings(num_clusters=2, n_neighbors=100),
 )
 
 

@@ -13,12 +13,12 @@ from stub_teacher import StubTeacher
 from test_attribution import instruction_rows
 
 from auto_instruct_hf import Teacher, attribute, complete
-from auto_instruct_hf.grouping import Item, ask_items, count_requests
-from auto_instruct_hf.prompts import Prompt
+from auto_instruct_hf.core.schema import ATTRIBUTED, INSTRUCTIONS
+from auto_instruct_hf.core.transform import Trace, from_rows
+from auto_instruct_hf.generation.grouped_requests import Item, ask_items, count_requests
+from auto_instruct_hf.prompts.prompt import Prompt
 from auto_instruct_hf.recipe import AttributionSettings, CompletionSettings
-from auto_instruct_hf.schema import ATTRIBUTED, INSTRUCTIONS
-from auto_instruct_hf.teacher import Reply, Request
-from auto_instruct_hf.transform import Trace, from_rows
+from auto_instruct_hf.teacher.exchange import Reply, Request
 
 FIELDS = {"number": {"type": "integer"}, "output": {"type": "string"}}
 GROUPED = {"answers": {"type": "array", "items": {"type": "object", "properties": FIELDS}}}

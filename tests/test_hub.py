@@ -16,8 +16,8 @@ from stub_hub import OTHER_TOKEN, TOKEN, Failure, StubHub, serve_hub
 from stub_teacher import KEY, serve_stub
 from test_splitting import FEATURES, distinct, make_rows
 
-from auto_instruct_hf.publish import add_messages
-from auto_instruct_hf.transform import from_rows
+from auto_instruct_hf.core.transform import from_rows
+from auto_instruct_hf.sampling.messages import add_messages
 
 REPO = "alice/tasks"
 OFFLINE = os.pathsep.join([str(Path(__file__).parent / "offline"), str(Path(__file__).parents[1])])
@@ -35,13 +35,14 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A build as the pipeline leaves it: the published folder is what counts here."""
     from datasets import DatasetDict
 
-    from auto_instruct_hf import facts, publish
-    from auto_instruct_hf.illustrate import Material
+    from auto_instruct_hf.core.schema import INSTRUCTIONS
+    from auto_instruct_hf.core.transform import Trace
+    from auto_instruct_hf.generation.seeds import read_seeds
+    from auto_instruct_hf.publishing import build_folder as publish
+    from auto_instruct_hf.publishing import build_report as facts
+    from auto_instruct_hf.publishing.card_figures import Material
     from auto_instruct_hf.recipe import Recipe
-    from auto_instruct_hf.schema import INSTRUCTIONS
-    from auto_instruct_hf.seeds import read_seeds
-    from auto_instruct_hf.teacher import Teacher
-    from auto_instruct_hf.transform import Trace
+    from auto_instruct_hf.teacher.client import Teacher
 
     out = tmp_path_factory.mktemp("built")
     rows = make_rows(distinct(40))

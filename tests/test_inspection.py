@@ -9,9 +9,8 @@ import typer
 from click.testing import Result
 from typer.testing import CliRunner
 
-from auto_instruct_hf.teacher import Journal
 from auto_instruct_hf.teacher.inspection import summarise
-from auto_instruct_hf.teacher.journal import Entry, Record
+from auto_instruct_hf.teacher.journal import Entry, Journal, Record
 
 SCRIPT = Path(__file__).parents[1] / "scripts" / "journal.py"
 

@@ -9,8 +9,7 @@ from typing import Any
 import pytest
 
 from auto_instruct_hf.errors import TeacherError
-from auto_instruct_hf.teacher import Journal
-from auto_instruct_hf.teacher.journal import FORMAT, Entry, Record, Usage
+from auto_instruct_hf.teacher.journal import FORMAT, Entry, Journal, Record, Usage
 from auto_instruct_hf.teacher.prices import Prices, Rates
 
 # As the first version of the package wrote it.

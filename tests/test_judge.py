@@ -21,20 +21,22 @@ from test_pipeline import BUILD
 from test_prompts import KEYWORDS, parts_of
 from typer.testing import CliRunner
 
-from auto_instruct_hf import Recipe, Teacher, embedding
-from auto_instruct_hf.card import render_card
+from auto_instruct_hf import Recipe, Teacher
+from auto_instruct_hf.core.schema import INSTANCES
+from auto_instruct_hf.core.transform import Trace, columns, from_rows
+from auto_instruct_hf.embedding import embed as embedding
 from auto_instruct_hf.errors import BudgetError, RecipeError
-from auto_instruct_hf.evaluation.assessment import assess, filter_judged
-from auto_instruct_hf.evaluation.judge import judge, judge_batch, passes
-from auto_instruct_hf.evaluation.judge_checks import measure_agreement, measure_discernment, swap_outputs
-from auto_instruct_hf.evaluation.judging_model import choose_model, open_judge
+from auto_instruct_hf.evaluation.judging.assessment import assess, filter_judged
+from auto_instruct_hf.evaluation.judging.judge import judge, judge_batch, passes
+from auto_instruct_hf.evaluation.judging.judge_checks import measure_agreement, measure_discernment, swap_outputs
+from auto_instruct_hf.evaluation.judging.judge_model import choose_model, open_judge
 from auto_instruct_hf.evaluation.questions import JUDGEMENTS, NAMES, QUESTIONS
-from auto_instruct_hf.facts import count_reasons
-from auto_instruct_hf.model_settings import JudgeSettings, TeacherSettings
-from auto_instruct_hf.prompts import JUDGE, load_judge_prompts
-from auto_instruct_hf.schema import INSTANCES
-from auto_instruct_hf.teacher import Journal, Reply, Request
-from auto_instruct_hf.transform import Trace, columns, from_rows
+from auto_instruct_hf.prompts.prompt import JUDGE, load_judge_prompts
+from auto_instruct_hf.publishing.build_report import count_reasons
+from auto_instruct_hf.publishing.card import render_card
+from auto_instruct_hf.recipe import JudgeSettings, TeacherSettings
+from auto_instruct_hf.teacher.exchange import Reply, Request
+from auto_instruct_hf.teacher.journal import Journal
 
 STRATEGY = next(question.name for question in QUESTIONS if question.needs_strategy)
 
@@ -60,7 +62,7 @@ def table(rows: Sequence[dict[str, Any]]) -> Dataset:
 
 
 def open_teacher(stub: StubTeacher, folder: Path, model: str = "judge", **settings: Any) -> Teacher:
-    chosen = TeacherSettings(retries=3, **settings)
+    chosen = TeacherSettings(max_retries=3, **settings)
     return Teacher(model, base_url=stub.url, api_key=KEY, journal=folder / "journal.sqlite", settings=chosen)
 
 
@@ -145,7 +147,7 @@ def test_each_form_asks_all_questions_reason_first_and_keeps_to_strict_schemas(f
 def test_failed_requests_are_counted_and_are_no_answer(stub: StubTeacher, tmp_path: Path) -> None:
     stub.faults = {"broken": 0.3}
     data = table([instance(number) for number in range(40)])
-    with open_teacher(stub, tmp_path, attempts=1) as teacher:
+    with open_teacher(stub, tmp_path, max_attempts=1) as teacher:
         found = assess(data, teacher, settings=JudgeSettings(check_share=0.5), cache_dir=tmp_path / "c").figures
     failed = sum(found["failed"].values())
     assert failed > 0
@@ -310,7 +312,7 @@ def test_a_key_is_not_sent_to_an_endpoint_it_was_not_given_for(
 
 
 def test_the_budget_counts_what_the_teacher_spent(stub: StubTeacher, tmp_path: Path) -> None:
-    asking = TeacherSettings(retries=3, budget=1.0, input_price=5000.0, output_price=5000.0)
+    asking = TeacherSettings(max_retries=3, budget=1.0, input_price=5000.0, output_price=5000.0)
     data = table([instance(number) for number in range(3)])
     with Teacher("writer", base_url=stub.url, api_key=KEY, journal=tmp_path / "j", settings=asking) as teacher:
         with (
@@ -330,7 +332,7 @@ def test_the_budget_counts_what_the_teacher_spent(stub: StubTeacher, tmp_path: P
 
 
 def test_the_judge_asks_through_the_batch_api_where_the_teacher_does(tmp_path: Path) -> None:
-    asking = TeacherSettings(retries=3, batch=True, batch_poll=0.05)
+    asking = TeacherSettings(max_retries=3, batch=True, batch_poll=0.05)
     data = table([instance(number) for number in range(40)])
     with serve_batches() as api:
         where: dict[str, Any] = {"base_url": api.teacher.url, "api_key": KEY, "journal": tmp_path / "j"}
@@ -358,7 +360,7 @@ def test_what_could_not_be_judged_does_not_pass(stub: StubTeacher, tmp_path: Pat
     rows = [instance(number) for number in range(30)]
     rows[1]["output"] = "wrong"
     trace = Trace()
-    with open_teacher(stub, tmp_path, attempts=1) as teacher:
+    with open_teacher(stub, tmp_path, max_attempts=1) as teacher:
         settings = JudgeSettings(check_share=0.0)
         kept = filter_judged(table(rows), teacher, settings=settings, cache_dir=tmp_path / "c", trace=trace)
     reasons = count_reasons(trace.rejected)
@@ -388,7 +390,7 @@ def filtered(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, S
     out = tmp_path_factory.mktemp("filtered")
     recipe = out / "recipe.yaml"
     recipe.write_text(
-        "bootstrap: {requests_per_round: 4}\nclustering: {num_clusters: 2, neighbours: 100}\n"
+        "bootstrap: {requests_per_round: 4}\nclustering: {num_clusters: 2, n_neighbors: 100}\n"
         "judge: {input_price: 1.0, output_price: 2.0}\nteacher: {input_price: 1.0, output_price: 2.0}\n"
     )
     with pytest.MonkeyPatch.context() as patch, serve_stub() as stub:

@@ -13,18 +13,18 @@ from hypothesis import strategies as st
 from rouge_score.rouge_scorer import RougeScorer
 
 from auto_instruct_hf.errors import SchemaError
-from auto_instruct_hf.evaluation import measures
-from auto_instruct_hf.evaluation.distribution import describe, measure_lengths
-from auto_instruct_hf.evaluation.evenness import measure_evenness, measure_labels
-from auto_instruct_hf.evaluation.matching import measure_alignment
-from auto_instruct_hf.evaluation.measures import measure_dataset
-from auto_instruct_hf.evaluation.nearness import find_nearest, measure_nearest, measure_overlap
-from auto_instruct_hf.evaluation.variety import measure_distinct, measure_verb_nouns
-from auto_instruct_hf.evaluation.vectors import measure_vendi
-from auto_instruct_hf.novelty import tokenise
-from auto_instruct_hf.seeds import read_seeds
+from auto_instruct_hf.evaluation.measures import dataset as measures
+from auto_instruct_hf.evaluation.measures.alignment_score import measure_alignment
+from auto_instruct_hf.evaluation.measures.dataset import measure_dataset
+from auto_instruct_hf.evaluation.measures.evenness import measure_evenness, measure_labels
+from auto_instruct_hf.evaluation.measures.lengths import describe, measure_lengths
+from auto_instruct_hf.evaluation.measures.nearest import find_nearest, measure_nearest, measure_overlap
+from auto_instruct_hf.evaluation.measures.variety import measure_distinct, measure_verb_nouns
+from auto_instruct_hf.evaluation.measures.vendi import measure_vendi
+from auto_instruct_hf.generation.seeds import read_seeds
+from auto_instruct_hf.novelty.tokens import tokenize
 
-MODULES = Path(measures.__file__).parent
+MODULES = Path(measures.__file__).parents[1]
 TEXT = st.lists(st.sampled_from("abcde!"), max_size=7).map(" ".join)
 TEXTS = st.lists(TEXT, max_size=8)
 QUICK = settings(max_examples=40, deadline=None)
@@ -212,7 +212,7 @@ def test_a_dataset_without_rows_is_measured_as_far_as_it_goes(folder: Path) -> N
 def test_distinct_is_what_its_definition_says(texts: list[str]) -> None:
     found = measure_distinct(texts)
     for n in range(1, 5):
-        grams = [tuple(row[at : at + n]) for row in map(tokenise, texts) for at in range(len(row) - n + 1)]
+        grams = [tuple(row[at : at + n]) for row in map(tokenize, texts) for at in range(len(row) - n + 1)]
         assert found[f"distinct_{n}"] == (len(set(grams)) / len(grams) if grams else None)
 
 

@@ -16,19 +16,13 @@ from hypothesis import strategies as st
 from rouge_score.rouge_scorer import RougeScorer
 
 from auto_instruct_hf import filter_novel
+from auto_instruct_hf.core.transform import Trace, from_rows
 from auto_instruct_hf.errors import SchemaError
-from auto_instruct_hf.novelty import (
-    NoveltyIndex,
-    choose_tokeniser,
-    compiled,
-    highest_similarity,
-    index,
-    near_copies,
-    near_groups,
-    near_pairs,
-    tokenise_unicode,
-)
-from auto_instruct_hf.transform import Trace, from_rows
+from auto_instruct_hf.novelty import index
+from auto_instruct_hf.novelty.compiled import engine as compiled
+from auto_instruct_hf.novelty.index import NoveltyIndex
+from auto_instruct_hf.novelty.joins import highest_similarity, near_copies, near_groups, near_pairs
+from auto_instruct_hf.novelty.tokens import choose_tokenizer, tokenize_unicode
 
 Verdict = tuple[bool, float, int]
 
@@ -224,9 +218,9 @@ def test_a_threshold_out_of_range_is_refused(threshold: float) -> None:
         NoveltyIndex(threshold)
 
 
-def test_an_unknown_tokeniser_is_refused() -> None:
+def test_an_unknown_tokenizer_is_refused() -> None:
     with pytest.raises(ValueError, match="rouge, unicode"):
-        NoveltyIndex(tokeniser="words")
+        NoveltyIndex(tokenizer="words")
 
 
 @pytest.mark.parametrize(
@@ -241,21 +235,21 @@ def test_an_unknown_tokeniser_is_refused() -> None:
     ],
 )
 def test_unicode_tokens(text: str, tokens: list[str]) -> None:
-    assert tokenise_unicode(text) == tokens
+    assert tokenize_unicode(text) == tokens
 
 
 @ENGINES
-def test_other_scripts_are_compared_by_the_unicode_tokeniser(engine: str) -> None:
+def test_other_scripts_are_compared_by_the_unicode_tokenizer(engine: str) -> None:
     texts = ["列出三个好处", "列出三个坏处", "Переведи на Python", "переведи на python!", "😀"]
     with using(engine):
         assert NoveltyIndex(0.7, "unicode").add_novel(texts).is_novel.tolist() == [True, False, True, False, True]
         assert NoveltyIndex(0.7, "rouge").add_novel(texts).is_novel.tolist() == [True, True, True, False, True]
 
 
-def test_choice_of_tokeniser() -> None:
-    assert choose_tokeniser(["Translate the word 水 into English", "Nenne drei Äpfel"]) == "rouge"
-    assert choose_tokeniser(["Напиши функцию на Python", "列出3个"]) == "unicode"
-    assert choose_tokeniser([]) == "rouge"
+def test_choice_of_tokenizer() -> None:
+    assert choose_tokenizer(["Translate the word 水 into English", "Nenne drei Äpfel"]) == "rouge"
+    assert choose_tokenizer(["Напиши функцию на Python", "列出3个"]) == "unicode"
+    assert choose_tokenizer([]) == "rouge"
 
 
 @ENGINES

@@ -19,11 +19,10 @@ from stub_teacher import KEY, StubTeacher, serve_stub
 
 import auto_instruct_hf
 from auto_instruct_hf import Build, Recipe, Teacher, build, read_seeds
+from auto_instruct_hf.core.schema import CLUSTERED
 from auto_instruct_hf.errors import BuildError
-from auto_instruct_hf.facts import format_figure
-from auto_instruct_hf.model_settings import TeacherSettings
-from auto_instruct_hf.recipe import BootstrapSettings, DecontaminationSettings
-from auto_instruct_hf.schema import CLUSTERED
+from auto_instruct_hf.publishing.build_report import format_figure
+from auto_instruct_hf.recipe import BootstrapSettings, DecontaminationSettings, TeacherSettings
 
 BUILD = Path(__file__).parents[1] / "scripts" / "build.py"
 RECIPE = Recipe(num_instructions=14, bootstrap=BootstrapSettings(requests_per_round=4))
@@ -35,7 +34,7 @@ FAULTS = {
 def run(
     out: Path, stub: StubTeacher, recipe: Recipe = RECIPE, seeds: Dataset | None = None, model: str = "stub"
 ) -> Build:
-    settings = TeacherSettings(retries=4)
+    settings = TeacherSettings(max_retries=4)
     with Teacher(model, base_url=stub.url, api_key=KEY, journal=out / "journal.sqlite", settings=settings) as teacher:
         return build(seeds or read_seeds(), teacher, out, recipe)
 

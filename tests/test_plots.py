@@ -10,18 +10,17 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from auto_instruct_hf.plots import (
+from auto_instruct_hf.publishing.plots.drawing import clean, fit, shorten_count, to_png
+from auto_instruct_hf.publishing.plots.figures import (
     draw_acceptance,
     draw_cluster_sizes,
     draw_costs,
     draw_curve,
     draw_lengths,
-    draw_map,
     draw_similarity,
     draw_verbs,
 )
-from auto_instruct_hf.plots.drawing import clean, fit, shorten_count, to_png
-from auto_instruct_hf.plots.topic_map import _wrap
+from auto_instruct_hf.publishing.plots.topic_map import _wrap, draw_map
 
 UNSAFE = [
     "$\\frac{1}{0}$ and $x",
@@ -237,7 +236,7 @@ def test_the_same_bytes_in_another_process():
     folder = str(Path(__file__).parents[1])
     code = (
         f"import sys, hashlib; sys.path.insert(0, {folder!r})\n"
-        "from auto_instruct_hf.plots import draw_costs, to_png\n"
+        "from auto_instruct_hf.publishing.plots import draw_costs, to_png\n"
         f"print(hashlib.sha256(to_png(draw_costs([{USAGE!r}]))).hexdigest(), 'matplotlib.pyplot' in sys.modules)"
     )
     outputs = {

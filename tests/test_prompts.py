@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from auto_instruct_hf import prompts
 from auto_instruct_hf.errors import PromptError
-from auto_instruct_hf.prompts import REQUESTS, list_names, load_prompts
+from auto_instruct_hf.prompts import prompt as prompts
+from auto_instruct_hf.prompts.prompt import REQUESTS, list_names, load_prompts
 
 EXAMPLE = {"instruction": "Explain what a tide is and why it comes.", "domain": "geography", "classification": False}
 VARIABLES: dict[str, dict[str, Any]] = {

@@ -6,9 +6,10 @@ import pytest
 from datasets import ClassLabel, DatasetDict, List, load_dataset
 from test_splitting import FEATURES, distinct, make_rows
 
-from auto_instruct_hf import publish
-from auto_instruct_hf.publish import add_messages, write_dataset
-from auto_instruct_hf.transform import from_rows
+from auto_instruct_hf.core.transform import from_rows
+from auto_instruct_hf.publishing import build_folder as publish
+from auto_instruct_hf.publishing.build_folder import write_dataset
+from auto_instruct_hf.sampling.messages import add_messages
 
 CARD = """---
 configs:

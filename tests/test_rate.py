@@ -26,7 +26,7 @@ from test_ratings import make_build, make_rows
 from typer.testing import CliRunner
 
 from auto_instruct_hf.evaluation.questions import NAMES, QUESTIONS, applies
-from auto_instruct_hf.evaluation.rating_store import RatingStore
+from auto_instruct_hf.evaluation.rating.store import RatingStore
 
 pytest.importorskip("gradio", reason="the page needs gradio: pip install 'auto-instruct-hf[rating]'")
 
@@ -207,7 +207,7 @@ def check_export(out: Path) -> None:
 def test_what_a_model_wrote_is_shown_as_it_is_and_nothing_is_asked_of_the_network(
     browser: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from auto_instruct_hf.evaluation.rating_server import serve
+    from auto_instruct_hf.evaluation.rating.server import serve
 
     asked = []
     resolve = socket.getaddrinfo

@@ -20,14 +20,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from stub_hub import TOKEN, serve_hub
 
+from auto_instruct_hf.core.schema import INSTANCES
 from auto_instruct_hf.errors import RatingError
-from auto_instruct_hf.evaluation import rating_store
 from auto_instruct_hf.evaluation.questions import JUDGEMENTS, NAMES, QUESTIONS, applies
-from auto_instruct_hf.evaluation.rating_items import fix_items
-from auto_instruct_hf.evaluation.rating_space import push_ratings, restore
-from auto_instruct_hf.evaluation.rating_store import RatingStore
-from auto_instruct_hf.evaluation.ratings import RATINGS, collect_ratings, measure_alpha, summarise_ratings
-from auto_instruct_hf.schema import INSTANCES
+from auto_instruct_hf.evaluation.rating import store as rating_store
+from auto_instruct_hf.evaluation.rating.items import fix_items
+from auto_instruct_hf.evaluation.rating.space import push_ratings, restore
+from auto_instruct_hf.evaluation.rating.store import RatingStore
+from auto_instruct_hf.evaluation.rating.summary import RATINGS, collect_ratings, measure_alpha, summarise_ratings
 
 pytest.importorskip("krippendorff", reason="agreement needs krippendorff: pip install 'auto-instruct-hf[rating]'")
 
@@ -188,7 +188,7 @@ def test_two_processes_share_the_items(tmp_path: Path) -> None:
 def test_a_saved_answer_survives_a_kill(store: RatingStore) -> None:
     program = (
         "import sys, time; from pathlib import Path\n"
-        "from auto_instruct_hf.evaluation.rating_store import RatingStore\n"
+        "from auto_instruct_hf.evaluation.rating.store import RatingStore\n"
         "store = RatingStore(Path(sys.argv[1]))\n"
         "store.save(store.enter('Ann'), 2, dict.fromkeys(('valid_task', 'input_fits', 'output_correct'), True))\n"
         "print('saved', flush=True); time.sleep(60)"

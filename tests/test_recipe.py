@@ -32,25 +32,26 @@ def test_nothing_given_is_the_published_recipe(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("seeds: 7", "unknown seeds"),
-        ("bootstrap: {max_wrods: 9}", "bootstrap.unknown max_wrods"),
-        ("num_instructions: many", "num_instructions is 'many'; it must be of type int"),
-        ("num_instructions: 1.5", "it must be of type int"),
-        ("num_instructions: true", "it must be of type int"),
-        ("num_instructions: 0", "num_instructions is 0; it must be at least 1"),
-        ("seed: -1", "seed is -1; it must be from 0"),
-        ("bootstrap: {tokeniser: nltk}", "bootstrap.tokeniser is 'nltk'; it must be"),
-        ("clf_share: 2", "clf_share is 2.0; it must be in [0, 1]"),
-        ("bootstrap: 3", "expected settings by name"),
-        ("bootstrap: {banned: [1]}", "bootstrap.banned is [1]"),
-        ("completion: {instances_per_request: 0}", "completion.instances_per_request is 0; it must be at least 1"),
+        ("seeds: 7", "unknown setting seeds; known here: seed,"),
+        ("bootstrap: {max_wrods: 9}", "unknown setting bootstrap.max_wrods"),
+        ("num_instructions: many", "num_instructions is 'many'; it should be a valid integer"),
+        ("num_instructions: 1.5", "num_instructions is 1.5; it should be a valid integer"),
+        ("num_instructions: true", "num_instructions is True; it should be a valid integer"),
+        ("num_instructions: 0", "num_instructions is 0; it should be greater than or equal to 1"),
+        ("seed: -1", "seed is -1; it should be greater than or equal to 0"),
+        ("bootstrap: {tokenizer: nltk}", "bootstrap.tokenizer is 'nltk'; it should be 'auto', 'rouge' or 'unicode'"),
+        ("clf_share: 2", "clf_share is 2; it should be less than or equal to 1"),
+        ("bootstrap: 3", "bootstrap: expected settings by name, found 3"),
+        ("bootstrap: {banned: [1]}", "bootstrap.banned is 1; it should be a valid string"),
+        ("completion: {instances_per_request: 0}", "completion.instances_per_request is 0; it should be"),
         ("attribution: {instructions_per_request: 0}", "attribution.instructions_per_request is 0"),
-        ("decontamination: {sources: exam.csv}", "decontamination.sources is 'exam.csv'; it must be of type tuple"),
+        ("decontamination: {sources: exam.csv}", "decontamination.sources is 'exam.csv'; it should be a valid tuple"),
         ("decontamination: {method: hash}", "decontamination.method is 'hash'"),
-        ("decontamination: {ngram: 0}", "decontamination.ngram is 0; it must be at least 1"),
-        ("sampling: {balance: none}", "sampling.balance is 'none'; it must be"),
-        ("sampling: {max_draws: 0}", "sampling.max_draws is 0; it must be at least 1"),
+        ("decontamination: {ngram: 0}", "decontamination.ngram is 0; it should be greater than or equal to 1"),
+        ("sampling: {balance: none}", "sampling.balance is 'none'; it should be"),
+        ("sampling: {max_draws: 0}", "sampling.max_draws is 0; it should be"),
         ("splitting: {test: 0.6, validation: 0.5}", "below 1 less splitting.validation"),
+        ("teacher: {input_price: 1.0}", "given together with teacher.input_price"),
         ("[1, 2]", "expected settings by name"),
         ("a: [", "is not YAML"),
     ],
@@ -58,6 +59,11 @@ def test_nothing_given_is_the_published_recipe(tmp_path: Path) -> None:
 def test_slips_are_named(tmp_path: Path, text: str, message: str) -> None:
     with pytest.raises(RecipeError, match=re.escape(message)):
         read(tmp_path, text)
+
+
+def test_settings_of_earlier_versions_are_renamed_or_ignored(tmp_path: Path) -> None:
+    recipe = read(tmp_path, "clustering: {neighbours: 7, resamples: 3}\nteacher: {attempts: 2}")
+    assert (recipe.clustering.n_neighbors, recipe.teacher.max_attempts) == (7, 2)
 
 
 def test_missing_file() -> None:

@@ -15,10 +15,11 @@ from hypothesis import strategies as st
 from test_splitting import FEATURES, distinct, make_rows
 
 from auto_instruct_hf import stratify
+from auto_instruct_hf.core.transform import Trace, from_rows
 from auto_instruct_hf.errors import SchemaError
 from auto_instruct_hf.recipe import SamplingSettings
-from auto_instruct_hf.sampling import apportion, sample_table
-from auto_instruct_hf.transform import Trace, from_rows
+from auto_instruct_hf.sampling.apportionment import apportion
+from auto_instruct_hf.sampling.stratified_sample import sample_table
 
 BALANCES = ["proportional", "sqrt", "equal"]
 

@@ -13,11 +13,11 @@ from hypothesis import strategies as st
 from rouge_score.rouge_scorer import RougeScorer
 
 from auto_instruct_hf import split
+from auto_instruct_hf.core.schema import INSTANCES
+from auto_instruct_hf.core.texts import normalise
+from auto_instruct_hf.core.transform import Trace, from_rows
 from auto_instruct_hf.recipe import SplittingSettings
-from auto_instruct_hf.schema import INSTANCES
-from auto_instruct_hf.splitting import measure_table, split_table
-from auto_instruct_hf.texts import normalise
-from auto_instruct_hf.transform import Trace, from_rows
+from auto_instruct_hf.sampling.splits import measure_table, split_table
 
 FEATURES = Features({**INSTANCES, "cluster": ClassLabel(names=[f"topic {n}" for n in range(5)])})
 SHARES = {"train": 0.8, "validation": 0.1, "test": 0.1}

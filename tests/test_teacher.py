@@ -13,10 +13,10 @@ import pytest
 from stub_teacher import KEY, StubTeacher, serve_stub
 
 from auto_instruct_hf.errors import BudgetError, RecipeError, TeacherError
-from auto_instruct_hf.model_settings import TeacherSettings
-from auto_instruct_hf.prompts import Prompt
-from auto_instruct_hf.teacher import Reply, Request, Teacher
-from auto_instruct_hf.teacher.exchange import find_fault
+from auto_instruct_hf.prompts.prompt import Prompt
+from auto_instruct_hf.recipe import TeacherSettings
+from auto_instruct_hf.teacher.client import Teacher
+from auto_instruct_hf.teacher.exchange import Reply, Request, find_fault
 
 PROMPT = Prompt(
     name="output",
@@ -83,7 +83,7 @@ def test_faults_are_asked_again_with_a_new_draw_and_none_reaches_a_row(tmp_path:
         "refused": 0.1,
         "garbage": 0.1,
     }
-    with serve_stub(faults=faults) as stub, open_teacher(stub, tmp_path, attempts=12, max_failing=1.0) as teacher:
+    with serve_stub(faults=faults) as stub, open_teacher(stub, tmp_path, max_attempts=12, max_failing=1.0) as teacher:
         replies = teacher.ask(make_requests(150))
         assert all(reply.content for reply in replies)
         assert sum(stub.struck.values()) > 5
@@ -94,7 +94,7 @@ def test_faults_are_asked_again_with_a_new_draw_and_none_reaches_a_row(tmp_path:
 
 @pytest.mark.parametrize(("fault", "error"), [("broken", "not JSON"), ("cut", "cut off"), ("refused", "refused")])
 def test_what_stays_unusable_carries_its_error_and_is_not_asked_forever(tmp_path: Path, fault: str, error: str) -> None:
-    with serve_stub(faults={fault: 1.0}) as stub, open_teacher(stub, tmp_path, attempts=3) as teacher:
+    with serve_stub(faults={fault: 1.0}) as stub, open_teacher(stub, tmp_path, max_attempts=3) as teacher:
         replies = teacher.ask(make_requests(2))
         assert [reply.content for reply in replies] == [None, None]
         assert all(reply.error.startswith(error) for reply in replies)
@@ -105,7 +105,7 @@ def test_what_stays_unusable_carries_its_error_and_is_not_asked_forever(tmp_path
 
 def test_at_temperature_zero_a_new_draw_alone_would_change_nothing(tmp_path: Path) -> None:
     prompt = replace(PROMPT, temperature=0.0)
-    with serve_stub(faults={"cut": 1.0}) as stub, open_teacher(stub, tmp_path, attempts=3) as teacher:
+    with serve_stub(faults={"cut": 1.0}) as stub, open_teacher(stub, tmp_path, max_attempts=3) as teacher:
         teacher.ask([Request(prompt, prompt.messages(instruction="x"))])
     assert [body["temperature"] for body in stub.answered] == [0.0, 0.7, 0.7]
     assert len({body["seed"] for body in stub.answered}) == 3
@@ -140,7 +140,7 @@ def test_what_no_retry_can_cure_stops_at_once(tmp_path: Path, status: int) -> No
 
 
 def test_a_dead_endpoint_stops_the_run_and_is_not_held_against_the_requests(tmp_path: Path) -> None:
-    with serve_stub() as stub, open_teacher(stub, tmp_path, retries=0) as teacher:
+    with serve_stub() as stub, open_teacher(stub, tmp_path, max_retries=0) as teacher:
         before = contents(teacher.ask(make_requests(5)))
         stub.down = 500
         with pytest.raises(TeacherError, match="run the same command again"):
@@ -152,7 +152,7 @@ def test_a_dead_endpoint_stops_the_run_and_is_not_held_against_the_requests(tmp_
 
 
 def test_an_endpoint_that_dies_on_the_last_requests_loses_none(tmp_path: Path) -> None:
-    with serve_stub(down=503) as stub, open_teacher(stub, tmp_path, retries=0) as teacher:
+    with serve_stub(down=503) as stub, open_teacher(stub, tmp_path, max_retries=0) as teacher:
         with pytest.raises(TeacherError, match="does not answer"):
             teacher.ask(make_requests(2))  # fewer than would make it doubtful
         stub.down = 0
@@ -170,12 +170,12 @@ def test_a_page_in_place_of_an_api_is_told_and_not_held_against_the_requests(tmp
 def test_no_server_at_all(tmp_path: Path) -> None:
     with serve_stub() as stub:
         pass
-    with open_teacher(stub, tmp_path, retries=0) as teacher, pytest.raises(TeacherError, match="does not answer"):
+    with open_teacher(stub, tmp_path, max_retries=0) as teacher, pytest.raises(TeacherError, match="does not answer"):
         teacher.ask(make_requests(9))
 
 
 def test_poisoned_requests_fail_alone(tmp_path: Path) -> None:
-    with serve_stub(faults={"poison": 0.2}) as stub, open_teacher(stub, tmp_path, retries=0) as teacher:
+    with serve_stub(faults={"poison": 0.2}) as stub, open_teacher(stub, tmp_path, max_retries=0) as teacher:
         replies = teacher.ask(make_requests(100))
         failed = [reply.error for reply in replies if reply.content is None]
         assert 10 < len(failed) < 30
@@ -201,14 +201,17 @@ def test_equal_requests_in_flight_are_paid_once(tmp_path: Path) -> None:
 
 
 def test_an_outage_that_passes_costs_no_row(tmp_path: Path) -> None:
-    with serve_stub() as stub, open_teacher(stub, tmp_path, retries=0) as teacher:
+    with serve_stub() as stub, open_teacher(stub, tmp_path, max_retries=0) as teacher:
         stub.failing = 6  # the first requests fail once each, then the endpoint is well again
         assert all(contents(teacher.ask(make_requests(60))))
 
 
 @pytest.mark.parametrize("status", [400, 422, 500])
 def test_an_endpoint_that_refuses_all_real_requests_is_told_in_its_own_words(tmp_path: Path, status: int) -> None:
-    with serve_stub(faults={"poison": 1.0}, poison=status) as stub, open_teacher(stub, tmp_path, retries=0) as teacher:
+    with (
+        serve_stub(faults={"poison": 1.0}, poison=status) as stub,
+        open_teacher(stub, tmp_path, max_retries=0) as teacher,
+    ):
         for count in (3, 40):
             with pytest.raises(TeacherError, match=r"refuses whatever it is asked.*this one kills me"):
                 teacher.ask(make_requests(count))
@@ -314,7 +317,7 @@ def test_journal_holds_what_was_asked(stub: StubTeacher, tmp_path: Path) -> None
 
 
 def test_an_endpoint_that_fails_too_often_stops_the_run_and_keeps_everything(tmp_path: Path) -> None:
-    with serve_stub(faults={"poison": 0.7}) as stub, open_teacher(stub, tmp_path, retries=0) as teacher:
+    with serve_stub(faults={"poison": 0.7}) as stub, open_teacher(stub, tmp_path, max_retries=0) as teacher:
         with pytest.raises(
             TeacherError, match=r"of its last 100 answers \d\d were of no use \(\d\d InternalServerError"
         ):

@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from throttle_model import FixedWindow, NoLimit, Outcome, SlidingWindow, Stray, TokenBucket, drive, run
 
-from auto_instruct_hf.teacher.headers import remaining, retry_after
-from auto_instruct_hf.teacher.throttle import Throttle
+from auto_instruct_hf.teacher.pacing.headers import remaining, retry_after
+from auto_instruct_hf.teacher.pacing.throttle import Throttle
 
 LATENCY = 0.2
 

@@ -1,7 +1,6 @@
 """The cache must serve what is still true and nothing else, in this process and the next."""
 
 import importlib
-import subprocess
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -10,7 +9,7 @@ from typing import Any
 import pytest
 from datasets import Dataset, Features, Value
 
-from auto_instruct_hf.transform import Trace, apply, code_version, fingerprint, from_rows, keep
+from auto_instruct_hf.core.transform import Trace, apply, code_version, fingerprint, from_rows, keep
 
 NUMBERS = Features({"n": Value("int64")})
 CALLS: list[int] = []
@@ -71,13 +70,13 @@ def load(tmp_path: Path, name: str, body: str) -> ModuleType:
 
 
 def test_edited_code_is_computed_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from auto_instruct_hf import transform
-
     monkeypatch.syspath_prepend(str(tmp_path))
     monkeypatch.setattr(sys, "dont_write_bytecode", True)
     results = []
+    code_version_module = importlib.import_module("auto_instruct_hf.core.code_version")
     for factor in (2, 3):
-        transform._module_version.cache_clear()
+        code_version_module._version.cache_clear()
+        code_version_module._parse.cache_clear()
         module = load(tmp_path, "edited", f"def f(batch):\n    return {{'n': [{factor} * n for n in batch['n']]}}\n")
         results.append(apply(numbers(1), module.f, phase="edited", features=NUMBERS, cache_dir=tmp_path)["n"][:])
     assert results == [[2], [3]]
@@ -90,25 +89,48 @@ def test_functions_without_a_source_file_count_by_their_code() -> None:
     assert code_version(spaces[0]["f"]) != code_version(spaces[1]["f"])
 
 
-def test_code_version_follows_imports_inside_the_package() -> None:
-    from auto_instruct_hf import splitting, transform
+def test_code_version_follows_calls_inside_the_package_and_ignores_comments_docstrings_and_module_names(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setattr("auto_instruct_hf.core.code_version._PACKAGE", "rooms")
+    monkeypatch.setattr("auto_instruct_hf.core.code_version._EXCLUDED", ())
+    (tmp_path / "rooms").mkdir()
+    (tmp_path / "rooms" / "__init__.py").write_text("")
 
-    reached = transform._reached(splitting.__name__, set())
-    assert "auto_instruct_hf.novelty" in reached
-    assert "auto_instruct_hf.texts" in reached
-    assert "auto_instruct_hf.recipe" not in reached  # settings count by value
-    assert code_version(splitting.split_table) == code_version(splitting.split)
+    def version(name: str, caller: str, helper: str) -> str:
+        (tmp_path / "rooms" / f"{name}_helper.py").write_text(f"FACTOR = 2\n\n\n{helper}")
+        (tmp_path / "rooms" / f"{name}.py").write_text(f"from .{name}_helper import double\n\n\n{caller}")
+        importlib.invalidate_caches()
+        return code_version(importlib.import_module(f"rooms.{name}").f)
+
+    caller, helper = "def f(batch):\n    return double(batch)\n", "def double(n):\n    return FACTOR * n\n"
+    first = version("one", caller, helper)
+    assert version("moved", caller, helper) == first
+    documented = helper.replace(":\n", ':\n    """Double it."""\n    # twice\n')
+    assert version("documented", caller, documented) == first
+    assert version("edited", caller, helper.replace("FACTOR * n", "FACTOR * n + 1")) != first
 
 
-def test_code_version_counts_what_is_imported_only_when_it_is_needed() -> None:
-    program = """
-from auto_instruct_hf import splitting, transform
-before = transform._reached(splitting.__name__, set())
-from auto_instruct_hf.novelty import compiled
-assert transform._reached(splitting.__name__, set()) == before
-assert "auto_instruct_hf.novelty.kernels" in before
-"""
-    subprocess.run([sys.executable, "-c", program], check=True)
+def test_code_version_covers_what_is_imported_inside_functions_but_not_the_teacher() -> None:
+    from auto_instruct_hf.core import code_version as module
+    from auto_instruct_hf.generation.attribution import attribute_batch
+    from auto_instruct_hf.novelty import NoveltyIndex
+
+    def reached(function: Any) -> set[tuple[str, str]]:
+        seen: set[tuple[str, str]] = set()
+        pending = [(function.__module__, function.__qualname__)]
+        while pending:
+            place = pending.pop()
+            node = module._definition(*place)
+            if place not in seen and node is not None:
+                seen.add(place)
+                pending += module._references(place[0], node)
+        return seen
+
+    assert ("auto_instruct_hf.novelty.compiled.engine", "Compiled") in reached(NoveltyIndex)  # imported when it is used
+    modules = {place[0] for place in reached(attribute_batch)}
+    assert not any(name.startswith(("auto_instruct_hf.teacher", "auto_instruct_hf.recipe")) for name in modules)
 
 
 def test_empty_dataset_gets_the_new_columns(tmp_path: Path) -> None:

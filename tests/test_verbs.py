@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from auto_instruct_hf.verbs import root_verb_and_object
+from auto_instruct_hf.core.verb_objects import root_verb_and_object
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,10 @@
-"""Is the data good? Measurements, a judge, people's ratings, and what the three say together.
+"""Is the data good? Measurements, a judge, people's ratings, and a report of all three.
 
-The four questions and the figures to set beside are those of Auto-Instruct (Mansutti), which takes three of the
-questions from Self-Instruct (arXiv:2212.10560, section 4.4).
+The four questions and the published figures are those of Auto-Instruct (Mansutti), which takes three of the questions
+from Self-Instruct (arXiv:2212.10560, section 4.4).
 """
+
+from .intervals import describe_share, measure_paired_difference, measure_share
+from .questions import NAMES, QUESTIONS
+
+__all__ = ["NAMES", "QUESTIONS", "describe_share", "measure_paired_difference", "measure_share"]

@@ -8,19 +8,19 @@ from .filtering import filter_novel
 from .index import NoveltyIndex, Verdicts
 from .joins import highest_similarity, near_copies, near_groups, near_pairs
 from .measure import f1
-from .tokens import TOKENISERS, choose_tokeniser, tokenise, tokenise_unicode
+from .tokens import TOKENIZERS, choose_tokenizer, tokenize, tokenize_unicode
 
 __all__ = [
-    "TOKENISERS",
+    "TOKENIZERS",
     "NoveltyIndex",
     "Verdicts",
-    "choose_tokeniser",
+    "choose_tokenizer",
     "f1",
     "filter_novel",
     "highest_similarity",
     "near_copies",
     "near_groups",
     "near_pairs",
-    "tokenise",
-    "tokenise_unicode",
+    "tokenize",
+    "tokenize_unicode",
 ]

@@ -6,10 +6,9 @@ from typing import Any
 import numpy as np
 from datasets import Dataset, Features, Value
 
-from ..schema import require_columns
-from ..transform import Batch, Trace, apply
+from ..core import Batch, Trace, apply, require_columns
 from .index import NoveltyIndex
-from .tokens import choose_tokeniser
+from .tokens import choose_tokenizer
 
 _VERDICT = Features({"similarity": Value("float64"), "nearest_row": Value("int64"), "rejected": Value("string")})
 
@@ -19,7 +18,7 @@ def filter_novel(
     *,
     threshold: float = 0.7,
     column: str = "instruction",
-    tokeniser: str = "auto",
+    tokenizer: str = "auto",
     cache_dir: Path | None = None,
     trace: Trace | None = None,
 ) -> Dataset:
@@ -29,7 +28,7 @@ def filter_novel(
         dataset: Any dataset.
         threshold: A row whose ROUGE-L F1 with an earlier one is above this is dropped. In (0, 1].
         column: The column of text that is compared; no other counts.
-        tokeniser: `rouge`: runs of a-z and 0-9, as `rouge_score` has it; `unicode`: words of any script; `auto`: the
+        tokenizer: `rouge`: runs of a-z and 0-9, as `rouge_score` has it; `unicode`: words of any script; `auto`: the
             latter where most letters are not a-z.
         cache_dir: Folder of the cache; None: as in `transform.apply`.
         trace: Where given, it receives the dropped rows, with `similarity` (ROUGE-L F1), `nearest_row` (the first row
@@ -48,7 +47,7 @@ def filter_novel(
         find_copies_table,
         phase="filter-novel",
         features=_VERDICT,
-        settings={"threshold": threshold, "column": column, "tokeniser": tokeniser},
+        settings={"threshold": threshold, "column": column, "tokenizer": tokenizer},
         batch_size=None,
         cache_dir=cache_dir,
     )
@@ -58,20 +57,20 @@ def filter_novel(
     return dataset.select(np.flatnonzero(is_kept))
 
 
-def find_copies_table(batch: Batch, *, threshold: float, column: str, tokeniser: str) -> dict[str, list[Any]]:
+def find_copies_table(batch: Batch, *, threshold: float, column: str, tokenizer: str) -> dict[str, list[Any]]:
     """Find near copies of earlier rows.
 
     Args:
         batch: All rows; the column that is compared.
         threshold: As for `filter_novel`.
         column: As for `filter_novel`.
-        tokeniser: As for `filter_novel`.
+        tokenizer: As for `filter_novel`.
 
     Returns:
         Columns `similarity` and `nearest_row` (0 and -1 where a row stays) and `rejected`.
     """
     texts = batch[column]
-    index = NoveltyIndex(threshold, choose_tokeniser(texts) if tokeniser == "auto" else tokeniser, nearest=False)
+    index = NoveltyIndex(threshold, choose_tokenizer(texts) if tokenizer == "auto" else tokenizer, nearest=False)
     verdicts = index.add_novel(texts)
     rows = np.append(np.flatnonzero(verdicts.is_novel), -1)  # of the texts in the pool; its last is for none
     return {

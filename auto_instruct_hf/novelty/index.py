@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from .measure import FloatArray, IntArray
 from .pairwise import Pairwise
-from .tokens import TOKENISERS
+from .tokens import TOKENIZERS
 
 if TYPE_CHECKING:
     from .compiled import Compiled
@@ -45,17 +45,17 @@ class NoveltyIndex:
 
     Args:
         max_similarity: A text whose ROUGE-L F1 with any earlier one is above this is not novel. In (0, 1].
-        tokeniser: A name in TOKENISERS. Only `rouge` decides as `rouge_score` does.
+        tokenizer: A name in TOKENIZERS. Only `rouge` decides as `rouge_score` does.
         nearest: Whether to tell of novel texts too what they are nearest to. For others it is always told.
     """
 
-    def __init__(self, max_similarity: float = 0.7, tokeniser: str = "rouge", *, nearest: bool = True) -> None:
+    def __init__(self, max_similarity: float = 0.7, tokenizer: str = "rouge", *, nearest: bool = True) -> None:
         if not 0 < max_similarity <= 1:
             raise ValueError(f"max_similarity must be in (0, 1], it is {max_similarity}")
-        if tokeniser not in TOKENISERS:
-            raise ValueError(f"unknown tokeniser {tokeniser!r}: give one of {', '.join(TOKENISERS)}")
+        if tokenizer not in TOKENIZERS:
+            raise ValueError(f"unknown tokenizer {tokenizer!r}: give one of {', '.join(TOKENIZERS)}")
         self.max_similarity = max_similarity
-        self._tokeniser = tokeniser
+        self._tokenizer = tokenizer
         self._nearest = nearest
         self._small = Pairwise()
         self._large: Compiled | None = None
@@ -120,7 +120,7 @@ class NoveltyIndex:
         return 0.0 if self._nearest else self.max_similarity
 
     def _tokenise(self, texts: Sequence[str]) -> list[list[str]]:
-        return list(map(TOKENISERS[self._tokeniser], texts))
+        return list(map(TOKENIZERS[self._tokenizer], texts))
 
     def _parts(self, texts: Sequence[str]) -> Iterator[Sequence[str]]:
         """Yield the texts in parts, so few that a change to the compiled engine is in time where they are long."""
@@ -137,7 +137,7 @@ class NoveltyIndex:
         if self._large is None and many:
             from .compiled import Compiled
 
-            self._large = Compiled(self._tokeniser, self._floor())
+            self._large = Compiled(self._tokenizer, self._floor())
             self._large.add(self._small.texts())
             self._small = Pairwise()
 

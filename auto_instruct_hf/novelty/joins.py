@@ -12,28 +12,28 @@ from .measure import IntArray
 _FLOORS = (0.6, 0.4, 0.2, 1e-6)
 
 
-def near_pairs(texts: Sequence[str], max_similarity: float, tokeniser: str = "rouge") -> list[tuple[int, int]]:
+def near_pairs(texts: Sequence[str], max_similarity: float, tokenizer: str = "rouge") -> list[tuple[int, int]]:
     """Find near copies within a set of texts.
 
     Args:
         texts: Any texts.
         max_similarity: In (0, 1].
-        tokeniser: A name in TOKENISERS.
+        tokenizer: A name in TOKENIZERS.
 
     Returns:
         The pairs of positions (i < j) with ROUGE-L F1 above `max_similarity`. Of n copies of one text these are n² / 2:
         see `near_groups`.
     """
-    return [(i, j) for pairs in _filled(texts, max_similarity, tokeniser).pairs() for i, j in pairs.tolist()]
+    return [(i, j) for pairs in _filled(texts, max_similarity, tokenizer).pairs() for i, j in pairs.tolist()]
 
 
-def near_groups(texts: Sequence[str], max_similarity: float, tokeniser: str = "rouge") -> IntArray:
+def near_groups(texts: Sequence[str], max_similarity: float, tokenizer: str = "rouge") -> IntArray:
     """Group texts such that near copies stand together.
 
     Args:
         texts: Any texts.
         max_similarity: In (0, 1].
-        tokeniser: A name in TOKENISERS.
+        tokenizer: A name in TOKENIZERS.
 
     Returns:
         The number of each text's group, from 0 in the order of the groups' first texts. Texts are in one group if a
@@ -43,7 +43,7 @@ def near_groups(texts: Sequence[str], max_similarity: float, tokeniser: str = "r
     from scipy.sparse.csgraph import connected_components
 
     groups = np.arange(len(texts))
-    for pairs in _filled(texts, max_similarity, tokeniser).links():
+    for pairs in _filled(texts, max_similarity, tokenizer).links():
         links = np.concatenate([pairs, np.stack([np.arange(len(texts)), groups], axis=1)])
         graph = coo_array((np.ones(len(links), dtype=np.bool_), (links[:, 0], links[:, 1])), shape=(len(texts),) * 2)
         _, labels = connected_components(graph, directed=False)
@@ -53,7 +53,7 @@ def near_groups(texts: Sequence[str], max_similarity: float, tokeniser: str = "r
 
 
 def near_copies(
-    texts: Sequence[str], references: Sequence[str], max_similarity: float = 0.7, tokeniser: str = "rouge"
+    texts: Sequence[str], references: Sequence[str], max_similarity: float = 0.7, tokenizer: str = "rouge"
 ) -> Verdicts:
     """Find texts that are near copies of others: of a benchmark, of another split.
 
@@ -61,19 +61,19 @@ def near_copies(
         texts: Any texts.
         references: What they are compared with.
         max_similarity: In (0, 1].
-        tokeniser: A name in TOKENISERS.
+        tokenizer: A name in TOKENIZERS.
 
     Returns:
         A verdict a text. Where it is not novel, `nearest` is the position of the reference most similar to it.
     """
-    return _filled(references, max_similarity, tokeniser).compare(texts)
+    return _filled(references, max_similarity, tokenizer).compare(texts)
 
 
-def highest_similarity(texts: Sequence[str], references: Sequence[str], tokeniser: str = "rouge") -> float:
+def highest_similarity(texts: Sequence[str], references: Sequence[str], tokenizer: str = "rouge") -> float:
     """Return the highest ROUGE-L F1 of any text with any reference, exactly; 0 where none share a token."""
     is_small = len(texts) + len(references) <= index.MAX_PAIRWISE
     for floor in _FLOORS:
-        pool = NoveltyIndex(floor, tokeniser, nearest=is_small)
+        pool = NoveltyIndex(floor, tokenizer, nearest=is_small)
         pool.add(references)
         found = pool.compare(texts).similarity
         highest = float(np.max(found[~np.isnan(found)], initial=0.0))
@@ -82,7 +82,7 @@ def highest_similarity(texts: Sequence[str], references: Sequence[str], tokenise
     return 0.0
 
 
-def _filled(texts: Sequence[str], max_similarity: float, tokeniser: str) -> NoveltyIndex:
-    pool = NoveltyIndex(max_similarity, tokeniser, nearest=False)
+def _filled(texts: Sequence[str], max_similarity: float, tokenizer: str) -> NoveltyIndex:
+    pool = NoveltyIndex(max_similarity, tokenizer, nearest=False)
     pool.add(texts)
     return pool

@@ -13,19 +13,19 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, TypeVar
 
+from ..core import default_folder
 from ..errors import RecipeError, TeacherError
-from ..model_settings import TeacherSettings
 from ..prompts import Prompt
-from ..transform import default_folder
-from . import embedded
+from ..recipe import TeacherSettings
+from .batch import Waves
 from .budget import Budget
+from .embedded import embedded_server as embedded
 from .endpoint import Endpoint
 from .exchange import Reply, Request, address, count_attempts, is_final
 from .journal import Entry, Journal, Record
 from .prices import Cost, Prices, rates_from
 from .progress import Progress
 from .sender import MOST_AT_ONCE, Sender
-from .waves import Waves
 from .writer import Writer
 
 # What is in flight when a run must stop is paid for: worth a short wait, in seconds.
@@ -121,7 +121,7 @@ class Teacher:
     @property
     def identity(self) -> dict[str, Any]:
         """What decides the replies besides the requests, for a fingerprint."""
-        return {"model": self.model, "attempts": self._settings.attempts}
+        return {"model": self.model, "attempts": self._settings.max_attempts}
 
     def close(self) -> None:
         """Close the connections, the journal and the embedded server, if it runs. Once closed, it stays closed."""
@@ -255,7 +255,7 @@ class Teacher:
 
     async def _ask_one(self, request: Request) -> Reply:
         entry, entries, is_known = Entry("", "never asked"), [], True
-        for attempt in range(count_attempts(request, self._settings.attempts)):
+        for attempt in range(count_attempts(request, self._settings.max_attempts)):
             key, body = address(request, self.model, attempt)
             known = self.journal.get(key)
             is_known = is_known and known is not None

@@ -9,8 +9,8 @@ from urllib.parse import urlsplit
 import openai
 
 from ..errors import RecipeError, TeacherError
-from ..model_settings import TeacherSettings
-from . import embedded
+from ..recipe import TeacherSettings
+from .embedded import embedded_server as embedded
 
 EMBEDDED = "embedded"
 _DEFAULT_MODEL = "gpt-4o"

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 
-from ..model_settings import TeacherSettings
+from ..recipe import TeacherSettings
 from .embedded import MODEL as EMBEDDED_MODEL
 from .journal import Usage
 

@@ -13,16 +13,15 @@ import httpx2
 import openai
 
 from ..errors import TeacherError
-from ..model_settings import TeacherSettings
 from ..prompts import Prompt
+from ..recipe import TeacherSettings
 from .batch import Answer
 from .budget import most_tokens
 from .dialect import Dialect
 from .endpoint import Endpoint
 from .exchange import NO_ANSWER, NOT_BY_SCHEMA, NOT_JSON, REFUSED, read_completion
-from .headers import retry_after
 from .journal import Entry
-from .throttle import Throttle
+from .pacing import Throttle, retry_after
 
 # HTTP status by which no other request would fare better: the key, the account, the address or the model is wrong.
 _REMEDIES = {
@@ -49,7 +48,7 @@ _FIRST_WAIT, _LONGEST_WAIT, _LONGEST_ASKED = 0.5, 8.0, 120.0
 _WINDOW = 100
 # So many unusable replies and none usable: the server does not hold the model to the schema, whatever it was asked.
 _IGNORED_SCHEMA = 8
-# A rough mean over languages and tokenisers, for the reservation of tokens a minute; what was used is charged after.
+# A rough mean over languages and tokenizers, for the reservation of tokens a minute; what was used is charged after.
 _BYTES_A_TOKEN = 4
 _PROBE = {"messages": [{"role": "user", "content": "Answer with the word yes."}]}
 
@@ -132,7 +131,9 @@ class Sender:
 
     async def _send_in_turn(self, body: dict[str, Any], prompt: Prompt, retries: int | None = None) -> Entry:
         if retries is None:  # a wrong address or a dead server should not take a minute to be told
-            retries = self._settings.retries if self.has_answered else min(self._settings.retries, _RETRIES_AT_FIRST)
+            retries = (
+                self._settings.max_retries if self.has_answered else min(self._settings.max_retries, _RETRIES_AT_FIRST)
+            )
         failures = 0
         while True:
             self._check()

@@ -6,9 +6,8 @@ import datasets
 import evaluate
 import numpy as np
 
-from auto_instruct_hf.evaluation.matching import join_prompt, measure_alignment
-from auto_instruct_hf.evaluation.vectors import embed_texts
-from auto_instruct_hf.model_settings import EmbeddingSettings
+from ...recipe import EmbeddingSettings
+from ..measures import embed_texts, join_prompt, measure_alignment
 
 _DESCRIPTION = """\
 How often an output is nearer, by the cosine of sentence embeddings, to its own instruction and input than to those of a

@@ -6,11 +6,8 @@ import datasets
 import evaluate
 import numpy as np
 
-from auto_instruct_hf.evaluation.evenness import measure_evenness
-from auto_instruct_hf.evaluation.nearness import measure_nearest
-from auto_instruct_hf.evaluation.variety import measure_distinct
-from auto_instruct_hf.evaluation.vectors import embed_texts, measure_vendi
-from auto_instruct_hf.model_settings import EmbeddingSettings
+from ...recipe import EmbeddingSettings
+from ..measures import embed_texts, measure_distinct, measure_evenness, measure_nearest, measure_vendi
 
 _DESCRIPTION = """\
 How varied a set of texts is: distinct-1 to distinct-4; ROUGE-L F1 of each text with the nearest other one; the Vendi
@@ -24,7 +21,7 @@ Args:
     model (str): a sentence-transformers model.
     clusters (list, optional): the cluster of each text.
     num_clusters (int, optional): how many clusters there are; None: those that are met.
-    tokeniser (str): 'rouge' (a-z and 0-9), 'unicode', or 'auto'.
+    tokenizer (str): 'rouge' (a-z and 0-9), 'unicode', or 'auto'.
     num_rows (int, optional): texts that are compared with all others, a random sample; None: all.
     seed (int): decides the sample.
 Returns:
@@ -72,7 +69,7 @@ class Diversity(evaluate.Measurement):
         model: str = EmbeddingSettings.model,
         clusters: list[Any] | None = None,
         num_clusters: int | None = None,
-        tokeniser: str = "auto",
+        tokenizer: str = "auto",
         num_rows: int | None = None,
         seed: int = 42,
     ) -> dict[str, Any]:
@@ -84,8 +81,8 @@ class Diversity(evaluate.Measurement):
             vendi = measure_vendi(given)
         evenness = None if clusters is None else measure_evenness(clusters, num_clusters)
         return {
-            "distinct": measure_distinct(texts, tokeniser=tokeniser),
-            "nearest": measure_nearest(texts, tokeniser=tokeniser, num_rows=num_rows, seed=seed),
+            "distinct": measure_distinct(texts, tokenizer=tokenizer),
+            "nearest": measure_nearest(texts, tokenizer=tokenizer, num_rows=num_rows, seed=seed),
             "vendi": vendi,
             "coverage": evenness and {name: evenness[name] for name in ("coverage", "num_met", "num_kinds")},
         }

@@ -5,7 +5,7 @@ from typing import Any
 import datasets
 import evaluate
 
-from auto_instruct_hf.evaluation.nearness import THRESHOLD, measure_overlap
+from ..measures import THRESHOLD, measure_overlap
 
 _DESCRIPTION = """\
 ROUGE-L between two sets of texts: the F1 of each text of the one with the text of the other that is nearest to it. The
@@ -15,7 +15,7 @@ _INPUTS = """
 Args:
     texts (list of str): the set that is judged.
     others (list of str): what it is compared with, of any number: seeds, a benchmark, another split.
-    tokeniser (str): 'rouge' (a-z and 0-9), 'unicode', or 'auto'.
+    tokenizer (str): 'rouge' (a-z and 0-9), 'unicode', or 'auto'.
     threshold (float): of the share.
 Returns:
     rouge_l (the distribution of the highest F1 of each text), share_above the threshold, threshold, num_texts,
@@ -46,6 +46,6 @@ class Overlap(evaluate.Measurement):
 
     # `references` would be a column of as many rows in `evaluate`.
     def _compute(
-        self, texts: list[str], others: list[str], tokeniser: str = "auto", threshold: float = THRESHOLD
+        self, texts: list[str], others: list[str], tokenizer: str = "auto", threshold: float = THRESHOLD
     ) -> dict[str, Any]:
-        return measure_overlap(texts, others, tokeniser=tokeniser, threshold=threshold)
+        return measure_overlap(texts, others, tokenizer=tokenizer, threshold=threshold)

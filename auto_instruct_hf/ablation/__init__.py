@@ -1,0 +1,1 @@
+"""Compare recipes: the same instructions completed in several ways."""

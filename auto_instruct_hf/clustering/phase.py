@@ -1,0 +1,212 @@
+"""Phase 4: clusters of instructions. Embed, reduce with UMAP, fit a Gaussian mixture, name each cluster.
+
+As Auto-Instruct does it, but over all instructions: UMAP to 6 dimensions under the cosine distance, a mixture with full
+covariances, and a number of components that a rule chooses and explains. Above `fit_sample` instructions a sample is
+fitted; the others get their clusters by a logistic regression from embedding to cluster.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+from datasets import ClassLabel, Dataset, Features, List, Value
+
+from ..core import INSTANCES, Batch, Trace, apply, from_table, require_columns, rows
+from ..embedding import embed
+from ..errors import BuildError
+from ..recipe import ClusteringSettings, EmbeddingSettings
+from ..teacher import Teacher
+from .assign_rest import ASSIGNED, extend, sample_rows
+from .count_choice import Choice, choose_by_elbow, choose_by_silhouette, choose_by_stability
+from .count_scores import measure
+from .mixture import FloatArray, IntArray, fit_mixture, measure_centrality
+from .reduction import reduce_vectors
+from .topics import name_topics
+
+_UNIQUE = Features(
+    {"instruction_id": Value("string"), "instruction": Value("string"), "is_classification": Value("bool")}
+)
+_PLACE = List(Value("float32"))
+_POSITIONS = Features({"instruction_id": Value("string"), "position": _PLACE, "place": _PLACE})
+
+
+def cluster(
+    instances: Dataset,
+    teacher: Teacher | None = None,
+    *,
+    embedding: EmbeddingSettings | None = None,
+    settings: ClusteringSettings | None = None,
+    seed: int = 42,
+    prompts: str | None = None,
+    cache_dir: Path | None = None,
+    trace: Trace | None = None,
+) -> Dataset:
+    """Give each instance the cluster of its instruction.
+
+    Args:
+        instances: Columns as `schema.INSTANCES`.
+        teacher: Who names the clusters; None: they are named by their keywords.
+        embedding: The model.
+        settings: UMAP and mixture.
+        seed: Seeds both. The same seed gives the same clusters, whatever the order of the rows.
+        prompts: A set of prompts: `default`, `small` or a folder; None: the one that suits the teacher.
+        cache_dir: Folder of the cache; None: as in `transform.apply`.
+        trace: Where given, it receives the number of clusters, why it was chosen, the curve it was chosen from, and as
+            table `map` the place on a plane and the cluster of each instruction that was fitted.
+
+    Returns:
+        The same rows with the columns `cluster`, a ClassLabel whose names are the topics, and `cluster_probability`
+        (float32 in [0, 1]).
+    """
+    needed = tuple(_UNIQUE)
+    instances = require_columns(instances, INSTANCES, "cluster", needed)
+    if not len(instances):
+        raise BuildError("there is no instance to cluster")
+    settings = settings or ClusteringSettings()
+    unique = _unique(instances)
+    embedded = embed(unique, settings=embedding, cache_dir=cache_dir)
+    sample = sample_rows(np.array(unique["is_classification"][:]), settings.fit_sample, seed)
+    known = embedded if len(sample) == len(embedded) else embedded.select(sample)
+    reduced = apply(
+        known,
+        reduce_table,
+        phase="reduce",
+        features=_POSITIONS,
+        settings={"n_components": settings.n_components, "n_neighbors": settings.n_neighbors, "seed": seed},
+        batch_size=None,
+        as_numpy=True,
+        show_progress=True,
+        cache_dir=cache_dir,
+    )
+    curve = measure(known, reduced, settings, seed, cache_dir)
+    choice = _choose(curve, settings)
+    fitted = apply(
+        reduced,
+        assign_table,
+        phase="assign",
+        features=ASSIGNED,
+        settings={
+            "num_clusters": min(choice.num_clusters, len(reduced)),
+            "n_init": settings.n_init,
+            "covariance_type": settings.covariance_type,
+            "seed": seed,
+        },
+        batch_size=None,
+        as_numpy=True,
+        show_progress=True,
+        cache_dir=cache_dir,
+    )
+    topics = name_topics(
+        unique.select(sample)["instruction"][:],
+        fitted["cluster"][:],
+        fitted["centrality"][:],
+        teacher,
+        num_instructions=settings.topic_instructions,
+        prompts=prompts,
+        cache_dir=cache_dir,
+    )
+    if trace is not None:
+        trace.facts.update(num_clusters=len(topics), choice=choice.reason, curve=rows(curve[:]))
+        trace.facts.update(fitted=len(fitted), assigned=len(embedded) - len(fitted))
+        trace.tables["map"] = reduced.select_columns(["place"]).add_column("cluster", fitted["cluster"][:])
+    found = [fitted, *extend(embedded, known, sample, fitted, cache_dir)]
+    ids, labels, probabilities = (
+        np.concatenate([np.array(part[name][:]) for part in found])
+        for name in ("instruction_id", "cluster", "probability")
+    )
+    order = np.argsort(ids)
+    label = ClassLabel(names=topics)
+    return apply(
+        instances,
+        label_batch,
+        phase="cluster",
+        features=Features({**instances.features, "cluster": label, "cluster_probability": Value("float32")}),
+        depends_on=[part._fingerprint for part in found],
+        resources={"ids": ids[order], "labels": labels[order], "probabilities": probabilities[order]},
+        cache_dir=cache_dir,
+    )
+
+
+def label_batch(
+    batch: Batch, *, ids: npt.NDArray[np.str_], labels: IntArray, probabilities: FloatArray
+) -> dict[str, Any]:
+    """Add to a batch the columns `cluster` and `cluster_probability`.
+
+    Args:
+        batch: Column `instruction_id`, and others.
+        ids: Of all instructions, sorted.
+        labels: Their clusters.
+        probabilities: And how sure these are.
+
+    Returns:
+        The same columns and the two.
+    """
+    places = np.searchsorted(ids, np.array(batch["instruction_id"]))
+    return {**batch, "cluster": labels[places].tolist(), "cluster_probability": probabilities[places].tolist()}
+
+
+def reduce_table(batch: Batch, *, n_components: int, n_neighbors: int, seed: int) -> dict[str, Any]:
+    """Reduce embeddings, for the mixture and for the map.
+
+    Args:
+        batch: All rows; columns as `EMBEDDED`, the embeddings of unit length.
+        n_components: Of the positions.
+        n_neighbors: UMAP's n_neighbors.
+        seed: UMAP's random_state.
+
+    Returns:
+        Columns `instruction_id`, `position` and `place` (on a plane), float32.
+    """
+    vectors = np.stack(batch["embedding"]).astype(np.float32)
+    position, place = reduce_vectors(vectors, (n_components, 2), n_neighbors=n_neighbors, seed=seed)
+    found = {"position": list(position.astype(np.float32)), "place": list(place.astype(np.float32))}
+    return {"instruction_id": batch["instruction_id"], **found}
+
+
+def assign_table(batch: Batch, *, num_clusters: int, n_init: int, covariance_type: str, seed: int) -> dict[str, Any]:
+    """Assign rows to the components of a mixture.
+
+    Args:
+        batch: All rows; columns `instruction_id` and `position`.
+        num_clusters: Components to fit.
+        n_init: Of the fit.
+        covariance_type: As `mixture.fit_mixture` takes it.
+        seed: Of the fit.
+
+    Returns:
+        Columns `instruction_id`; `cluster` (numbered by falling size, none empty); `probability` of it; `centrality`:
+        the probability times how much nearer the row is to the mean of its own cluster than to the next one's, in
+        [-1, 1], as a silhouette to the means would be.
+    """
+    positions = np.stack(batch["position"]).astype(np.float64)
+    mixture = fit_mixture(positions, num_clusters, n_init=n_init, seed=seed, covariance_type=covariance_type)
+    sizes = np.bincount(mixture.assign(positions)[0], minlength=num_clusters)
+    by_size = np.argsort(-sizes, kind="stable")
+    labels, probabilities = mixture.keep(by_size[sizes[by_size] > 0]).assign(positions)
+    return {
+        "instruction_id": batch["instruction_id"],
+        "cluster": labels.astype(np.int32),
+        "probability": probabilities.astype(np.float32),
+        "centrality": (probabilities * measure_centrality(positions, labels)).astype(np.float32),
+    }
+
+
+def _unique(instances: Dataset) -> Dataset:
+    """Return each instruction once, by id: the order of the rows decides nothing from here on."""
+    table = instances.select_columns(list(_UNIQUE)).with_format("arrow")[:].cast(_UNIQUE.arrow_schema)
+    # Of the spellings that share an id, and of the kinds that are said of it, the first.
+    table = table.sort_by([(name, "ascending") for name in _UNIQUE])
+    ids = np.array(table["instruction_id"].to_pylist())
+    return from_table(table.filter(pa.array(np.append(True, ids[1:] != ids[:-1]))), _UNIQUE)
+
+
+def _choose(curve: Dataset, settings: ClusteringSettings) -> Choice:
+    if settings.num_clusters:
+        return Choice(settings.num_clusters, "The number was given.")
+    numbers, silhouettes = curve["num_clusters"][:], curve["silhouette"][:]
+    if settings.criterion == "elbow":
+        return choose_by_elbow(numbers, silhouettes)
+    rule = choose_by_stability if settings.criterion == "stability" else choose_by_silhouette
+    return rule(numbers, silhouettes, curve["stability"][:])

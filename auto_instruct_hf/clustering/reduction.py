@@ -1,0 +1,105 @@
+"""From embeddings to positions in few dimensions: by UMAP where there are rows enough.
+
+UMAP (McInnes et al. 2018, arXiv:1802.03426) from exact neighbours and principal components. With a seed it runs on one
+thread and repeats to the bit.
+"""
+
+import warnings
+
+import numpy as np
+import numpy.typing as npt
+from threadpoolctl import threadpool_limits
+
+IntArray = npt.NDArray[np.int64]
+FloatArray = npt.NDArray[np.float64]
+Vectors = npt.NDArray[np.float32]
+
+# Rows a block: with 50,000 rows to compare to, a block is 100 MB.
+_BLOCK = 512
+_EPOCHS = 200
+
+
+def reduce_vectors(vectors: Vectors, sizes: tuple[int, ...], *, n_neighbors: int, seed: int) -> list[FloatArray]:
+    """Reduce embeddings, once for each number of dimensions wanted.
+
+    Args:
+        vectors: Shape (rows, dimensions), of unit length.
+        sizes: Numbers of dimensions.
+        n_neighbors: UMAP's n_neighbors. Where there are not more rows, the positions are principal components.
+        seed: UMAP's random_state.
+
+    Returns:
+        Positions, each of shape (rows, size), finite; the same whatever the number of threads.
+    """
+    starts = _principal_components(vectors, max(sizes))
+    if len(vectors) <= n_neighbors or np.ptp(starts) == 0:
+        return [starts[:, :size] for size in sizes]
+
+    import umap  # takes seconds to import: only where it is used
+
+    near = find_nearest(vectors, vectors, n_neighbors, is_self=True)
+    noise = np.random.default_rng(seed).normal(scale=1e-4, size=starts.shape)
+    starts = (10 * starts / np.abs(starts).max() + noise).astype(np.float32)
+    found = []
+    for size in sizes:
+        model = umap.UMAP(
+            n_components=size,
+            n_neighbors=n_neighbors,
+            n_epochs=_EPOCHS,
+            metric="cosine",
+            min_dist=0.0,  # for clustering, as UMAP's documentation advises
+            init=starts[:, :size],
+            precomputed_knn=(*near, None),  # exact, and spares a minute of compilation
+            random_state=seed,
+            n_jobs=1,
+        )
+        with warnings.catch_warnings():
+            warnings.filterwarnings(
+                "ignore", message="precomputed_knn", module="umap"
+            )  # new rows are never transformed
+            warnings.filterwarnings("ignore", message="n_jobs value", module="umap")
+            warnings.filterwarnings("ignore", message="A few of your vertices were disconnected", module="umap")
+            position = np.asarray(model.fit_transform(vectors), dtype=np.float64)
+        # UMAP gives NaN to rows without a neighbour nearer than a right angle: their principal components instead.
+        found.append(np.where(np.isfinite(position), position, starts[:, :size]))
+    return found
+
+
+def find_nearest(vectors: Vectors, known: Vectors, count: int, *, is_self: bool = False) -> tuple[IntArray, Vectors]:
+    """Find each row's nearest known rows, exactly, a block at a time.
+
+    Args:
+        vectors: Of unit length.
+        known: Of unit length.
+        count: How many, at most as many as are known.
+        is_self: Whether `vectors` are the known rows: each is then its own first, before its equals.
+
+    Returns:
+        Indices and cosine distances, shape (rows, count), nearest first, equals by index.
+    """
+    indices = np.empty((len(vectors), count), dtype=np.int64)
+    distances = np.empty((len(vectors), count), dtype=np.float32)
+    for start in range(0, len(vectors), _BLOCK):
+        block = 1 - vectors[start : start + _BLOCK] @ known.T
+        if is_self:
+            block[np.arange(len(block)), np.arange(start, start + len(block))] = -1.0
+        part = np.argpartition(block, count - 1, axis=1)[:, :count]
+        values = np.take_along_axis(block, part, axis=1)
+        order = np.lexsort((part, values), axis=1)
+        indices[start : start + _BLOCK] = np.take_along_axis(part, order, axis=1)
+        distances[start : start + _BLOCK] = np.clip(np.take_along_axis(values, order, axis=1), 0.0, None)
+    return indices, distances
+
+
+def _principal_components(vectors: Vectors, dimensions: int) -> FloatArray:
+    """Return the first principal components, zeros where there are fewer; their signs do not depend on the machine."""
+    mean = vectors.mean(axis=0, dtype=np.float64)
+    with threadpool_limits(1):
+        square = sum(
+            (block := vectors[start : start + 8192] - mean).T @ block for start in range(0, len(vectors), 8192)
+        )
+        axes = np.linalg.eigh(square)[1][:, ::-1][:, :dimensions]
+    axes = axes * np.sign(axes[np.abs(axes).argmax(axis=0), np.arange(axes.shape[1])])
+    found = np.zeros((len(vectors), dimensions))
+    found[:, : axes.shape[1]] = (vectors - mean) @ axes
+    return found

@@ -1,0 +1,92 @@
+"""What every phase uses: the cached map, the columns, texts, readers of rows, files."""
+
+from .build_lock import only_build
+from .files import to_json, write_changed
+from .markdown import fenced, inline, json_block
+from .packaged_weights import find_weights
+from .row_readers import brief, parse_columns, read_lines, read_rows, to_flag
+from .schema import (
+    ATTRIBUTED,
+    ATTRIBUTES,
+    CLUSTERED,
+    INSTANCES,
+    INSTRUCTIONS,
+    MESSAGES,
+    SEEDS,
+    TEXT_COLUMNS,
+    require_columns,
+    with_rejected,
+)
+from .texts import (
+    CONTROL,
+    UNSPACED,
+    count_words,
+    flatten,
+    hide_folder,
+    instruction_id,
+    make_id,
+    normalise,
+    text_or_nothing,
+)
+from .transform import (
+    ASKING_BATCH,
+    Batch,
+    Trace,
+    apply,
+    columns,
+    default_folder,
+    fingerprint,
+    from_rows,
+    from_table,
+    keep,
+    rows,
+    without_bars,
+)
+from .verb_objects import root_verb_and_object
+
+__all__ = [
+    "ASKING_BATCH",
+    "ATTRIBUTED",
+    "ATTRIBUTES",
+    "CLUSTERED",
+    "CONTROL",
+    "INSTANCES",
+    "INSTRUCTIONS",
+    "MESSAGES",
+    "SEEDS",
+    "UNSPACED",
+    "Batch",
+    "TEXT_COLUMNS",
+    "Trace",
+    "apply",
+    "brief",
+    "columns",
+    "count_words",
+    "default_folder",
+    "fenced",
+    "find_weights",
+    "fingerprint",
+    "flatten",
+    "from_rows",
+    "from_table",
+    "hide_folder",
+    "inline",
+    "instruction_id",
+    "json_block",
+    "keep",
+    "make_id",
+    "normalise",
+    "only_build",
+    "parse_columns",
+    "read_lines",
+    "read_rows",
+    "require_columns",
+    "root_verb_and_object",
+    "rows",
+    "text_or_nothing",
+    "to_flag",
+    "to_json",
+    "with_rejected",
+    "without_bars",
+    "write_changed",
+]

@@ -1,0 +1,98 @@
+"""The contract between phases: the columns and types after each, and the check at each phase's door."""
+
+from collections.abc import Iterable
+
+from datasets import ClassLabel, Dataset, Features, LargeList, List, Value
+
+from ..errors import SchemaError
+
+_TEXT = Value("string")
+_BOOL = Value("bool")
+
+TEXT_COLUMNS = ("instruction", "input", "output")
+
+SEEDS = Features({"instruction": _TEXT, "input": _TEXT, "output": _TEXT, "is_classification": _BOOL, "domain": _TEXT})
+"""One row a seed task; `input` and `domain` are "" where there is none."""
+
+INSTRUCTIONS = Features(
+    {
+        "instruction_id": _TEXT,
+        "instruction": _TEXT,
+        "similarity": Value("float32"),
+        "most_similar": _TEXT,
+        "round": Value("int32"),
+    }
+)
+"""After bootstrap: one row an instruction; `similarity` is the highest ROUGE-L F1 against the pool when admitted,
+`most_similar` the id of the instruction that has it, a seed's too; "" where nothing shares a token."""
+
+ATTRIBUTES = Features({"is_classification": _BOOL, "input": _TEXT, "attributes": List(_TEXT)})
+ATTRIBUTED = Features({**INSTRUCTIONS, **ATTRIBUTES})
+"""After attribute: `attributes` are labels of a classification task, else strategies; `input` only for the latter."""
+
+INSTANCES = Features(
+    {
+        "instance_id": _TEXT,
+        "instruction_id": _TEXT,
+        "instruction": _TEXT,
+        "is_classification": _BOOL,
+        "attribute": _TEXT,
+        "input": _TEXT,
+        "output": _TEXT,
+    }
+)
+"""After complete and curate: one row an instance; `attribute` is its label, its strategy, or ""."""
+
+CLUSTERED = Features({**INSTANCES, "cluster": ClassLabel(names=["a topic"]), "cluster_probability": Value("float32")})
+"""After cluster: `cluster` is a ClassLabel, whatever its names; `cluster_probability` how sure it is, in [0, 1]."""
+
+MESSAGES = List({"role": _TEXT, "content": _TEXT})
+"""A published row as a chat: one turn of the user, one of the assistant."""
+
+
+def with_rejected(features: Features) -> Features:
+    """Add the column `rejected` (str): why the row is dropped, "" where it is kept."""
+    return Features({**features, "rejected": _TEXT})
+
+
+def require_columns(dataset: Dataset, features: Features, phase: str, columns: Iterable[str]) -> Dataset:
+    """Check at the door of a phase that a dataset has what the phase reads.
+
+    Args:
+        dataset: What was passed in.
+        features: The contract that the columns come from.
+        phase: Named in the message.
+        columns: The columns that the phase reads.
+
+    Returns:
+        The dataset, without a format (such as torch) that was set for reading it.
+
+    Raises:
+        SchemaError: If a column is missing, has another type than in `features`, or holds a null.
+    """
+    columns = tuple(columns)
+    for column in columns:
+        if column not in dataset.column_names:
+            raise SchemaError(
+                f"{phase} needs the column {column!r} ({_type_name(features[column])}); found: "
+                f"{', '.join(dataset.column_names) or 'none'}. Rename yours with Dataset.rename_column"
+            )
+        found, wanted = dataset.features[column], features[column]
+        if _type_name(found) != _type_name(wanted):
+            raise SchemaError(
+                f"{phase} needs the column {column!r} as {_type_name(wanted)}; it is {_type_name(found)}. "
+                "Convert it with Dataset.cast_column"
+            )
+    table = dataset.select_columns(list(columns)).with_format("arrow")[:]
+    for column in columns:
+        if table[column].null_count:
+            row = table[column].is_null().to_pylist().index(True) + 1
+            raise SchemaError(f"{phase}: {column!r} is null in row {row}; fill it with Dataset.map, or drop the row")
+    return dataset if dataset.format["type"] is None else dataset.with_format(None)
+
+
+def _type_name(feature: object) -> str:
+    if isinstance(feature, List | LargeList):
+        return f"list of {_type_name(feature.feature)}"
+    name = str(getattr(feature, "dtype", feature))
+    return {"large_string": "string", "string_view": "string"}.get(name, name)

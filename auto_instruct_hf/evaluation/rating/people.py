@@ -1,0 +1,107 @@
+"""What people said of a dataset, as far as it is still the one they rated, and how far a judge agrees with them."""
+
+import re
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow
+import pyarrow.parquet
+from datasets import Dataset, Features
+
+from ...core import TEXT_COLUMNS
+from ...errors import RatingError
+from ..questions import JUDGEMENTS, NAMES
+from .store import RatingStore
+from .summary import collect_ratings, majority, summarise_ratings
+
+_NUMBERED = re.compile(r"rater-\d+")
+
+
+def read_ratings(out: Path) -> Dataset | None:
+    """Read the ratings of a build: those being given, else those exported.
+
+    Args:
+        out: Its folder, with `ratings.sqlite` or `ratings/*.parquet`.
+
+    Returns:
+        Columns as `ratings.RATINGS`, with numbers for people's names; None: nobody has rated.
+
+    Raises:
+        RatingError: If a file cannot be read, or lacks a column.
+    """
+    store, files = out / "ratings.sqlite", sorted((out / "ratings").glob("*.parquet"))
+    if store.is_file():
+        with RatingStore(store) as found:
+            return collect_ratings(found, named=False) if found.ratings() else None
+    if not files:
+        return None
+    try:
+        read = Dataset(pyarrow.concat_tables(pyarrow.parquet.read_table(file) for file in files))
+    except (OSError, ValueError) as error:
+        raise RatingError(f"{out / 'ratings'} cannot be read: {error}") from None
+    missing = [name for name in (*JUDGEMENTS, *TEXT_COLUMNS) if name not in read.column_names]
+    if missing:
+        raise RatingError(f"{out / 'ratings'} has no column {missing[0]!r}: export it again with scripts/rate.py")
+    return _number_raters(read) if len(read) else None
+
+
+def _number_raters(ratings: Dataset) -> Dataset:
+    """Put numbers for names, unless that was done in the export: names are to stay in the file that people gave."""
+    names = ratings["rater"][:]
+    if all(_NUMBERED.fullmatch(str(name)) for name in names):
+        return ratings
+    numbers = {name: f"rater-{number}" for number, name in enumerate(dict.fromkeys(names), start=1)}
+    rows = [{**row, "rater": numbers[row["rater"]]} for row in ratings.to_list()]
+    return Dataset.from_list(rows, features=ratings.features)
+
+
+def keep_current(ratings: Dataset, instances: Dataset) -> Dataset:
+    """Keep the ratings of instances that are in a dataset with the same texts."""
+    now = {
+        key: texts for key, *texts in zip(*(instances[name][:] for name in ("instance_id", *TEXT_COLUMNS)), strict=True)
+    }
+    rated = zip(*(ratings[name][:] for name in ("instance_id", *TEXT_COLUMNS)), strict=True)
+    return ratings.select([row for row, (key, *texts) in enumerate(rated) if now.get(key) == texts])
+
+
+def summarise_people(ratings: Dataset, instances: Dataset) -> tuple[dict[str, Any], Dataset]:
+    """Say what the ratings come to.
+
+    Args:
+        ratings: As `read_ratings` returns them.
+        instances: The dataset, columns as `schema.INSTANCES`.
+
+    Returns:
+        As `ratings.summarise_ratings`, of the ratings whose instance is in the dataset as it was rated, and `outdated`,
+        how many others there are; and the former ratings.
+    """
+    current = keep_current(ratings, instances)
+    return {**summarise_ratings(current), "outdated": len(ratings) - len(current)}, current
+
+
+def vote(ratings: Dataset) -> list[dict[str, Any]]:
+    """Return a row an instance: `instance_id`, and what most people answered to each question, None at a tie."""
+    said: dict[str, list[Mapping[str, Any]]] = defaultdict(list)
+    for row in ratings.select_columns(["instance_id", *NAMES]):
+        said[row["instance_id"]].append(row)
+    return [
+        {"instance_id": key, **{name: majority(row[name] for row in rows) for name in NAMES}}
+        for key, rows in said.items()
+    ]
+
+
+def list_answers(ratings: Dataset) -> dict[str, list[dict[str, Any]]]:
+    """Return the ratings of each instance by its id."""
+    columns = Features(JUDGEMENTS)
+    found: dict[str, list[dict[str, Any]]] = defaultdict(list)
+    for row in ratings.select_columns(list(columns)):
+        found[row["instance_id"]].append(row)
+    return found
+
+
+def rated_only(instances: Dataset, votes: Sequence[Mapping[str, Any]], judged: Sequence[str]) -> Dataset:
+    """Return the instances that people have rated and no judge has judged yet."""
+    wanted = {row["instance_id"] for row in votes} - set(judged)
+    return instances.select([row for row, key in enumerate(instances["instance_id"][:]) if key in wanted])

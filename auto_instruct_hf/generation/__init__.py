@@ -1,0 +1,21 @@
+"""Phases 1 to 3: bootstrap instructions, attribute and complete them."""
+
+from .attribution import attribute, attribute_batch
+from .bootstrap import bootstrap, draw_batch
+from .completion import complete, complete_batch
+from .instruction_pool import MORE_THAN_ASKED_FOR, Growth
+from .seeds import BUNDLED, BUNDLED_NAME, read_seeds
+
+__all__ = [
+    "BUNDLED",
+    "BUNDLED_NAME",
+    "MORE_THAN_ASKED_FOR",
+    "Growth",
+    "attribute",
+    "attribute_batch",
+    "bootstrap",
+    "complete",
+    "complete_batch",
+    "draw_batch",
+    "read_seeds",
+]

@@ -1,0 +1,168 @@
+"""Phase 1: new instructions from examples of earlier ones, each kept only if it is unlike all before it.
+
+After Self-Instruct (Wang et al. 2022, arXiv:2212.10560, section 2.2). In rounds: a round is a dataset of requests that
+depends only on the recipe, the seed number and the pool so far, so a rerun repeats it exactly.
+"""
+
+import logging
+import re
+from pathlib import Path
+from typing import Any
+
+from datasets import Dataset, Features, List, Value
+
+from ..core import (
+    INSTRUCTIONS,
+    SEEDS,
+    Batch,
+    Trace,
+    apply,
+    columns,
+    count_words,
+    from_rows,
+    keep,
+    require_columns,
+    rows,
+    with_rejected,
+)
+from ..errors import BuildError
+from ..prompts import Prompt, load_prompts
+from ..recipe import BootstrapSettings
+from ..teacher import Ask, Request, Teacher
+from .instruction_pool import Growth
+
+_LOG = logging.getLogger(__name__)
+_EXAMPLE = {"instruction": Value("string"), "domain": Value("string"), "classification": Value("bool")}
+_REQUESTS = Features(
+    {
+        "draw": Value("int64"),
+        "classification": Value("bool"),
+        "domain": Value("string"),
+        "pick": Value("int32"),
+        "examples": List(_EXAMPLE),
+    }
+)
+_CANDIDATES = Features({"instruction": Value("string"), "rejected": Value("string")})
+
+
+def bootstrap(
+    seeds: Dataset,
+    teacher: Teacher,
+    *,
+    num_instructions: int = 10_000,
+    clf_share: float = 0.1,
+    seed: int = 42,
+    settings: BootstrapSettings | None = None,
+    prompts: str | None = None,
+    cache_dir: Path | None = None,
+    trace: Trace | None = None,
+) -> Dataset:
+    """Grow instructions from seed tasks.
+
+    Args:
+        seeds: Seed tasks, columns as `schema.SEEDS`.
+        teacher: Who writes.
+        num_instructions: How many to keep.
+        clf_share: Share of the requests that ask for classification tasks, in [0, 1].
+        seed: Decides which examples are shown.
+        settings: Filters and sizes.
+        prompts: A set of prompts: `default`, `small` or a folder; None: the one that suits the teacher.
+        cache_dir: Folder of the cache; None: as in `transform.apply`.
+        trace: Where given, it receives the rejected candidates and, for each round, what was asked and kept.
+
+    Returns:
+        A dataset with the columns of `schema.INSTRUCTIONS`, at most `num_instructions` rows: fewer, with a warning,
+        when the acceptance rate falls so low that more is out of reach.
+
+    Raises:
+        BuildError: If not one instruction was kept.
+    """
+    seeds = require_columns(seeds, SEEDS, "bootstrap", SEEDS)
+    settings = settings or BootstrapSettings()
+    prompt = load_prompts(prompts or teacher.prompts)["bootstrap"]
+    growth = Growth(rows(seeds[:]), num_instructions, clf_share, seed, settings, same_examples=prompt.each is not None)
+    with teacher.phase("bootstrap") as progress:
+        while not growth.is_done() and not growth.is_stalled():
+            candidates = apply(
+                from_rows(growth.plan(), _REQUESTS),
+                draw_batch,
+                phase=f"bootstrap-{len(growth.rounds):04d}",
+                features=_CANDIDATES,
+                settings={"prompt": prompt, "settings": settings},
+                resources={"ask": teacher.ask},
+                depends_on=teacher.identity,
+                cache_dir=cache_dir,
+            )
+            growth.judge(rows(candidates[:]))
+            progress.note(f"{len(growth.admitted):,} of {num_instructions:,} instructions")
+    stopped = "" if growth.is_done() else growth.describe_stall()
+    if stopped:
+        _LOG.warning("bootstrap stopped at %s", stopped)
+    if trace is not None:
+        trace.facts.update(rounds=growth.rounds, stopped=stopped)
+    judged = from_rows(growth.judged, with_rejected(INSTRUCTIONS))
+    kept = keep(judged, phase="bootstrap", cache_dir=cache_dir, trace=trace)
+    if not len(kept):
+        raise BuildError(f"the teacher {teacher.model} wrote no usable instruction: {stopped}")
+    return kept
+
+
+def draw_batch(
+    batch: Batch,
+    *,
+    ask: Ask,
+    prompt: Prompt,
+    settings: BootstrapSettings,
+) -> dict[str, list[Any]]:
+    """Ask for new instructions: a batch of requests becomes a batch of candidates.
+
+    Args:
+        batch: Columns `draw` (int, tells repeated requests apart), `classification` (bool: ask for such tasks),
+            `domain` (str) and `pick` (int, at random), which a prompt may use for variety, and `examples` (list of
+            {instruction, domain, classification}).
+        ask: Answers requests.
+        prompt: The prompt `bootstrap`.
+        settings: Filters, and how many instructions a request asks for.
+
+    Returns:
+        Columns `instruction` and `rejected`, one row a candidate; a request without a usable reply becomes one row.
+    """
+    asked = rows(batch)
+    count = min(settings.instructions_per_request, prompt.max_items("instructions"))
+    replies = ask(
+        [
+            Request(
+                prompt,
+                prompt.messages(
+                    examples=row["examples"],
+                    classification=row["classification"],
+                    domain=row["domain"],
+                    pick=row["pick"],
+                    count=count,
+                ),
+                draw=row["draw"],
+            )
+            for row in asked
+        ]
+    )
+    candidates = []
+    for reply in replies:
+        if reply.content is None:
+            candidates.append({"instruction": "", "rejected": f"teacher: {reply.error}"})
+            continue
+        for instruction in reply.content["instructions"]:
+            text = instruction.strip()
+            candidates.append({"instruction": text, "rejected": find_fault(text, settings)})
+    return columns(candidates, _CANDIDATES)
+
+
+def find_fault(instruction: str, settings: BootstrapSettings) -> str:
+    """Return why an instruction is unfit whatever stands in the pool, or ""."""
+    words = count_words(instruction)
+    if words < settings.min_words:
+        return f"fewer than {settings.min_words} words"
+    if words > settings.max_words:
+        return f"more than {settings.max_words} words"
+    pattern = "|".join(re.escape(word) for word in settings.banned)
+    banned = re.search(rf"\b(?:{pattern})\b", instruction, re.IGNORECASE) if pattern else None
+    return f"banned word: {banned.group().lower()}" if banned else ""

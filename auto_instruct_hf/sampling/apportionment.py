@@ -1,0 +1,26 @@
+"""Split a total into whole counts by weight."""
+
+import numpy as np
+import numpy.typing as npt
+
+IntArray = npt.NDArray[np.int64]
+
+
+def apportion(total: int, weights: npt.NDArray[np.float64], generator: np.random.Generator) -> IntArray:
+    """Deal out a whole number by weights, the remainders to the largest fractions (Hamilton's method).
+
+    Args:
+        total: What to deal out.
+        weights: Not negative; if all are 0, nothing is dealt.
+        generator: Decides between equal fractions.
+
+    Returns:
+        int64, as many as weights, adding up to `total`.
+    """
+    if not weights.sum():
+        return np.zeros(len(weights), dtype=np.int64)
+    exact = total * weights / weights.sum()
+    counts: IntArray = np.floor(exact + 1e-9).astype(np.int64)
+    ranking = np.lexsort((generator.random(len(weights)), -np.round(exact - counts, 9)))
+    counts[ranking[: total - counts.sum()]] += 1
+    return counts

