@@ -70,7 +70,7 @@ def test_few_modules_lie_at_the_root() -> None:
 
 def test_modules_stay_small() -> None:
     for path in PACKAGE.rglob("*.py"):
-        assert len(path.read_text(encoding="utf-8").splitlines()) <= 330, f"{path.name}: split it?"
+        assert len(path.read_text(encoding="utf-8").splitlines()) <= 370, f"{path.name}: split it?"
 
 
 def test_no_public_name_is_defined_twice() -> None:

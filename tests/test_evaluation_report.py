@@ -28,7 +28,7 @@ from auto_instruct_hf.evaluation.questions import NAMES, QUESTIONS, applies
 from auto_instruct_hf.evaluation.rating.people import read_ratings
 from auto_instruct_hf.evaluation.rating.store import RatingStore
 from auto_instruct_hf.evaluation.rating.summary import RATINGS
-from auto_instruct_hf.evaluation.report.evaluate import Evaluation, evaluate
+from auto_instruct_hf.evaluation.report.evaluation import Evaluation, evaluate
 from auto_instruct_hf.evaluation.report.page import render_page
 from auto_instruct_hf.evaluation.report.reading import Material, read_any, read_build
 from auto_instruct_hf.publishing.card import render_card

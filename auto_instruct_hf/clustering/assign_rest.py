@@ -10,10 +10,8 @@ import numpy.typing as npt
 from datasets import Dataset, Features, Value
 from threadpoolctl import threadpool_limits
 
-from ..core import Batch, apply
+from ..core import Batch, FloatArray, IntArray, Vectors, apply
 from .count_scores import to_array
-from .mixture import FloatArray, IntArray
-from .reduction import Vectors
 
 ASSIGNED = Features(
     {

@@ -4,9 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
-FloatArray = npt.NDArray[np.float64]
+from ..core import FloatArray
 
 # Ours: up to here every number of clusters is tried, beyond it some, evenly spaced in ratio.
 _MOST_TRIED = 12

@@ -10,11 +10,11 @@ import numpy as np
 import numpy.typing as npt
 from datasets import Dataset, Features, List, Value
 
-from ..core import Batch, apply, from_rows, rows
+from ..core import Batch, FloatArray, IntArray, Vectors, apply, from_rows, rows
 from ..recipe import ClusteringSettings
 from .count_choice import choose_by_silhouette, numbers_between, numbers_to_try
-from .mixture import FloatArray, IntArray, fit_mixture
-from .reduction import Vectors, reduce_vectors
+from .mixture import fit_mixture
+from .reduction import reduce_vectors
 
 _RESAMPLED = Features({"resample": Value("int32"), "row": Value("int64"), "position": List(Value("float32"))})
 _CURVE = Features({"num_clusters": Value("int32"), "silhouette": Value("float32"), "stability": Value("float32")})

@@ -8,11 +8,9 @@ which this gives the labels in a tenth of the time or less (`benchmarks/clusteri
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 from threadpoolctl import threadpool_limits
 
-IntArray = npt.NDArray[np.int64]
-FloatArray = npt.NDArray[np.float64]
+from ..core import FloatArray, IntArray
 
 # In units of the positions' spread: keeps a component of equal rows from collapsing.
 _FLOOR = 1e-5

@@ -13,7 +13,7 @@ import numpy.typing as npt
 import pyarrow as pa
 from datasets import ClassLabel, Dataset, Features, List, Value
 
-from ..core import INSTANCES, Batch, Trace, apply, from_table, require_columns, rows
+from ..core import INSTANCES, Batch, FloatArray, IntArray, Trace, apply, from_table, require_columns, rows
 from ..embedding import embed
 from ..errors import BuildError
 from ..recipe import ClusteringSettings, EmbeddingSettings
@@ -21,7 +21,7 @@ from ..teacher import Teacher
 from .assign_rest import ASSIGNED, extend, sample_rows
 from .count_choice import Choice, choose_by_elbow, choose_by_silhouette, choose_by_stability
 from .count_scores import measure
-from .mixture import FloatArray, IntArray, fit_mixture, measure_centrality
+from .mixture import fit_mixture, measure_centrality
 from .reduction import reduce_vectors
 from .topics import name_topics
 

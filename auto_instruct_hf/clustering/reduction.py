@@ -7,12 +7,9 @@ thread and repeats to the bit.
 import warnings
 
 import numpy as np
-import numpy.typing as npt
 from threadpoolctl import threadpool_limits
 
-IntArray = npt.NDArray[np.int64]
-FloatArray = npt.NDArray[np.float64]
-Vectors = npt.NDArray[np.float32]
+from ..core import FloatArray, IntArray, Vectors
 
 # Rows a block: with 50,000 rows to compare to, a block is 100 MB.
 _BLOCK = 512

@@ -1,5 +1,6 @@
 """What every phase uses: the cached map, the columns, texts, readers of rows, files."""
 
+from .arrays import FloatArray, IntArray, Vectors
 from .build_lock import only_build
 from .files import to_json, write_changed
 from .markdown import fenced, inline, json_block
@@ -54,10 +55,13 @@ __all__ = [
     "INSTRUCTIONS",
     "MESSAGES",
     "SEEDS",
+    "TEXT_COLUMNS",
     "UNSPACED",
     "Batch",
-    "TEXT_COLUMNS",
+    "FloatArray",
+    "IntArray",
     "Trace",
+    "Vectors",
     "apply",
     "brief",
     "columns",

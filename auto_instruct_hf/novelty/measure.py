@@ -1,10 +1,8 @@
 """The measure: ROUGE-L F1 by the operations of `rouge_score`, and what a bound on it may be off by."""
 
 import numpy as np
-import numpy.typing as npt
 
-IntArray = npt.NDArray[np.int64]
-FloatArray = npt.NDArray[np.float64]
+from ..core import FloatArray, IntArray
 
 # Ours: far above the rounding of the formula (some 1e-16), far below the distance of two values that differ in earnest.
 SLACK = 1e-9

@@ -8,7 +8,8 @@ import numpy.typing as npt
 from rapidfuzz.distance import LCSseq
 from rapidfuzz.process import cdist
 
-from .measure import FloatArray, IntArray, f1
+from ..core import FloatArray, IntArray
+from .measure import f1
 
 _BLOCK = 512
 _WIDE_BLOCK = 1024

@@ -3,7 +3,7 @@
 import numpy as np
 import numpy.typing as npt
 
-IntArray = npt.NDArray[np.int64]
+from ..core import IntArray
 
 
 def apportion(total: int, weights: npt.NDArray[np.float64], generator: np.random.Generator) -> IntArray:

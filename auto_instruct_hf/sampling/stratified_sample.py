@@ -13,9 +13,9 @@ import numpy as np
 import numpy.typing as npt
 from datasets import DatasetDict, Features, Value
 
-from ..core import CLUSTERED, Batch, Trace, apply, require_columns
+from ..core import CLUSTERED, Batch, IntArray, Trace, apply, require_columns
 from ..recipe import SamplingSettings
-from .apportionment import IntArray, apportion
+from .apportionment import apportion
 
 SAMPLES_AN_INSTRUCTION = 5
 """The published ratio: 50k rows of 10k instructions."""

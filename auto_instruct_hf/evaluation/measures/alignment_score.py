@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-FloatArray = npt.NDArray[np.float64]
+from ...core import FloatArray
 
 _NUM_CONTROLS = 1000
 _BLOCK = 4096

@@ -5,12 +5,10 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from ...core import FloatArray
 from ...novelty import TOKENIZERS, NoveltyIndex, choose_tokenizer
 from .lengths import describe
-
-FloatArray = npt.NDArray[np.float64]
 
 # Self-Instruct (arXiv:2212.10560, section 2.2) admits an instruction that is below this against all others.
 THRESHOLD = 0.7

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ...core import default_folder
-from ...embedding import Vectors, encode_new, identify, make_encoder
+from ...core import Vectors, default_folder
+from ...embedding import encode_new, identify, make_encoder
 from ...recipe import EmbeddingSettings
 
 _BLOCK = 8192

@@ -1,6 +1,6 @@
 """Measurements, verdicts and ratings of a dataset in one report."""
 
-from .evaluate import Evaluation, evaluate
+from .evaluation import Evaluation, evaluate
 from .headlines import list_headlines
 from .page import render_page
 from .reading import Material, digest_splits

@@ -15,7 +15,7 @@ import jinja2
 
 from ...core import CONTROL
 from ..questions import NAMES, QUESTIONS
-from .evaluate import Evaluation
+from .evaluation import Evaluation
 from .headlines import count, find, list_headlines, number, percent
 
 _HERE = Path(__file__).parent

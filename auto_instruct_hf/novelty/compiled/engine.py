@@ -12,7 +12,8 @@ from queue import SimpleQueue
 
 import numpy as np
 
-from ..measure import SLACK, FloatArray, IntArray
+from ...core import FloatArray, IntArray
+from ..measure import SLACK
 from . import kernels, searching
 from .kernels import Array
 from .segments import Scratch, Segment, Texts, make_segment, push

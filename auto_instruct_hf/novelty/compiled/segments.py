@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from ..measure import IntArray
+from ...core import IntArray
 from . import postings, searching
 from .kernels import Array
 

@@ -10,8 +10,6 @@ import unicodedata
 from collections.abc import Callable, Iterable
 from typing import Any, Literal, ParamSpec
 
-import numpy as np
-import numpy.typing as npt
 from matplotlib import font_manager, style
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -36,8 +34,6 @@ _MOST_BYTES = 290_000  # of a file; beyond it colours are given up
 _LONGEST = 200  # letters; longer names are cut before they are measured
 
 P = ParamSpec("P")
-FloatArray = npt.NDArray[np.floating[Any]]
-IntArray = npt.NDArray[np.integer[Any]]
 
 
 def to_png(figure: Figure) -> bytes:

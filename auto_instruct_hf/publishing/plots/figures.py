@@ -13,13 +13,13 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Wedge
 from matplotlib.ticker import MaxNLocator
 
-from .drawing import (  # fmt: skip
+from ...core import FloatArray
+from .drawing import (
     COLOURS,
     FAINT,
     INK,
     PAPER,
     WIDTH,
-    FloatArray,
     add_panel,
     clean,
     clean_names,

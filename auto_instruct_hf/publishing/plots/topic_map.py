@@ -10,21 +10,8 @@ import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from .drawing import (
-    COLOURS,
-    DPI,
-    GRID,
-    INK,
-    PAPER,
-    WIDTH,
-    FloatArray,
-    IntArray,
-    add_panel,
-    clean_names,
-    fit,
-    start,
-    styled,
-)
+from ...core import FloatArray, IntArray
+from .drawing import COLOURS, DPI, GRID, INK, PAPER, WIDTH, add_panel, clean_names, fit, start, styled
 
 # Ours: up to here the names stand on the map, beyond it they cover it, and numbers stand for them.
 _MOST_NAMED = 12
