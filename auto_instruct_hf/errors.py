@@ -2,23 +2,23 @@
 
 
 class AutoInstructError(Exception):
-    """Base of all errors raised on purpose here: the message says what was wrong, where, and what to do."""
+    """Base of all errors raised on purpose: the message says what is wrong, where, and what to do."""
 
 
 class SourceError(AutoInstructError):
-    """A file or a dataset on the Hub cannot be read, or lacks what is read from it."""
+    """A file or a dataset on the Hub cannot be read, or lacks a required column."""
 
 
 class SeedError(AutoInstructError):
-    """A seed set cannot be read or breaks the contract."""
+    """A seed set cannot be read or violates the contract."""
 
 
 class RecipeError(AutoInstructError):
-    """A recipe has an unknown key, a value of the wrong type or one out of range."""
+    """A recipe has an unknown key, or a value of the wrong type or out of range."""
 
 
 class SchemaError(AutoInstructError):
-    """A dataset lacks a column that a phase needs, or holds it in another type."""
+    """A dataset lacks a column that a phase needs, or the column has another type."""
 
 
 class PromptError(AutoInstructError):
@@ -26,24 +26,24 @@ class PromptError(AutoInstructError):
 
 
 class TeacherError(AutoInstructError):
-    """The teacher cannot be reached or refuses every request; what was answered so far is in the journal."""
+    """The teacher cannot be reached or rejects every request; all replies so far are in the journal."""
 
 
 class BudgetError(TeacherError):
-    """The next request might cost more than is left; raising the budget goes on from there."""
+    """The next request might exceed the budget; a run with a larger budget continues from here."""
 
 
 class WeightsError(AutoInstructError):
-    """A package with model weights is missing, or holds another file than the one this was written for."""
+    """A package with model weights is missing, or its file has another hash than expected."""
 
 
 class HubError(AutoInstructError):
-    """The Hub refuses a push or cannot be reached; the message says what is safe."""
+    """The Hub rejects a push or cannot be reached; the message says what is safe."""
 
 
 class BuildError(AutoInstructError):
-    """A build cannot go on: another one holds its folder, or nothing is left to publish."""
+    """A build cannot continue: another one has locked its folder, or no rows are left."""
 
 
 class RatingError(AutoInstructError):
-    """Ratings cannot be kept or read, or what is asked for does not fit those that are there."""
+    """Ratings cannot be stored or read, or do not fit what is requested."""

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from .core import only_build, to_json, write_changed
+from .core import lock_build, to_json, write_changed
 from .evaluation.judging import WEAK, choose_evaluator, open_evaluator
 from .evaluation.rating import read_ratings
 from .evaluation.report import Evaluation, Material, evaluate, render_page
@@ -45,7 +45,7 @@ def evaluate_into(
     settings, asking = settings or JudgeSettings(), asking or TeacherSettings()
     out.mkdir(parents=True, exist_ok=True)
     cost = Cost(0.0)
-    with only_build(out):
+    with lock_build(out):
         model, unjudged = None, "it was not asked for"
         if with_judge and material.judged is not None:
             model, unjudged = choose_evaluator(settings, "" if material.is_embedded else material.teacher)

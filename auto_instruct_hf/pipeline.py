@@ -10,7 +10,7 @@ from typing import Any
 from datasets import Dataset, DatasetDict
 
 from .clustering import cluster
-from .core import Trace, only_build
+from .core import Trace, lock_build
 from .curation import curate, decontaminate
 from .errors import BuildError
 from .estimate import compare, read_or_make
@@ -68,7 +68,7 @@ def build(
     common: dict[str, Any] = {"cache_dir": out / "cache"}
     asking: dict[str, Any] = {**common, "prompts": recipe.prompts}
 
-    with only_build(out), judge_where_asked(teacher, recipe) as judge:
+    with lock_build(out), judge_where_asked(teacher, recipe) as judge:
         estimated = read_or_make(out / "estimate.json", seeds, teacher, recipe)
         teacher.expected = {share.phase: share.dollars for share in estimated.shares}
         with _phase("bootstrap", traces) as trace:

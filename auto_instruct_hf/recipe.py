@@ -19,11 +19,11 @@ from .errors import RecipeError
 _LOG = logging.getLogger(__name__)
 # bool is not taken for int, nor text for a number; only int -> float and list -> tuple are converted.
 _STRICT = ConfigDict(extra="forbid", strict=True)
-Words = Annotated[tuple[str, ...], Field(strict=False)]
-Price = Annotated[float | None, Field(ge=0)]
-Share = Annotated[float, Field(ge=0, le=1)]
-Similarity = Annotated[float, Field(gt=0, le=1)]
-Count = Annotated[int, Field(ge=1)]
+_Words = Annotated[tuple[str, ...], Field(strict=False)]
+_Price = Annotated[float | None, Field(ge=0)]
+_Share = Annotated[float, Field(ge=0, le=1)]
+_Similarity = Annotated[float, Field(gt=0, le=1)]
+_Count = Annotated[int, Field(ge=1)]
 _Section = TypeVar("_Section")
 # Settings of recipes that earlier versions wrote: section and name -> the name now, None where the setting is gone.
 _RENAMED: dict[tuple[str, str], str | None] = {
@@ -87,13 +87,13 @@ class TeacherSettings(_Checked):
     """Seconds between status requests for batches."""
     structured: Literal["auto", "json_schema", "json_object", "text"] = "auto"
     """How the schema of a reply is sent; `auto` detects what the endpoint supports."""
-    input_price: Price = None
+    input_price: _Price = None
     """US dollars per million input tokens, where the list price is unknown or differs; needs `output_price`."""
-    cached_price: Price = None
+    cached_price: _Price = None
     """The same for input tokens read from the provider's prefix cache; None: `input_price`."""
-    output_price: Price = None
+    output_price: _Price = None
     """US dollars per million output tokens."""
-    max_attempts: Count = 6
+    max_attempts: _Count = 6
     """How often a request is sent before its row is dropped because no reply was usable."""
     max_retries: Annotated[int, Field(ge=0)] = 8
     """How often a request is sent again after a transient error (5xx, connection lost, timeout)."""
@@ -111,26 +111,26 @@ class TeacherSettings(_Checked):
 class BootstrapSettings(_Checked):
     """Phase 1. The 6 + 2 examples, word limits and banned words are Self-Instruct's; the rest is ours."""
 
-    seed_examples: Count = 6
+    seed_examples: _Count = 6
     machine_examples: Annotated[int, Field(ge=0)] = 2
-    max_similarity: Similarity = 0.7
+    max_similarity: _Similarity = 0.7
     """Drop a candidate whose ROUGE-L F1 with any earlier instruction is higher."""
     tokenizer: Literal["auto", "rouge", "unicode"] = "auto"
     """Of ROUGE-L: `rouge` keeps a-z and 0-9 only, as `rouge_score` does; `unicode` keeps all scripts; `auto` uses
     `unicode` if most letters of the seeds are not a-z."""
     min_words: int = 4
     max_words: int = 150
-    banned: Words = (
+    banned: _Words = (
         "image", "images", "graph", "graphs", "picture", "pictures", "file", "files", "map", "maps", "draw", "plot",
         "go to",
     )  # fmt: skip
-    instructions_per_request: Count = 10
+    instructions_per_request: _Count = 10
     """Fewer if the prompt's schema allows fewer."""
-    requests_per_round: Count = 256
+    requests_per_round: _Count = 256
     """Maximum. Rounds start with 32 requests and double, since later requests show examples from earlier rounds, and
     each round ends by waiting for its last reply."""
-    min_acceptance: Share = 0.02
-    patience: Count = 200
+    min_acceptance: _Share = 0.02
+    patience: _Count = 200
     """Stop when less than `min_acceptance` of the candidates were kept in the last `patience` requests."""
 
     def __post_init__(self) -> None:
@@ -142,7 +142,7 @@ class AttributionSettings(_Checked):
     """Phase 2. At most three strategies, as published; the rest is ours."""
 
     max_strategies: Annotated[int, Field(ge=0)] = 3
-    instructions_per_request: Count = 10
+    instructions_per_request: _Count = 10
     """For prompts that allow several; 1: one request per instruction. Grouping saves tokens (`benchmarks/cost.py`),
     little above ten. Its effect on quality has not been measured on a large model. The reply limit is this number times
     the prompt's `max_tokens`: the teacher must support it."""
@@ -152,7 +152,7 @@ class AttributionSettings(_Checked):
 class CompletionSettings(_Checked):
     """Phase 3. Ours: the original sends one request per instance."""
 
-    instances_per_request: Count = 8
+    instances_per_request: _Count = 8
     """Like `attribution.instructions_per_request`. The default allows replies of 9,600 tokens (gpt-4o supports 16,384):
     lower it for a teacher with a smaller limit."""
 
@@ -161,8 +161,8 @@ class CompletionSettings(_Checked):
 class CurationSettings(_Checked):
     """Phase 4, first step. The rules are the published ones; the list of connectives is ours."""
 
-    leaks: Words = ("Strategy:", "Input:")
-    connectives: Words = (
+    leaks: _Words = ("Strategy:", "Input:")
+    connectives: _Words = (
         "and", "or", "but", "nor", "because", "although", "though", "whereas", "unless", "than", "the",
     )  # fmt: skip
 
@@ -171,15 +171,15 @@ class CurationSettings(_Checked):
 class DecontaminationSettings(_Checked):
     """Phase 4, between curation and clustering, if there are sources. Ours: the original has no such step."""
 
-    sources: Words = ()
+    sources: _Words = ()
     """Evaluation sets: `USER/NAME:COLUMN`, `USER/NAME:CONFIG:COLUMN` or `PATH:COLUMN`. The column can be omitted if
     only one column holds text."""
     method: Literal["rouge", "ngram"] = "rouge"
     """`rouge`: drop if ROUGE-L F1 is above `max_similarity`. `ngram`: drop if `ngram` consecutive words are shared, as
     in Brown et al. 2020 (arXiv:2005.14165, appendix C)."""
-    max_similarity: Similarity = 0.7
+    max_similarity: _Similarity = 0.7
     """The threshold of the bootstrap (Self-Instruct)."""
-    ngram: Count = 13
+    ngram: _Count = 13
     """Words; the value of Brown et al. 2020."""
 
     def __post_init__(self) -> None:
@@ -197,7 +197,7 @@ class EmbeddingSettings(_Checked):
     """`torch` (uses a GPU if there is one) or ONNX Runtime on the CPU (an extra), both in float32.
     `onnx-int8`: 8-bit weights, 1.6 to 1.8 times as fast; on 1,000 instructions the cosine with float32 was at least
     0.978 and 0.993 on average, with 93 % of the ten nearest neighbors kept (`benchmarks/clustering.py backends`)."""
-    batch_tokens: Count = 512
+    batch_tokens: _Count = 512
     """Tokens per batch, padding included. Affects speed and memory, and only the last digits of the embeddings
     (more with `onnx-int8`, which scales activations per batch)."""
 
@@ -206,22 +206,22 @@ class EmbeddingSettings(_Checked):
 class ClusteringSettings(_Checked):
     """Phase 4: UMAP to 6 dimensions, then a Gaussian mixture of 2 to 50 components, as published; the rest is ours."""
 
-    n_components: Count = 6
+    n_components: _Count = 6
     """Dimensions after UMAP."""
     n_neighbors: Annotated[int, Field(ge=2)] = 15
     covariance_type: Literal["full", "tied", "diag", "spherical"] = "full"
-    max_clusters: Count = 50
+    max_clusters: _Count = 50
     num_clusters: Annotated[int | None, Field(ge=1)] = None
     """None: chosen by `criterion`."""
     criterion: Literal["silhouette", "elbow"] = "silhouette"
     """`elbow`: of the silhouette curve, as published. `silhouette`: the smallest number within sampling error of the
     maximum."""
-    n_init: Count = 2
+    n_init: _Count = 2
     silhouette_rows: Annotated[int, Field(ge=100)] = 2000
     """Maximum rows in the sample on which silhouettes are computed."""
     fit_sample: Annotated[int, Field(ge=100)] = 50_000
     """Maximum instructions that UMAP and the mixture are fitted on; further ones are assigned by their embeddings."""
-    topic_instructions: Count = 8
+    topic_instructions: _Count = 8
     """Instructions shown to the teacher when it names a cluster."""
 
 
@@ -231,7 +231,7 @@ class SplittingSettings(_Checked):
 
     validation: Annotated[float, Field(ge=0, lt=1)] = 0.1
     test: Annotated[float, Field(ge=0, lt=1)] = 0.1
-    max_similarity: Similarity = 0.7
+    max_similarity: _Similarity = 0.7
     """Instructions with a higher ROUGE-L F1 stay in one split: the threshold of the bootstrap."""
 
     def __post_init__(self) -> None:
@@ -244,7 +244,7 @@ class SamplingSettings(_Checked):
 
     balance: Literal["proportional", "sqrt", "equal"] = "proportional"
     """The weight of a cluster: its number of instructions, the square root of it, or 1."""
-    max_draws: Count = 20
+    max_draws: _Count = 20
     """Warn if a row is sampled more often. Ours: twice the published ratio of 5,200 classification rows to 515
     instances. No row is dropped for it: the counts are exact."""
 
@@ -257,18 +257,18 @@ class JudgeSettings(_Checked):
     """None: a model other than the teacher if the endpoint is OpenAI's, else the teacher itself."""
     base_url: str | None = None
     """None: the teacher's endpoint."""
-    input_price: Price = None
+    input_price: _Price = None
     """As `teacher.input_price`, for the judge; so are the next two."""
-    cached_price: Price = None
-    output_price: Price = None
-    size: Count = 200
+    cached_price: _Price = None
+    output_price: _Price = None
+    size: _Count = 200
     """Number of instances judged, each of another instruction."""
-    check_share: Share = 0.25
+    check_share: _Share = 0.25
     """Share of `size` used to test the judge itself, in each of three ways."""
     min_judge: Annotated[float | None, Field(ge=0, le=1)] = None
     """If given, all curated instances are judged, and kept only if every applicable question is answered yes with at
     least this confidence (0 to 1; 0: any). Instances without a usable judgement are dropped."""
-    max_tokens: Count = 600
+    max_tokens: _Count = 600
     """Limit of a reply. Raise it for a reasoning model: its hidden reasoning counts."""
 
     def __post_init__(self) -> None:
@@ -281,10 +281,10 @@ class Recipe(_Checked):
     """All settings of a build. Frozen: use `dataclasses.replace` or `Recipe.from_yaml` to change one."""
 
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 42
-    num_instructions: Count = 10_000
+    num_instructions: _Count = 10_000
     num_samples: Annotated[int | None, Field(ge=1)] = None
     """Rows of the published sample; None: five per instruction, the published ratio (50k of 10k)."""
-    clf_share: Share = 0.1
+    clf_share: _Share = 0.1
     """Share of classification among the bootstrap's requests and among the sampled rows; published: 10 %."""
     prompts: str | None = None
     """`default`, `small` or a folder; None: `small` for the embedded teacher, else `default`."""

@@ -1,7 +1,7 @@
 """What every phase uses: the cached map, the columns, texts, readers of rows, files."""
 
 from .arrays import FloatArray, IntArray, Vectors
-from .build_lock import only_build
+from .build_lock import lock_build
 from .files import to_json, write_changed
 from .markdown import fenced, inline, json_block
 from .packaged_weights import find_weights
@@ -32,6 +32,7 @@ from .texts import (
 from .transform import (
     ASKING_BATCH,
     Batch,
+    Columns,
     Trace,
     apply,
     columns,
@@ -58,6 +59,7 @@ __all__ = [
     "TEXT_COLUMNS",
     "UNSPACED",
     "Batch",
+    "Columns",
     "FloatArray",
     "IntArray",
     "Trace",
@@ -78,9 +80,9 @@ __all__ = [
     "instruction_id",
     "json_block",
     "keep",
+    "lock_build",
     "make_id",
     "normalise",
-    "only_build",
     "parse_columns",
     "read_lines",
     "read_rows",

@@ -1,4 +1,4 @@
-"""A lock on the folder of a build."""
+"""A lock on a build folder."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,8 +10,12 @@ from ..errors import BuildError
 
 
 @contextmanager
-def only_build(out: Path) -> Iterator[None]:
-    """Hold a folder against other builds, and evaluations, for the time of a block."""
+def lock_build(out: Path) -> Iterator[None]:
+    """Lock a build folder against other builds and evaluations; create it if it is missing.
+
+    Raises:
+        BuildError: If another process holds the lock.
+    """
     out.mkdir(parents=True, exist_ok=True)
     try:
         with FileLock(out / ".lock", timeout=0):

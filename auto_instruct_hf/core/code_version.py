@@ -118,5 +118,5 @@ class _Undocumented(ast.NodeTransformer):
         is_text = isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
         return None if is_text else node
 
-    def visit_ImportFrom(self, node: ast.ImportFrom) -> None:  # the name that ast calls
+    def visit_ImportFrom(self, _: ast.ImportFrom) -> None:  # the name that ast calls
         return None

@@ -3,11 +3,10 @@
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 
 def write_changed(path: Path, content: bytes) -> bool:
-    """Write a file whole, unless it holds just that; return whether it did not."""
+    """Atomically write a file if its content changed; return whether it did."""
     if path.is_file() and path.read_bytes() == content:
         return False
     fresh = path.with_name(f".{path.name}.new")
@@ -16,6 +15,6 @@ def write_changed(path: Path, content: bytes) -> bool:
     return True
 
 
-def to_json(report: Mapping[str, Any]) -> bytes:
-    """Return figures as they stand in a file."""
+def to_json(report: Mapping[str, object]) -> bytes:
+    """Return a report as UTF-8 JSON, indented."""
     return json.dumps(report, indent=2, ensure_ascii=False).encode()

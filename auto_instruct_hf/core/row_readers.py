@@ -1,4 +1,4 @@
-"""Rows of a file or of a dataset on the Hub, as they are found."""
+"""Read rows from a file or a dataset on the Hub."""
 
 import csv
 import io
@@ -17,6 +17,8 @@ from ..errors import RecipeError, SourceError
 
 _YES = {"yes", "true", "1", "1.0"}
 _NO = {"no", "false", "0", "0.0", "nan", ""}
+Row = dict[str, Any]
+"""A row as it was read: column -> value."""
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 
 
@@ -29,23 +31,23 @@ def read_rows(
     revision: str | None = None,
     splits: Sequence[str] = ("train",),
     may_join: bool = False,
-) -> list[dict[str, Any]]:
-    """Read rows as they are found.
+) -> list[Row]:
+    """Read rows, without changing them.
 
     Args:
         source: A Parquet, CSV, JSON or JSON Lines file, or the id of a dataset on the Hub.
-        what: What it is to be, in the plural, for messages.
+        what: What the rows are, in the plural, for error messages.
         config: Configuration of a dataset on the Hub.
-        split: Which split of it to read; None: the first of `splits` that it has, or the only one there is.
-        revision: Its revision.
-        splits: Names to choose from where `split` is None.
-        may_join: Whether all splits are read where several are there and none of `splits` is.
+        split: The split to read; None: the first of `splits` that exists, or the only split.
+        revision: Revision of a dataset on the Hub.
+        splits: Names to try if `split` is None.
+        may_join: Whether to read all splits if there are several and none is in `splits`.
 
     Returns:
         The rows.
 
     Raises:
-        SourceError: If it cannot be read; the message says where it breaks off.
+        SourceError: If it cannot be read; the message says where reading failed.
     """
     path = Path(source)
     if path.is_file():
@@ -63,7 +65,7 @@ def read_rows(
         )
     try:
         loaded = load_dataset(str(source), config, split=split, revision=revision)
-    except Exception as error:  # the clients below raise errors of half a dozen families; each is told in one line
+    except Exception as error:  # the clients below raise many kinds of errors; each is reported in one line
         raise SourceError(f"cannot load the {what} {source} from the Hub: {_first_line(error)}") from None
     parts = _choose(loaded, splits, may_join, source) if isinstance(loaded, DatasetDict) else [loaded]
     return [row for part in parts for row in part.to_list()]
@@ -78,7 +80,7 @@ def _choose(loaded: DatasetDict, splits: Sequence[str], may_join: bool, source: 
 
 
 def read_lines(path: Path) -> list[str]:
-    """Return the lines of a UTF-8 text file that are not blank, without their margins.
+    """Return the lines of a UTF-8 text file, stripped, without blank ones.
 
     Args:
         path: The file.
@@ -92,20 +94,20 @@ def read_lines(path: Path) -> list[str]:
     return [line.strip() for line in _decode(path).split("\n") if line.strip()]
 
 
-def _read_parquet(path: Path) -> list[dict[str, Any]]:
+def _read_parquet(path: Path) -> list[Row]:
     try:
-        rows: list[dict[str, Any]] = pq.read_table(path).to_pylist()
+        rows: list[Row] = pq.read_table(path).to_pylist()
     except (pa.ArrowException, OSError) as error:
         raise SourceError(f"{path} cannot be read as Parquet: {_first_line(error)}") from None
     return rows
 
 
-def _read_json_lines(path: Path) -> list[dict[str, Any]]:
+def _read_json_lines(path: Path) -> list[Row]:
     lines = enumerate(_decode(path).split("\n"), start=1)
     return [_parse_object(line, f"{path}, row {number}") for number, line in lines if line.strip()]
 
 
-def _read_json(path: Path) -> list[dict[str, Any]]:
+def _read_json(path: Path) -> list[Row]:
     text = _decode(path)
     if text.lstrip().startswith("{"):
         return _read_json_lines(path)
@@ -118,10 +120,10 @@ def _read_json(path: Path) -> list[dict[str, Any]]:
     return [_parse_object(json.dumps(row), f"{path}, row {number}") for number, row in enumerate(rows, start=1)]
 
 
-def _parse_object(text: str, where: str) -> dict[str, Any]:
+def _parse_object(text: str, where: str) -> Row:
     try:
         row = json.loads(text)
-        json.dumps(row, ensure_ascii=False).encode()  # half of a surrogate pair is no text
+        json.dumps(row, ensure_ascii=False).encode()  # raises for half of a surrogate pair
     except (ValueError, RecursionError) as error:
         raise SourceError(f"{where} cannot be read as JSON: {error}") from None
     if not isinstance(row, dict):
@@ -129,8 +131,8 @@ def _parse_object(text: str, where: str) -> dict[str, Any]:
     return row
 
 
-def _read_csv(path: Path) -> list[dict[str, Any]]:
-    # The standard library's reader: no cell is taken for a number, a null or an index, and a cell may be long.
+def _read_csv(path: Path) -> list[Row]:
+    # The standard library's reader keeps every cell as text, without a limit on its length.
     text = io.StringIO(_decode(path), newline="")
     limit = csv.field_size_limit(sys.maxsize)
     try:
@@ -141,7 +143,7 @@ def _read_csv(path: Path) -> list[dict[str, Any]]:
         csv.field_size_limit(limit)
     header, *rows = table or [[]]
     if len(set(header)) < len(header):
-        raise SourceError(f"{path} has two columns of one name: {', '.join(header)}")
+        raise SourceError(f"{path} has two columns with the same name: {', '.join(header)}")
     for number, cells in enumerate(rows, start=1):
         if len(cells) != len(header):
             raise SourceError(
@@ -160,7 +162,7 @@ def _decode(path: Path) -> str:
         raise SourceError(f"{path}, line {line} is not UTF-8 text (byte {error.start}): convert the file") from None
 
 
-_READERS: dict[str, Callable[[Path], list[dict[str, Any]]]] = {
+_READERS: dict[str, Callable[[Path], list[Row]]] = {
     ".jsonl": _read_json_lines,
     ".json": _read_json,
     ".csv": _read_csv,
@@ -172,20 +174,20 @@ def _first_line(error: BaseException) -> str:
     return f"{type(error).__name__}: {str(error).strip().splitlines()[0] if str(error).strip() else ''}"[:300]
 
 
-def brief(value: Any) -> str:
-    """Return a value as it stands in a message: cut short, with its type."""
+def brief(value: object) -> str:
+    """Format a value for an error message: truncated, with its type."""
     text = repr(value)
     return f"{text[:80]}{'…' if len(text) > 80 else ''} ({type(value).__name__})"
 
 
-def to_flag(value: Any) -> bool | None:
-    """Read a yes or no as people write it: a CSV file has but words, and some datasets say "Yes" and "No".
+def to_flag(value: object) -> bool | None:
+    """Parse a yes or no as people write it ("Yes", "no", "true", "0").
 
     Args:
-        value: A cell; none at all (None, "") is a no.
+        value: A cell; None and "" mean no.
 
     Returns:
-        What it says; None: neither.
+        The flag; None if it is neither.
     """
     word = "" if value is None else str(value).strip().lower()
     return word in _YES if word in _YES | _NO else None

@@ -1,4 +1,4 @@
-"""The contract between phases: the columns and types after each, and the check at each phase's door."""
+"""The contract between phases: the columns and types after each phase, and the check of its input."""
 
 from collections.abc import Iterable
 
@@ -12,7 +12,7 @@ _BOOL = Value("bool")
 TEXT_COLUMNS = ("instruction", "input", "output")
 
 SEEDS = Features({"instruction": _TEXT, "input": _TEXT, "output": _TEXT, "is_classification": _BOOL, "domain": _TEXT})
-"""One row a seed task; `input` and `domain` are "" where there is none."""
+"""One row a seed task; `input` and `domain` are "" if there is none."""
 
 INSTRUCTIONS = Features(
     {
@@ -24,7 +24,7 @@ INSTRUCTIONS = Features(
     }
 )
 """After bootstrap: one row an instruction; `similarity` is the highest ROUGE-L F1 against the pool when admitted,
-`most_similar` the id of the instruction that has it, a seed's too; "" where nothing shares a token."""
+`most_similar` the id of that instruction (or seed), "" if none shares a token."""
 
 ATTRIBUTES = Features({"is_classification": _BOOL, "input": _TEXT, "attributes": List(_TEXT)})
 ATTRIBUTED = Features({**INSTRUCTIONS, **ATTRIBUTES})
@@ -44,28 +44,28 @@ INSTANCES = Features(
 """After complete and curate: one row an instance; `attribute` is its label, its strategy, or ""."""
 
 CLUSTERED = Features({**INSTANCES, "cluster": ClassLabel(names=["a topic"]), "cluster_probability": Value("float32")})
-"""After cluster: `cluster` is a ClassLabel, whatever its names; `cluster_probability` how sure it is, in [0, 1]."""
+"""After cluster: `cluster` is a ClassLabel with any names; `cluster_probability` its probability, in [0, 1]."""
 
 MESSAGES = List({"role": _TEXT, "content": _TEXT})
-"""A published row as a chat: one turn of the user, one of the assistant."""
+"""A published row as a chat: a user turn, an assistant turn."""
 
 
 def with_rejected(features: Features) -> Features:
-    """Add the column `rejected` (str): why the row is dropped, "" where it is kept."""
+    """Add the column `rejected` (str): why the row is dropped, "" if it is kept."""
     return Features({**features, "rejected": _TEXT})
 
 
 def require_columns(dataset: Dataset, features: Features, phase: str, columns: Iterable[str]) -> Dataset:
-    """Check at the door of a phase that a dataset has what the phase reads.
+    """Check that a dataset has the columns a phase reads, with the right types and no nulls.
 
     Args:
-        dataset: What was passed in.
-        features: The contract that the columns come from.
-        phase: Named in the message.
+        dataset: The input of the phase.
+        features: The contract that defines their types.
+        phase: Its name, for the message.
         columns: The columns that the phase reads.
 
     Returns:
-        The dataset, without a format (such as torch) that was set for reading it.
+        The dataset, with any output format (such as torch) reset.
 
     Raises:
         SchemaError: If a column is missing, has another type than in `features`, or holds a null.

@@ -1,8 +1,8 @@
-"""The one door to `Dataset.map`: what is computed once is read from disk ever after, and only while it is still true.
+"""Cached `Dataset.map`: every phase goes through here.
 
-`datasets` fingerprints a function by reference, so an edited function body would be served from an old cache, and one
-that holds a client would never be cached at all. Here the fingerprint is made of what decides the result: the rows that
-go in, the code of the phase, its settings by value, the columns that come out.
+`datasets` fingerprints an importable function by reference, so an edited function would read a stale cache, and a
+function that holds a client would never be cached. Here the fingerprint covers what determines the result: the input
+rows, the code of the phase, its settings by value, and the output columns.
 """
 
 import hashlib
@@ -21,21 +21,22 @@ from datasets import Dataset, DatasetInfo, Features
 from .code_version import code_version
 
 Batch = Mapping[str, list[Any]]
-# Rows a batch where each waits for answers of a teacher: at its end most of the waiting is for a few. What was
-# answered is safe without the batch.
+Columns = dict[str, list[Any]]
+# Rows per batch where rows wait for replies: a batch ends by waiting for its last reply, so large batches wait less
+# often. Replies are in the journal before the batch ends.
 ASKING_BATCH = 10_000
 
-_HASHED = 10_000  # rows at once
+_HASHED = 10_000  # rows per chunk
 
 
 @dataclass
 class Trace:
-    """What a phase found besides its rows. Phases fill in one that is passed to them; the report is made of it."""
+    """What a phase reports besides its rows. Phases fill in the one passed to them."""
 
     rejected: Dataset | None = None
-    """The rows that were dropped, each with its reason in the column `rejected`."""
+    """The dropped rows, with the reason in the column `rejected`."""
     tables: dict[str, Dataset] = field(default_factory=dict)
-    """Other rows worth keeping, by name."""
+    """Other tables, by name."""
     facts: dict[str, Any] = field(default_factory=dict)
     """Figures by name, ready for JSON."""
 
@@ -57,17 +58,17 @@ def apply(
     """Map a batch function over a dataset, cached on disk.
 
     Args:
-        dataset: The rows that go in.
+        dataset: The input rows.
         function: Takes a batch of columns and keyword arguments, returns a batch of columns; N rows may become M.
-        phase: Names the cache file and the progress bar.
-        features: The columns that come out, all of them.
-        settings: Keyword arguments that decide the result; they count by value.
-        resources: Keyword arguments that do not decide it (a connection, a loaded model).
-        depends_on: What else decides the result, by value: the name of a model behind a resource.
-        batch_size: Rows a batch; None: all rows at once, for a table function.
-        as_numpy: Whether the function gets its columns as numpy arrays.
-        show_progress: Whether it takes long enough for a bar of its own.
-        cache_dir: Folder of the cache; None: a folder of our own in the cache of `datasets`.
+        phase: Name of the cache file and the progress bar.
+        features: All output columns.
+        settings: Keyword arguments that affect the result; part of the fingerprint, by value.
+        resources: Keyword arguments that do not affect the result (a connection, a loaded model).
+        depends_on: What else affects the result, by value, such as the name of a model behind a resource.
+        batch_size: Rows per batch; None: all rows at once, for a table function.
+        as_numpy: Whether the function receives columns as numpy arrays.
+        show_progress: Whether to show a progress bar.
+        cache_dir: Folder of the cache; None: the subfolder `auto_instruct_hf` of the cache of `datasets`.
 
     Returns:
         The mapped dataset. Its fingerprint is the same in every process for the same inputs, code and settings.
@@ -99,7 +100,7 @@ def apply(
 
 
 def _is_whole(cache_file: Path) -> bool:
-    """Return whether a cache file can be read to its end: a power failure can leave one that cannot."""
+    """Return whether a cache file is missing or can be read to its end (a power failure can truncate it)."""
     try:
         return bool(Dataset.from_file(str(cache_file)).num_rows >= 0)
     except FileNotFoundError:
@@ -109,13 +110,13 @@ def _is_whole(cache_file: Path) -> bool:
 
 
 def default_folder() -> Path:
-    """Return where results go that no folder is named for: a folder of our own in the cache of `datasets`."""
+    """Return the default cache folder: a subfolder of the cache of `datasets`."""
     return Path(datasets.config.HF_DATASETS_CACHE) / "auto_instruct_hf"
 
 
 @contextmanager
 def without_bars() -> Iterator[None]:
-    """Turn the progress bars of `datasets` off, and on again if they were on."""
+    """Disable the progress bars of `datasets` inside a block."""
     enabled = datasets.utils.logging.is_progress_bar_enabled()
     datasets.disable_progress_bars()
     try:
@@ -126,16 +127,16 @@ def without_bars() -> Iterator[None]:
 
 
 def keep(judged: Dataset, *, phase: str, cache_dir: Path | None = None, trace: Trace | None = None) -> Dataset:
-    """Drop the rows that carry a reason in the column `rejected`, and the column with them.
+    """Drop the rows with a reason in the column `rejected`, then drop that column.
 
     Args:
         judged: Rows with the column `rejected`.
-        phase: Names the cache file.
+        phase: Name of the cache file.
         cache_dir: Folder of the cache, as in `apply`.
-        trace: Where given, it receives the dropped rows.
+        trace: If given, it receives the dropped rows.
 
     Returns:
-        The rows whose reason is "".
+        The rows with an empty reason.
     """
     if trace is not None:
         reasons = judged["rejected"][:]
@@ -144,7 +145,7 @@ def keep(judged: Dataset, *, phase: str, cache_dir: Path | None = None, trace: T
     return apply(judged, kept_batch, phase=f"{phase}-kept", features=features, cache_dir=cache_dir)
 
 
-def kept_batch(batch: Batch) -> dict[str, list[Any]]:
+def kept_batch(batch: Batch) -> Columns:
     """Return the rows of a batch whose `rejected` is "", without that column."""
     good = [reason == "" for reason in batch["rejected"]]
     return {
@@ -155,12 +156,12 @@ def kept_batch(batch: Batch) -> dict[str, list[Any]]:
 
 
 def from_rows(rows: Iterable[Mapping[str, Any]], features: Features, digest: str | None = None) -> Dataset:
-    """Make a dataset from rows in memory, with a fingerprint of its content.
+    """Make a dataset from rows in memory, fingerprinted by content.
 
     Args:
         rows: The rows; keys that are not in `features` raise.
         features: Their columns.
-        digest: A fingerprint known already; None: computed from the rows.
+        digest: Its fingerprint, if known; None: computed from the rows.
 
     Returns:
         The dataset.
@@ -173,10 +174,10 @@ def from_rows(rows: Iterable[Mapping[str, Any]], features: Features, digest: str
 
 
 def from_table(table: pa.Table, features: Features) -> Dataset:
-    """Make a dataset from a table in memory, with a fingerprint of its content.
+    """Make a dataset from a table in memory, fingerprinted by content.
 
     Args:
-        table: The rows; its columns are those of `features`, in their order.
+        table: The rows, with the columns of `features` in the same order.
         features: The columns.
 
     Returns:
@@ -191,7 +192,7 @@ def from_table(table: pa.Table, features: Features) -> Dataset:
 
 
 def fingerprint(*parts: Any) -> str:
-    """Return 16 hexadecimal digits that depend on the parts by value: JSON types, dataclasses, and nests of them."""
+    """Return a hash of the parts by value (JSON types and dataclasses, nested): 16 hexadecimal digits."""
     return hashlib.sha256(json.dumps(parts, sort_keys=True, default=_by_value).encode()).hexdigest()[:16]
 
 
@@ -201,11 +202,11 @@ def _by_value(part: Any) -> Any:
     raise TypeError(f"a setting of type {type(part).__name__} has no value to fingerprint: {part!r}")
 
 
-def columns(rows: Sequence[Mapping[str, Any]], names: Iterable[str]) -> dict[str, list[Any]]:
-    """Turn rows into columns: what a batch function returns."""
+def columns(rows: Sequence[Mapping[str, Any]], names: Iterable[str]) -> Columns:
+    """Turn rows into columns, as a batch function returns them."""
     return {name: [row[name] for row in rows] for name in names}
 
 
 def rows(batch: Batch) -> list[dict[str, Any]]:
-    """Turn columns into rows: what a batch function reads."""
+    """Turn columns into rows."""
     return [dict(zip(batch, values, strict=True)) for values in zip(*batch.values(), strict=True)]

@@ -1,8 +1,8 @@
 """The root verb of an instruction and its direct object, by rules for English commands and questions.
 
-The picture of Self-Instruct (arXiv:2212.10560, figure 3) needs these two words and no more of grammar. Instructions are
-regular: nearly all begin with their verb, and the object is the last noun before a preposition, a clause or a stop. So
-a few lists of words do what would otherwise take a parser and its model. Text in other languages gives nothing.
+Self-Instruct (arXiv:2212.10560, figure 3) plots these two words. Nearly all instructions begin with their verb, and the
+object is the last noun before a preposition, a clause or punctuation, so word lists are enough and no parser with its
+model is needed. Texts in other languages give no result.
 """
 
 import re
@@ -13,7 +13,7 @@ def _words(text: str) -> frozenset[str]:
     return frozenset(text.split())
 
 
-# What may stand first in an instruction and is then its verb, whatever follows.
+# Words that are the verb whenever an instruction begins with them.
 _VERBS = _words("""
     accept access act adapt add address adjust advise affect agree allow analyse analyze annotate answer appear
     apply appraise arrange ask assemble assess assign assume attempt avoid balance become begin believe belong
@@ -74,7 +74,7 @@ _CLOSED |= _words("whether there here then not yet also whatever")
 _JOINTS = _words("and or , then & /")
 _PARTICLES = _words("out up down off away back over")
 _GIVING = _words("give teach tell show offer send")
-_THINKING = _words("think believe feel say suppose know")  # what follows is a clause
+_THINKING = _words("think believe feel say suppose know")  # a clause follows
 # Nouns that look like participles, adjectives or adverbs.
 _NOUNS = _words("""
     planning training marketing learning writing reading building cooking programming engineering testing housing thing
@@ -95,7 +95,7 @@ _ADJECTIVES = _words("""
     consistent coherent elegant recent current friendly likely lively lovely daily weekly monthly main top key
 """)
 _ADJECTIVE = re.compile(r".+(?:al|ive|ous|ful|less|able|ible|ic|ary|ing|ed|-friendly|-based|-step)")
-# What may follow its noun: "a story set in Rome".
+# Adjectives that can follow their noun: "the data available".
 _AFTER_NOUN = _words(
     "available present relevant suitable necessary responsible similar specific common such rich full made shown"
 )
@@ -122,16 +122,16 @@ _QUOTES = str.maketrans("\u2018\u2019\u201c\u201d", "''\"\"")
 
 
 def root_verb_and_object(instruction: str) -> tuple[str, str]:
-    """Return what an instruction asks for: its verb and the noun it is to be done to.
+    """Return the root verb of an instruction and its direct object.
 
-    The first sentence that is a command or a question counts; sentences before it only set the scene. Of verbs or nouns
-    joined by "and" the first counts. Both words are lower-case and in the form a dictionary lists them under.
+    They are taken from the first sentence that is a command or a question. Of verbs or nouns joined by "and" the first
+    is used. Both words are lower-case lemmas.
 
     Args:
         instruction: English text.
 
     Returns:
-        The verb and its direct object; "" in the place of either that is not there.
+        The verb and its direct object, each "" if there is none.
     """
     text = re.sub(r"\([^()]*\)", " ", instruction.lower().translate(_QUOTES))
     for sentence in _SENTENCE_END.split(text):
@@ -151,7 +151,7 @@ def root_verb_and_object(instruction: str) -> tuple[str, str]:
 
 
 def _command(words: list[str]) -> tuple[str, str] | None:
-    """Return verb and object of a clause that begins with its verb, None where it does not."""
+    """Return verb and object of a clause that begins with its verb, else None."""
     at = 0
     while at < len(words) - 1 and (not words[at][0].isalnum() or words[at].isdigit() or words[at] in _ASIDES):
         at += 1
@@ -164,7 +164,7 @@ def _command(words: list[str]) -> tuple[str, str] | None:
 
 
 def _question(words: list[str]) -> tuple[str, str] | None:
-    """Return verb and object of a question, None where the clause is none."""
+    """Return verb and object of a question, None if the clause is not one."""
     asking = 1 if words[0] in _PREPOSITIONS - _QUESTIONS else 0  # "in which year"
     asks = words[asking : asking + 1] and words[asking] in _QUESTIONS
     if not asks and words[0] not in _BE | _AUXILIARIES:
@@ -181,7 +181,7 @@ def _question(words: list[str]) -> tuple[str, str] | None:
 
 
 def _after_subject(words: list[str], asked: str) -> tuple[str, str] | None:
-    """Return verb and object of what follows an auxiliary; the object may have been asked for before it."""
+    """Return verb and object of the words after an auxiliary; `asked` is the object if it came before."""
     for at in range(1 if words and words[0] in _PRONOUNS else 2, len(words)):
         before, verb = words[at - 1], words[at]
         if verb == "be":
@@ -192,7 +192,7 @@ def _after_subject(words: list[str], asked: str) -> tuple[str, str] | None:
 
 
 def _object(verb: str, after: list[str]) -> str:
-    """Return the direct object in the words after a verb, "" where there is none."""
+    """Return the direct object in the words after a verb, "" if there is none."""
     rest = [*after, ".", "."]
     while True:
         particle = rest[0] in _PARTICLES and rest[1] in _DETERMINERS | _NUMBERS
@@ -214,9 +214,9 @@ def _object(verb: str, after: list[str]) -> str:
 
 
 def _noun(words: list[str]) -> str:
-    """Return the head of the noun phrase that the words begin with, "" where they begin with none."""
+    """Return the head of the noun phrase at the start of the words, "" if there is none."""
     phrase: list[str] = []
-    begun = marked = False  # whether a noun was met; whether a quotation mark or bracket was
+    begun = marked = False  # whether a noun, or a quotation mark or bracket, was seen
     for word, following in pairwise([*words, "."]):
         inner = not begun or (marked and following[0].isalnum() and following not in _CLOSED)
         if word in _MARKS and inner:  # the "TODO" comment
@@ -245,7 +245,7 @@ def _noun(words: list[str]) -> str:
 
 
 def _is_apposed(word: str, following: str) -> bool:
-    """Tell whether a word after a noun begins what describes it: "a story set in Rome", "the data provided"."""
+    """Return whether a word after a noun begins a modifier: "a story set in Rome", "the data provided"."""
     if word.endswith(("ing", "ed")):
         return word not in _NOUNS
     ends = following in _CLOSED or not following[0].isalnum()
@@ -261,7 +261,7 @@ def _is_adverb(word: str) -> bool:
 
 
 def _base(word: str) -> str:
-    """Return a noun's singular, which for a verb in -s is its infinitive."""
+    """Return the singular of a noun, or the infinitive of a verb in -s."""
     word = word.rstrip("'")
     head, hyphen, last = word.rpartition("-")
     if last in _IRREGULAR:
