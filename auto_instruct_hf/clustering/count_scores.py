@@ -43,7 +43,7 @@ def measure(
         elbow decides, for those in between, unless one is chosen, where the silhouette does.
     """
     numbers = [] if settings.num_clusters else numbers_to_try(len(known), settings.max_clusters)
-    resamples = settings.resamples if numbers and settings.criterion != "elbow" else 0
+    resamples = 0
     resampled = apply(
         from_rows(({"resample": number, "row": 0, "position": []} for number in range(1, resamples + 1)), _RESAMPLED),
         resample_batch,
@@ -52,7 +52,7 @@ def measure(
         settings={
             "n_components": settings.n_components,
             "n_neighbors": settings.n_neighbors,
-            "most_rows": settings.resample_rows,
+            "most_rows": 4000,
             "seed": seed,
         },
         depends_on=known._fingerprint,

@@ -19,7 +19,7 @@ from ..errors import BuildError
 from ..recipe import ClusteringSettings, EmbeddingSettings
 from ..teacher import Teacher
 from .assign_rest import ASSIGNED, extend, sample_rows
-from .count_choice import Choice, choose_by_elbow, choose_by_silhouette, choose_by_stability
+from .count_choice import Choice, choose_by_elbow, choose_by_silhouette
 from .count_scores import measure
 from .mixture import fit_mixture, measure_centrality
 from .reduction import reduce_vectors
@@ -208,5 +208,5 @@ def _choose(curve: Dataset, settings: ClusteringSettings) -> Choice:
     numbers, silhouettes = curve["num_clusters"][:], curve["silhouette"][:]
     if settings.criterion == "elbow":
         return choose_by_elbow(numbers, silhouettes)
-    rule = choose_by_stability if settings.criterion == "stability" else choose_by_silhouette
+    rule = choose_by_silhouette
     return rule(numbers, silhouettes, curve["stability"][:])
