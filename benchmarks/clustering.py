@@ -34,7 +34,7 @@ from auto_instruct_hf.clustering.mixture import fit_mixture
 from auto_instruct_hf.clustering.reduction import find_nearest, reduce_vectors
 from auto_instruct_hf.core.schema import INSTANCES
 from auto_instruct_hf.core.transform import Trace, from_rows
-from auto_instruct_hf.embedding import embed as embedding
+from auto_instruct_hf.embedding import phase as embedding
 from auto_instruct_hf.embedding.encoders import make_encoder
 from auto_instruct_hf.recipe import ClusteringSettings, EmbeddingSettings
 
