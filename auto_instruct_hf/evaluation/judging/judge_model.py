@@ -102,7 +102,7 @@ def open_judge(teacher: Teacher, settings: JudgeSettings, asking: TeacherSetting
     with Teacher(model, base_url=base_url, api_key=api_key, journal=teacher.journal.path, settings=chosen) as judge:
         judge.prices.learn(teacher.prices)
         teacher.prices.learn(judge.prices)
-        judge.expected = teacher.expected
+        judge.expect(teacher.expected)
         warn(judge.model, teacher.model)
         yield judge
 
