@@ -17,7 +17,7 @@ from auto_instruct_hf.evaluation.measures import dataset as measures
 from auto_instruct_hf.evaluation.measures.alignment_score import measure_alignment
 from auto_instruct_hf.evaluation.measures.dataset import measure_dataset
 from auto_instruct_hf.evaluation.measures.evenness import measure_evenness, measure_labels
-from auto_instruct_hf.evaluation.measures.lengths import describe, measure_lengths
+from auto_instruct_hf.evaluation.measures.lengths import describe_values, measure_lengths
 from auto_instruct_hf.evaluation.measures.nearest import find_nearest, measure_nearest, measure_overlap
 from auto_instruct_hf.evaluation.measures.variety import measure_distinct, measure_verb_nouns
 from auto_instruct_hf.evaluation.measures.vendi import measure_vendi
@@ -245,7 +245,7 @@ def test_nearest_is_exact_for_all_and_for_a_sample(texts: list[str], num_rows: i
 def test_overlap_is_exact(texts: list[str], others: list[str]) -> None:
     found = measure_overlap(texts, others, threshold=0.5)
     exact = [max((rouge(one, other) for other in others), default=0.0) for one in texts]
-    assert found["rouge_l"] == describe(exact)
+    assert found["rouge_l"] == describe_values(exact)
     assert found["share_above"] == (sum(value > 0.5 for value in exact) / len(texts) if texts else None)
 
 

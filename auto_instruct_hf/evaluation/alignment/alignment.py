@@ -1,20 +1,44 @@
 """Whether outputs belong to their instructions, a module for `evaluate`."""
 
-from typing import Any
+from collections.abc import Sequence
 
-import datasets
-import evaluate
 import numpy as np
+import numpy.typing as npt
 
-from ...recipe import EmbeddingSettings
-from ..measures import embed_texts, join_prompt, measure_alignment
+from auto_instruct_hf.evaluation.measurement import make_measurement
+from auto_instruct_hf.evaluation.measures import Figures, embed_texts, join_prompt, measure_alignment
+from auto_instruct_hf.recipe import EmbeddingSettings
 
-_DESCRIPTION = """\
+
+def _compute(
+    instructions: Sequence[str],
+    inputs: Sequence[str],
+    outputs: Sequence[str],
+    prompt_embeddings: npt.ArrayLike | None = None,
+    output_embeddings: npt.ArrayLike | None = None,
+    model: str = EmbeddingSettings.model,
+    num_controls: int = 1000,
+    seed: int = 42,
+) -> Figures:
+    settings = EmbeddingSettings(model=model)
+    if prompt_embeddings is None:
+        prompt_embeddings = embed_texts(list(map(join_prompt, instructions, inputs)), settings)
+    if output_embeddings is None:
+        output_embeddings = embed_texts(outputs, settings)
+    vectors = np.asarray(prompt_embeddings), np.asarray(output_embeddings)
+    return measure_alignment(*vectors, instructions, num_controls=num_controls, seed=seed)
+
+
+Alignment = make_measurement(
+    "Alignment",
+    _compute,
+    ("instructions", "inputs", "outputs"),
+    description="""\
 How often an output is nearer, by the cosine of sentence embeddings, to its own instruction and input than to those of a
-random row with another instruction: 0.5 is chance. A share s of outputs dealt to other rows at random brings it down by
-s times what it is above 0.5. It sees subject matter alone, not whether an answer is right, and little in short outputs.
-"""
-_INPUTS = """
+random row with another instruction: 0.5 is chance. If a share s of the outputs is exchanged at random, the excess over
+0.5 falls by s. It measures subject matter only, not whether an answer is right, and says little of short outputs.
+""",
+    inputs="""
 Args:
     instructions (list of str): rows of one instruction are not compared with each other.
     inputs (list of str): "" where there is none.
@@ -31,36 +55,5 @@ Examples:
     >>> alignment.compute(instructions=["Name a planet.", "Name a cheese."], inputs=["", ""],
     ...                   outputs=["Mars is a planet.", "Brie is a cheese."])["auc"]
     1.0
-"""
-
-
-class Alignment(evaluate.Measurement):
-    """Whether outputs belong to their instructions."""
-
-    def _info(self) -> Any:
-        columns = ("instructions", "inputs", "outputs")
-        return evaluate.MeasurementInfo(
-            description=_DESCRIPTION,
-            citation="",
-            inputs_description=_INPUTS,
-            features=datasets.Features({name: datasets.Value("string") for name in columns}),
-        )
-
-    def _compute(
-        self,
-        instructions: list[str],
-        inputs: list[str],
-        outputs: list[str],
-        prompt_embeddings: Any = None,
-        output_embeddings: Any = None,
-        model: str = EmbeddingSettings.model,
-        num_controls: int = 1000,
-        seed: int = 42,
-    ) -> dict[str, Any]:
-        settings = EmbeddingSettings(model=model)
-        if prompt_embeddings is None:
-            prompt_embeddings = embed_texts(list(map(join_prompt, instructions, inputs)), settings)
-        if output_embeddings is None:
-            output_embeddings = embed_texts(outputs, settings)
-        vectors = np.asarray(prompt_embeddings), np.asarray(output_embeddings)
-        return measure_alignment(*vectors, instructions, num_controls=num_controls, seed=seed)
+""",
+)

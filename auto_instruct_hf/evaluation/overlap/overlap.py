@@ -1,20 +1,21 @@
 """ROUGE-L between two sets of texts, a module for `evaluate`."""
 
-from typing import Any
+from auto_instruct_hf.evaluation.measurement import make_measurement
+from auto_instruct_hf.evaluation.measures import measure_overlap
 
-import datasets
-import evaluate
-
-from ..measures import THRESHOLD, measure_overlap
-
-_DESCRIPTION = """\
-ROUGE-L between two sets of texts: the F1 of each text of the one with the text of the other that is nearest to it. The
-values are those of the `rouge_score` package without stemming; no pair is left out.
-"""
-_INPUTS = """
+# `references` would be a column with as many rows as `texts` in `evaluate`.
+Overlap = make_measurement(
+    "Overlap",
+    lambda texts, others, **options: measure_overlap(texts, references=others, **options),
+    ("texts",),
+    description="""\
+ROUGE-L between two sets of texts: the F1 of each text of one set with the nearest text of the other. The values are
+those of the `rouge_score` package without stemming; all pairs are compared.
+""",
+    inputs="""
 Args:
     texts (list of str): the set that is judged.
-    others (list of str): what it is compared with, of any number: seeds, a benchmark, another split.
+    others (list of str): the set to compare with, of any size: seeds, a benchmark, another split.
     tokenizer (str): 'rouge' (a-z and 0-9), 'unicode', or 'auto'.
     threshold (float): of the share.
 Returns:
@@ -24,28 +25,11 @@ Examples:
     >>> overlap = evaluate.load("auto_instruct_hf/evaluation/overlap")
     >>> overlap.compute(texts=["Name a fruit.", "Sort the list."], others=["Name a fruit."])["share_above"]
     0.5
-"""
-_CITATION = """\
+""",
+    citation="""\
 @inproceedings{lin2004rouge,
   title = {{ROUGE}: A Package for Automatic Evaluation of Summaries},
   author = {Lin, Chin-Yew}, booktitle = {Text Summarization Branches Out}, year = {2004}
 }
-"""
-
-
-class Overlap(evaluate.Measurement):
-    """ROUGE-L between two sets of texts."""
-
-    def _info(self) -> Any:
-        return evaluate.MeasurementInfo(
-            description=_DESCRIPTION,
-            citation=_CITATION,
-            inputs_description=_INPUTS,
-            features=datasets.Features({"texts": datasets.Value("string")}),
-        )
-
-    # `references` would be a column of as many rows in `evaluate`.
-    def _compute(
-        self, texts: list[str], others: list[str], tokenizer: str = "auto", threshold: float = THRESHOLD
-    ) -> dict[str, Any]:
-        return measure_overlap(texts, others, tokenizer=tokenizer, threshold=threshold)
+""",
+)

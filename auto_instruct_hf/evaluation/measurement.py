@@ -1,0 +1,43 @@
+"""The class that `evaluate.load` finds in a module file, made from a function of `measures`."""
+
+from collections.abc import Callable, Sequence
+
+import evaluate
+from datasets import Features, Value
+
+
+def make_measurement(
+    name: str,
+    compute: Callable[..., object],
+    columns: Sequence[str],
+    *,
+    description: str,
+    inputs: str,
+    citation: str = "",
+    types: Sequence[str] = ("string",),
+) -> type[evaluate.Measurement]:
+    """Make a measurement of `evaluate` from a function.
+
+    Args:
+        name: Name of the class.
+        compute: The function; `evaluate` passes all arguments by name.
+        columns: The arguments that are columns and may arrive in batches.
+        description: What is measured.
+        inputs: Arguments, returned figures and an example.
+        citation: BibTeX of the sources.
+        types: The types that the columns may have; the first that fits is used.
+
+    Returns:
+        The class; `evaluate.load` finds it in the module that holds it.
+    """
+
+    def info(_: evaluate.Measurement) -> evaluate.MeasurementInfo:
+        features = [Features({column: Value(kind) for column in columns}) for kind in types]
+        return evaluate.MeasurementInfo(
+            description=description, citation=citation, inputs_description=inputs, features=features
+        )
+
+    def run(_: evaluate.Measurement, **arguments: object) -> object:
+        return compute(**arguments)
+
+    return type(name, (evaluate.Measurement,), {"__doc__": description, "_info": info, "_compute": run})
