@@ -1,40 +1,32 @@
 """What an evaluation says is what is in the data, says the same again, and runs nothing that a model wrote."""
 
-import importlib.util
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import stub_teacher
-import typer
 from datasets import ClassLabel, Dataset, Features, load_dataset
+from stub_instances import instance, open_teacher, patch_embedding, run_script
 from stub_teacher import KEY, StubTeacher, serve_stub, sign
-from test_judge import instance, open_teacher, unit
-from test_pipeline import run
-from typer.testing import CliRunner
 
-from auto_instruct_hf import Recipe, read_seeds
+from auto_instruct_hf import Recipe, build, read_seeds
 from auto_instruct_hf.core.schema import INSTANCES
 from auto_instruct_hf.core.transform import from_rows
-from auto_instruct_hf.embedding import embed as embedding
 from auto_instruct_hf.errors import RecipeError
-from auto_instruct_hf.evaluation.judging.evaluator import choose_evaluator
-from auto_instruct_hf.evaluation.measures import vendi as vectors
+from auto_instruct_hf.evaluation.judging import choose_evaluator
 from auto_instruct_hf.evaluation.questions import NAMES, QUESTIONS, applies
 from auto_instruct_hf.evaluation.rating.people import read_ratings
 from auto_instruct_hf.evaluation.rating.store import RatingStore
 from auto_instruct_hf.evaluation.rating.summary import RATINGS
 from auto_instruct_hf.evaluation.report.evaluation import Evaluation, evaluate
 from auto_instruct_hf.evaluation.report.page import render_page
-from auto_instruct_hf.evaluation.report.reading import Material, read_any, read_build
+from auto_instruct_hf.evaluation.report.reading import EvaluatedDataset, read_any, read_build
 from auto_instruct_hf.publishing.card import render_card
 from auto_instruct_hf.recipe import BootstrapSettings, ClusteringSettings, JudgeSettings
 
-SCRIPT = Path(__file__).parents[1] / "scripts" / "evaluate.py"
 RECIPE = Recipe(
     num_instructions=20,
     bootstrap=BootstrapSettings(requests_per_round=4),
@@ -43,23 +35,18 @@ RECIPE = Recipe(
 
 
 def command(*arguments: Any) -> Any:
-    """Run the command in this process: half of the time of another would be imports."""
-    found = importlib.util.spec_from_file_location("evaluate_command", SCRIPT)
-    assert found
-    assert found.loader
-    script = importlib.util.module_from_spec(found)
-    found.loader.exec_module(script)
-    app = typer.Typer()
-    app.command()(script.main)
-    return CliRunner().invoke(app, [str(one) for one in arguments])
+    return run_script("evaluate", *arguments)
+
+
+def run(out: Path, stub: StubTeacher, recipe: Recipe) -> None:
+    with open_teacher(stub, out, "stub") as teacher:
+        build(read_seeds(), teacher, out, recipe)
 
 
 @pytest.fixture(scope="module")
 def patch() -> Iterator[pytest.MonkeyPatch]:
-    """Vectors by the letters of a text: what a model would say is of no interest here, and it takes long to import."""
     with pytest.MonkeyPatch.context() as found:
-        for module in (embedding, vectors):
-            found.setattr(module, "make_encoder", lambda *_: lambda texts: np.array([unit(text) for text in texts]))
+        patch_embedding(found)
         yield found
 
 
@@ -209,7 +196,7 @@ def sound() -> list[dict[str, Any]]:
     ]
 
 
-def figures_of(rows: Sequence[Mapping[str, Any]], stub: StubTeacher, folder: Path) -> dict[str, Any]:
+def figures_of(rows: Sequence[Mapping[str, Any]], stub: StubTeacher, folder: Path) -> Any:
     file = folder / "rows.jsonl"
     file.write_text("".join(json.dumps(row) + "\n" for row in rows))
     material = read_any(str(file), {"instruction": "prompt"})
@@ -320,7 +307,7 @@ def hostile(tmp_path_factory: pytest.TempPathFactory, patch: pytest.MonkeyPatch)
     folder = tmp_path_factory.mktemp("hostile")
     with pytest.MonkeyPatch.context() as own, serve_stub() as stub:
         own.setattr(stub_teacher, "_judge", lambda text: {**found(text), "reason": HOSTILE})
-        material = Material(HOSTILE, table, table, {HOSTILE: ["a b"], f"{HOSTILE}.": ["a c"]}, teacher=HOSTILE)
+        material = EvaluatedDataset(HOSTILE, table, table, {HOSTILE: ["a b"], f"{HOSTILE}.": ["a c"]}, teacher=HOSTILE)
         with open_teacher(stub, folder, model=HOSTILE.replace("\x00", "")) as teacher:
             settings = JudgeSettings(check_share=1.0)
             options: dict[str, Any] = {"settings": settings, "warnings": [HOSTILE], "cache_dir": folder / "c"}

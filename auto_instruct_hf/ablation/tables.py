@@ -1,10 +1,10 @@
-"""An ablation as tables: one column an arm, figures with their intervals, differences to the full recipe."""
+"""An ablation as tables: one column per arm, figures with their intervals, differences to the full recipe."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from ..core import inline
+from ..evaluation.measures import Figures
 
 _PERCENT = {"topics reached", "rows without an input"}
 _WHOLE = {"instructions in the sample"}
@@ -12,8 +12,8 @@ Format = Callable[[float], str]
 
 
 @dataclass(frozen=True)
-class Table:
-    """One table: what it shows, the names of its columns, its cells as text, and what must be known to read it."""
+class AblationTable:
+    """One table: its title, the names of its columns, its cells as text, and a note on how to read it."""
 
     title: str
     header: tuple[str, ...]
@@ -21,39 +21,39 @@ class Table:
     note: str
 
 
-def make_tables(report: Mapping[str, Any]) -> list[Table]:
+def make_tables(report: Figures) -> list[AblationTable]:
     """Turn the report of an ablation into tables.
 
     Args:
         report: As `ablation.ablate` returns it.
 
     Returns:
-        The tables: pools, measurements, the judge's shares where there is a judge, each of the last two followed by its
-        differences where the full recipe is among the arms.
+        Pools, measurements, and the judge's shares where there is a judge; the last two are followed by their
+        differences if the full recipe is among the arms.
     """
     arms, reference = list(report["arms"]), report["reference"]
     others = [arm for arm in arms if arm != reference] if reference else []
-    tables = [_tell_pools(report["arms"], report["notes"]["arms"])]
-    sections: list[tuple[str, Mapping[str, Any], str, Callable[[str], Format]]] = [
+    tables = [_describe_pools(report["arms"], report["notes"]["arms"])]
+    sections: list[tuple[str, Figures, str, Callable[[str], Format]]] = [
         ("Measurements", report["measurements"], report["notes"]["measurements"], _format_measure)
     ]
     if report["judge"]:
         title = f"Shares of yes, judged by {report['judge']['judge']}"
         sections.append((title, report["judge"]["shares"], report["notes"]["judge"], lambda _: _percent))
     for title, found, note, form in sections:
-        rows = [(name, *(_tell(own[arm], form(name)) for arm in arms)) for name, own in found.items()]
-        tables.append(Table(title, ("", *arms), tuple(rows), note))
+        rows = [(name, *(_format(own[arm], form(name)) for arm in arms)) for name, own in found.items()]
+        tables.append(AblationTable(title, ("", *arms), tuple(rows), note))
         if others:
             rows = [
-                (name, *(_tell(own[arm]["difference"], form(name), "+") for arm in others))
+                (name, *(_format(own[arm]["difference"], form(name), "+") for arm in others))
                 for name, own in found.items()
             ]
             header = ("", *(f"{arm} less {reference}" for arm in others))
-            tables.append(Table(f"{title}: differences", header, tuple(rows), ""))
+            tables.append(AblationTable(f"{title}: differences", header, tuple(rows), ""))
     return tables
 
 
-def to_markdown(report: Mapping[str, Any]) -> str:
+def to_markdown(report: Figures) -> str:
     """Return the tables of an ablation as Markdown.
 
     Args:
@@ -71,17 +71,17 @@ def to_markdown(report: Mapping[str, Any]) -> str:
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
-def _describe(report: Mapping[str, Any]) -> str:
+def _describe(report: Figures) -> str:
     return (
         f"Teacher: {report['teacher']}. {report['num_instructions']:,} instructions, seed {report['seed']}. Each arm "
         f"yields a sample of {report['num_samples']:,} rows; {report['measured']:,} instructions of each are measured."
     )
 
 
-def _tell_pools(arms: Mapping[str, Mapping[str, Any]], note: str) -> Table:
+def _describe_pools(arms: Figures, note: str) -> AblationTable:
     names = {"instructions": "instructions", "instances": "instances after curation", "dropped": "instances dropped"}
     rows = [(label, *(f"{one['pool'][name]:,}" for one in arms.values())) for name, label in names.items()]
-    return Table("What each arm draws from", ("", *arms), tuple(rows), note)
+    return AblationTable("What each arm draws from", ("", *arms), tuple(rows), note)
 
 
 def _format_measure(name: str) -> Format:
@@ -94,7 +94,7 @@ def _percent(value: float) -> str:
     return f"{100 * value:.1f}%"
 
 
-def _tell(found: Mapping[str, Any], form: Format, sign: str = "") -> str:
+def _format(found: Figures, form: Format, sign: str = "") -> str:
     value = found["value"] if "value" in found else found["share"]
     if value is None:
         return ""

@@ -56,7 +56,7 @@ def measure_verb_nouns(instructions: Iterable[str]) -> Figures:
         instructions: English texts; others have neither.
 
     Returns:
-        `num_texts`; `share_with_verb` and `share_with_both` (None without texts); `num_verbs` and `num_pairs` (different
+        `num_texts`; `share_with_verb` and `share_with_both` (None without texts); `num_verbs` and `num_pairs` (distinct
         ones); `effective_verbs` and `effective_pairs`: the number of equally frequent ones with the same entropy (Hill
         number of order 1), 0 without any; `top_verbs`: the 20 most frequent with their counts; `share_of_top_verbs`:
         their share of all verbs.
