@@ -89,9 +89,6 @@ def done(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Done]:
         yield Done(out, stub, json.loads((out / "ablation.json").read_text()), result.stdout)
 
 
-# -- what is asked --------------------------------------------------------------------------------------------------
-
-
 def kind_of(body: dict[str, Any]) -> str:
     return str(body["response_format"]["json_schema"]["name"])
 
@@ -148,9 +145,6 @@ def test_a_budget_for_all_arms_stops_with_its_remedy_and_goes_on_when_raised(don
         assert sorted(stub.bodies()) == sorted(done.stub.bodies())
     again = json.loads((tmp_path / "out" / "ablation.json").read_text())
     assert {**again, "usage": None} == {**done.report, "usage": None}  # it tells seconds too
-
-
-# -- what is compared -----------------------------------------------------------------------------------------------
 
 
 def test_tables_have_all_arms_and_no_key(done: Done) -> None:
@@ -228,9 +222,6 @@ def test_wrong_usage_is_told_before_anything_is_asked(tmp_path: Path) -> None:
         assert stub.answered == []
 
 
-# -- Self-Instruct's way --------------------------------------------------------------------------------------------
-
-
 def batch_of(*kinds: bool) -> dict[str, list[Any]]:
     texts = [f"Do thing {number}" for number in range(len(kinds))]
     return {"instruction_id": texts, "instruction": texts, "is_classification": list(kinds)}
@@ -283,8 +274,6 @@ def test_prompts_keep_to_strict_schemas_with_the_label_before_its_input(source: 
     assert list(item["properties"]) == ["label", "input"]
     assert list(prompts["input_first"].schema["properties"]) == ["input", "output"]
 
-
-# -- samples --------------------------------------------------------------------------------------------------------
 
 POOLS = st.lists(st.tuples(st.integers(0, 3), st.booleans(), st.integers(1, 3)), min_size=1, max_size=25)
 
@@ -344,9 +333,6 @@ def test_the_first_rows_are_a_sample_of_the_sample_whatever_the_quotas() -> None
         ]
     )
     assert 0.4 < share < 0.6  # of the pool, a tenth
-
-
-# -- differences ----------------------------------------------------------------------------------------------------
 
 
 def pairs_of(both: int, first: int, second: int, neither: int) -> list[tuple[bool | None, bool | None]]:

@@ -34,10 +34,6 @@ RECIPE = Recipe(
 )
 
 
-def command(*arguments: Any) -> Any:
-    return run_script("evaluate", *arguments)
-
-
 def run(out: Path, stub: StubTeacher, recipe: Recipe) -> None:
     with open_teacher(stub, out, "stub") as teacher:
         build(read_seeds(), teacher, out, recipe)
@@ -66,7 +62,7 @@ def evaluated(
 
 
 def judge(out: Path, stub: StubTeacher) -> Any:
-    return command(out, "--judge", "another", "--judge-base-url", stub.url, "--size", "12")
+    return run_script("evaluate", out, "--judge", "another", "--judge-base-url", stub.url, "--size", "12")
 
 
 def rate(out: Path) -> None:
@@ -88,9 +84,6 @@ def files_of(out: Path) -> dict[str, tuple[bytes, int]]:
     return {str(path): (path.read_bytes(), path.stat().st_mtime_ns) for path in made if path.is_file()}
 
 
-# -- a build ----------------------------------------------------------------------------------------------------------
-
-
 def test_evaluating_again_asks_nothing_and_touches_no_file(evaluated: tuple[Path, StubTeacher]) -> None:
     out, stub = evaluated
     before, asked = files_of(out), len(stub.answered)
@@ -103,15 +96,10 @@ def test_the_figures_say_what_the_build_holds(evaluated: tuple[Path, StubTeacher
     out, stub = evaluated
     figures = json.loads((out / "evaluation.json").read_text())
     parts = {config: load_dataset(str(out / "dataset"), config) for config in ("default", "instances")}
-    assert (
-        figures["dataset"]["rows"]
-        == figures["measures"]["rows"]["measured"]
-        == sum(parts["instances"].num_rows.values())
-    )
-    assert figures["sample"]["rows"] == sum(parts["default"].num_rows.values())
-    assert figures["sample"]["different_rows"] == len(
-        {row["instance_id"] for part in parts["default"].values() for row in part}
-    )
+    size = sum(parts["instances"].num_rows.values())
+    assert figures["dataset"]["rows"] == figures["measures"]["rows"]["measured"] == size
+    drawn = [row["instance_id"] for part in parts["default"].values() for row in part]
+    assert (figures["sample"]["rows"], figures["sample"]["different_rows"]) == (len(drawn), len(set(drawn)))
     assert [one["name"] for one in figures["clusters"]] == parts["default"]["train"].features["cluster"].names
     assert sum(one["instances"] for one in figures["clusters"]) == figures["dataset"]["rows"]
     assert sum(one["sample"] for one in figures["clusters"]) == figures["sample"]["rows"]
@@ -123,14 +111,9 @@ def test_the_figures_say_what_the_build_holds(evaluated: tuple[Path, StubTeacher
     table = {row["name"]: row for row in figures["table"]}
     assert table["output_correct"]["published"] == {"Auto-Instruct": 0.923, "Self-Instruct": 0.58}
     assert table["output_correct"]["judge"]["asked"] == 12
-    assert sum(sum(one["histogram"]) for one in figures["splits"].values()) == sum(
-        one["num_texts"] for one in figures["splits"].values()
-    )
-    for name, size in (
-        ("instruction", figures["measures"]["rows"]["instructions"]),
-        ("output", figures["dataset"]["rows"]),
-    ):
-        assert sum(figures["lengths"][name]["counts"]) + figures["lengths"][name]["beyond"] == size
+    assert all(sum(one["histogram"]) == one["num_texts"] for one in figures["splits"].values())
+    for name, rows in (("instruction", figures["measures"]["rows"]["instructions"]), ("output", size)):
+        assert sum(figures["lengths"][name]["counts"]) + figures["lengths"][name]["beyond"] == rows
     assert stub.url not in json.dumps(figures)
     assert str(out) not in json.dumps(figures)
 
@@ -181,9 +164,6 @@ def test_a_build_that_gives_the_same_rows_keeps_its_evaluation_and_another_does_
     assert "evaluation" not in json.loads((out / "dataset" / "report.json").read_text())
     run(out, stub, RECIPE)  # as the other tests found it
     assert read_build(out).digest() == kept["dataset"]["digest"]
-
-
-# -- flaws that are known ---------------------------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")
@@ -257,8 +237,6 @@ def test_the_order_of_rows_decides_nothing(sound: list[dict[str, Any]], stub: St
     assert figures_of(sound, stub, tmp_path) == figures_of(sound[::-1], stub, tmp_path)
 
 
-# -- the page ---------------------------------------------------------------------------------------------------------
-
 HOSTILE = (
     "</script><script>alert(1)</script><img src=x onerror=alert(1)>\"' onmouseover='alert(1)' "
     "<a href=javascript:a>{{ 7*7 }}\x00\u202e"
@@ -324,16 +302,12 @@ def test_nothing_that_a_model_or_a_person_wrote_runs_or_loads(hostile: Evaluatio
         assert not [name for name in attributes if name.startswith("on") or name in ("src", "srcset", "action")], tag
         assert (attributes.get("href") or "#").startswith("#")
         assert "alert" not in (attributes.get("style") or "")
-    policy = next(one["content"] for tag, one in page.tags if one.get("http-equiv"))
-    assert policy
+    policy = next(one["content"] or "" for tag, one in page.tags if one.get("http-equiv"))
     assert policy.startswith("default-src 'none'")
     # It is shown as it is, every text of it, and was never a template.
     shown = HOSTILE.replace("\x00\u202e", " ").strip()
     assert page.text.count(shown) > 8 * 4 + 8 * 2
-    assert "\x00" not in text
-    assert "\u202e" not in text
-    assert "http://" not in text
-    assert "https://" not in text
+    assert not [words for words in ("\x00", "\u202e", "http://", "https://") if words in text]
 
 
 def test_pictures_have_words_and_the_page_is_whole_without_a_script(hostile: Evaluation) -> None:
@@ -364,9 +338,6 @@ def test_the_page_of_a_dataset_that_nobody_judged(sound: list[dict[str, Any]], t
     assert found.samples == []
     assert found.figures["judge"] is None
     assert "judge" in found.figures["left_out"]
-
-
-# -- the command ------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -400,7 +371,9 @@ def test_any_dataset_is_evaluated_into_a_folder_of_its_own(
     monkeypatch.delenv("JUDGE_API_KEY", raising=False)
     file = tmp_path / "rows.parquet"
     Dataset.from_list(sound).to_parquet(file)
-    done = command(file, "--column", "instruction=prompt", "--out", tmp_path / "found", "--no-embeddings")
+    done = run_script(
+        "evaluate", file, "--column", "instruction=prompt", "--out", tmp_path / "found", "--no-embeddings"
+    )
     assert done.exit_code == 0, done.output
     assert "there is no endpoint to ask" in done.stdout
     figures = json.loads((tmp_path / "found" / "evaluation.json").read_text())
@@ -429,7 +402,7 @@ def test_a_mistake_is_one_line_and_a_status(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     Path("rows.jsonl").write_text('{"a": "text"}\n')
-    done = command(*arguments)
+    done = run_script("evaluate", *arguments)
     assert done.exit_code == status
     assert words in done.stderr
     assert len(done.stderr.splitlines()) == 1
@@ -439,7 +412,7 @@ def test_a_mistake_is_one_line_and_a_status(
 def test_a_seed_that_no_generator_takes_is_refused(seed: int, tmp_path: Path) -> None:
     file = tmp_path / "rows.jsonl"
     file.write_text('{"output": "text"}\n')
-    done = command(file, "--no-judge", "--no-embeddings", "--seed", seed, "--out", tmp_path / "found")
+    done = run_script("evaluate", file, "--no-judge", "--no-embeddings", "--seed", seed, "--out", tmp_path / "found")
     assert (done.exit_code, "--seed" in done.stderr) == (2, True)
 
 
@@ -456,7 +429,7 @@ def test_a_budget_for_a_judge_without_a_price_is_a_mistake(
     file = tmp_path / "rows.parquet"
     Dataset.from_list(sound).to_parquet(file)
     asked = ("--judge", "mine", "--judge-base-url", stub.url, "--budget", "1", "--out", tmp_path / "found")
-    done = command(file, "--column", "instruction=prompt", "--no-embeddings", *asked)
+    done = run_script("evaluate", file, "--column", "instruction=prompt", "--no-embeddings", *asked)
     assert done.exit_code == 2
     assert "judge.input_price" in done.stderr
     assert not stub.answered

@@ -43,9 +43,6 @@ def judge_of(
     return open_judge(choose_model(teacher, settings), settings, asking or TeacherSettings(), writer=teacher)
 
 
-# -- what is asked, what comes back ---------------------------------------------------------------------------------
-
-
 def test_each_instance_gets_its_answers_and_only_to_questions_that_apply(teacher: Teacher, tmp_path: Path) -> None:
     rows = [instance(number) for number in range(12)] + [instance(12, is_classification=False, output="wrong")]
     found = judge(table(rows), teacher, cache_dir=tmp_path / "c")
@@ -133,9 +130,6 @@ def test_failed_requests_are_counted_and_are_no_answer(stub: StubTeacher, tmp_pa
     assert found.shares["output_correct"].asked == found.judged
     assert found.shares["output_correct"].share == 1.0
     assert sum(sum(one["failed"].values()) for one in found.checks.values()) > 0
-
-
-# -- figures, and what they are worth -------------------------------------------------------------------------------
 
 
 def test_outputs_that_were_swapped_show_in_the_share(teacher: Teacher, tmp_path: Path) -> None:
@@ -238,9 +232,6 @@ def test_agreement_is_counted_where_both_answered_and_set_beside_chance() -> Non
     assert measure_agreement(said([True] * 4), said([True] * 4))["valid_task"].kappa is None
 
 
-# -- who judges -----------------------------------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize(
     ("writer", "judged_by"),
     [("gpt-4o", "gpt-4.1"), ("gpt-4.1-mini", "gpt-4o"), ("ft:gpt-4o:mine", "gpt-4.1"), ("embedded", None)],
@@ -322,9 +313,6 @@ def test_the_judge_asks_through_the_batch_api_where_the_teacher_does(tmp_path: P
     assert sums == {("judge", "writer"): 39, ("judge", "other"): 39}  # the first goes alone, to see what is taken
 
 
-# -- who passes -----------------------------------------------------------------------------------------------------
-
-
 def test_what_passes_is_yes_to_all_and_sure_enough() -> None:
     yes = {**dict.fromkeys(NAMES, True), "confidence": 0.8}
     assert passes(yes, 0.8) == ""
@@ -392,9 +380,8 @@ def test_a_build_keeps_only_what_passes(filtered: tuple[Path, StubTeacher, Any])
     assert {"judge: no to output_correct", "judge: confidence below 0.6"} == set(found["rejected"])
     assert all(passes(said[row["instance_id"]], 0.6) == "" for row in rows)
     assert found["kept"] == len(rows)
-    assert (
-        found["before"]["shares"]["output_correct"]["share"] < 1 == found["after"]["shares"]["output_correct"]["share"]
-    )
+    before, after = (found[when]["shares"]["output_correct"]["share"] for when in ("before", "after"))
+    assert before < 1 == after
     rejected = Dataset.from_parquet(str(out / "rejected" / "judge.parquet"))
     assert count_reasons(rejected) == found["rejected"]
     assert "Shares of yes, judged by another" in done.stdout

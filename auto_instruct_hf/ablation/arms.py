@@ -6,6 +6,7 @@ Auto-Instruct (Mansutti) names it as a limitation that it compared datasets of d
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from datasets import Dataset, concatenate_datasets
@@ -14,7 +15,7 @@ from ..core import CLUSTERED, INSTANCES, Trace, from_rows, hide_folder, to_json,
 from ..curation import curate, decontaminate
 from ..errors import BuildError, RecipeError
 from ..evaluation.judging import assess, choose_model, open_judge
-from ..evaluation.measures import Figures
+from ..evaluation.measures import Figures, measure_dataset
 from ..pipeline import Build, build
 from ..publishing import count_reasons, list_costs
 from ..recipe import Recipe
@@ -189,20 +190,10 @@ def _measure(
     whole = concatenate_datasets(list(made.instances.values()))
     topic_of = dict(zip(whole["instruction_id"][:], whole["cluster"][:], strict=True))
     num_topics = whole.features["cluster"].num_classes
+    measure = partial(measure_dataset, embedding=recipe.embedding, seed=recipe.seed, cache_dir=cache_dir)
     sizes = [min(len(set(sample["instruction_id"][:])) for sample in drawn.values()) for drawn in samples]
     figures = [
-        {
-            arm: measure_sample(
-                sample,
-                size,
-                topic_of,
-                num_topics,
-                embedding=recipe.embedding,
-                seed=recipe.seed,
-                cache_dir=cache_dir,
-            )
-            for arm, sample in drawn.items()
-        }
+        {arm: measure_sample(sample, size, topic_of, num_topics, measure) for arm, sample in drawn.items()}
         for size, drawn in zip(sizes, samples, strict=True)
     ]
     return sizes[0], figures

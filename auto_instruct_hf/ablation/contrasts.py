@@ -3,15 +3,13 @@
 import statistics
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict
-from pathlib import Path
 from typing import TypeVar
 
 from datasets import Dataset
 
 from ..evaluation import NAMES, DatasetRow, measure_paired_difference, measure_share
 from ..evaluation.judging import index, passed_all
-from ..evaluation.measures import Figures, measure_dataset, measure_evenness
-from ..recipe import EmbeddingSettings
+from ..evaluation.measures import Figures, measure_evenness
 from .coordinated_samples import take_one_each
 
 MEASURES = {
@@ -34,14 +32,7 @@ T = TypeVar("T")
 
 
 def measure_sample(
-    sample: Dataset,
-    size: int,
-    topic_of: Mapping[str, int],
-    num_topics: int,
-    *,
-    embedding: EmbeddingSettings,
-    seed: int,
-    cache_dir: Path,
+    sample: Dataset, size: int, topic_of: Mapping[str, int], num_topics: int, measure: Callable[[Dataset], Figures]
 ) -> Figures:
     """Measure a sample of an arm.
 
@@ -51,9 +42,7 @@ def measure_sample(
             rows; topics are counted over all rows.
         topic_of: Instruction id -> the number of its topic, the same for all arms; other instructions have no topic.
         num_topics: The number of topics.
-        embedding: As for `measures.measure_dataset`.
-        seed: As for `measures.measure_dataset`.
-        cache_dir: As for `measures.measure_dataset`.
+        measure: `measures.measure_dataset` with its settings.
 
     Returns:
         Figures of `measure_dataset`, with `balance.clusters` over the rows of the sample, and `sample`: its `rows`, its
@@ -61,8 +50,7 @@ def measure_sample(
     """
     keys = sample["instruction_id"][:]
     dropped = [name for name in ("cluster", "cluster_probability") if name in sample.column_names]
-    measured = take_one_each(sample, size).remove_columns(dropped)
-    found = measure_dataset(measured, embedding=embedding, seed=seed, cache_dir=cache_dir)
+    found = measure(take_one_each(sample, size).remove_columns(dropped))
     found["left_out"].pop("balance.clusters", None)
     topics = [topic_of[key] for key in keys if key in topic_of]
     found.setdefault("balance", {})["clusters"] = measure_evenness(topics, num_topics)

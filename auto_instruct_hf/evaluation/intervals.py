@@ -4,8 +4,6 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from .questions import NAMES, DatasetRow
-
 CONFIDENCE = 0.95
 
 
@@ -44,18 +42,6 @@ def measure_share(answers: Iterable[bool | None]) -> ShareOfYes:
         return ShareOfYes(0, 0, 0.0, 1.0, None)
     interval = binomtest(yes, asked).proportion_ci(CONFIDENCE, method="wilson")
     return ShareOfYes(yes, asked, float(interval.low), float(interval.high), yes / asked)
-
-
-def measure_questions(answers: Sequence[DatasetRow]) -> dict[str, ShareOfYes]:
-    """Return question -> share of yes, in the order of QUESTIONS.
-
-    Args:
-        answers: One mapping per instance: question -> answer, None where it was not asked.
-
-    Returns:
-        The shares.
-    """
-    return {name: measure_share(row[name] for row in answers) for name in NAMES}
 
 
 def measure_paired_difference(pairs: Iterable[tuple[bool | None, bool | None]]) -> Difference:

@@ -10,7 +10,7 @@ from auto_instruct_hf.evaluation.measures import Figures, embed_texts, join_prom
 from auto_instruct_hf.recipe import EmbeddingSettings
 
 
-def _compute(
+def _align_texts(
     instructions: Sequence[str],
     inputs: Sequence[str],
     outputs: Sequence[str],
@@ -20,6 +20,25 @@ def _compute(
     num_controls: int = 1000,
     seed: int = 42,
 ) -> Figures:
+    """Measure how often an output is nearer to its own instruction and input than to those of a random other row.
+
+    Texts are compared by the cosine of sentence embeddings; 0.5 is chance. It measures subject matter only, not whether
+    an answer is right, and says little of short outputs.
+
+    Args:
+        instructions: Rows of one instruction are not compared with each other.
+        inputs: "" where there is none.
+        outputs: The answers.
+        prompt_embeddings: Of unit length; None embeds instructions and inputs by `model`.
+        output_embeddings: Of unit length; None embeds the outputs by `model`.
+        model: A sentence-transformers model.
+        num_controls: Rows that the others are compared with, a random sample where there are more.
+        seed: Seed of that sample.
+
+    Returns:
+        `auc` in [0, 1], its `standard_error` as if rows were independent, `share_below_chance`, `own_cosine`,
+        `other_cosine`, `num_rows`, `num_controls`.
+    """
     settings = EmbeddingSettings(model=model)
     if prompt_embeddings is None:
         prompt_embeddings = embed_texts(list(map(join_prompt, instructions, inputs)), settings)
@@ -31,26 +50,9 @@ def _compute(
 
 Alignment = make_measurement(
     "Alignment",
-    _compute,
+    _align_texts,
     ("instructions", "inputs", "outputs"),
-    description="""\
-How often an output is nearer, by the cosine of sentence embeddings, to its own instruction and input than to those of a
-random row with another instruction: 0.5 is chance. If a share s of the outputs is exchanged at random, the excess over
-0.5 falls by s. It measures subject matter only, not whether an answer is right, and says little of short outputs.
-""",
-    inputs="""
-Args:
-    instructions (list of str): rows of one instruction are not compared with each other.
-    inputs (list of str): "" where there is none.
-    outputs (list of str): the answers.
-    prompt_embeddings, output_embeddings (arrays of unit length, optional): None embeds the texts by `model`.
-    model (str): a sentence-transformers model.
-    num_controls (int): rows that the others are compared with, a random sample where there are more.
-    seed (int): decides the controls.
-Returns:
-    auc in [0, 1], standard_error (as if rows were independent), share_below_chance, own_cosine, other_cosine, num_rows,
-    num_controls.
-Examples:
+    example="""\
     >>> alignment = evaluate.load("auto_instruct_hf/evaluation/alignment")
     >>> alignment.compute(instructions=["Name a planet.", "Name a cheese."], inputs=["", ""],
     ...                   outputs=["Mars is a planet.", "Brie is a cheese."])["auc"]

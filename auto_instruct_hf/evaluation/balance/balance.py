@@ -6,12 +6,28 @@ from auto_instruct_hf.evaluation.measurement import make_measurement
 from auto_instruct_hf.evaluation.measures import Figures, measure_evenness, measure_labels
 
 
-def _compute(
+def _measure_balance(
     clusters: Sequence[Hashable],
     num_clusters: int | None = None,
     tasks: Sequence[Hashable] | None = None,
     labels: Sequence[Hashable] | None = None,
 ) -> Figures:
+    """Measure how evenly rows are distributed over clusters, and those of each classification task over its labels.
+
+    Args:
+        clusters: The cluster of each row, int or str.
+        num_clusters: The number of clusters; None: those that occur.
+        tasks: The task of each row of a classification task; None: no labels are measured.
+        labels: The label of each of these rows; labels without rows do not count.
+
+    Returns:
+        `clusters`: `normalised_entropy`, in [0, 1], 1 where all are of equal size (None for fewer than two clusters),
+        `effective_number`, `coverage`, `largest_share`, `num_rows`, `num_kinds`, `num_met`; `labels`: `num_tasks`,
+        `num_one_label`, and the distributions of `labels_a_task` and `normalised_entropy`; None without tasks.
+
+    Raises:
+        ValueError: If only one of `tasks` and `labels` is given.
+    """
     if (tasks is None) != (labels is None):
         raise ValueError("tasks and labels come together: give both, or neither")
     return {
@@ -22,25 +38,10 @@ def _compute(
 
 Balance = make_measurement(
     "Balance",
-    _compute,
+    _measure_balance,
     ("clusters",),
     types=("int64", "string"),
-    description="""\
-How evenly rows are distributed over clusters, and the rows of each classification task over its labels: the entropy
-divided by its highest possible value, 1 where all are of equal size.
-""",
-    inputs="""
-Args:
-    clusters (list of int or str): the cluster of each row.
-    num_clusters (int, optional): the number of clusters; None: those that occur.
-    tasks (list, optional): the task of each row of a classification task.
-    labels (list, optional): the label of each of these rows; labels without rows do not count.
-Returns:
-    clusters: `normalised_entropy` in [0, 1] (None for fewer than two clusters), `effective_number`, `coverage`,
-        `largest_share`, `num_rows`, `num_kinds`, `num_met`.
-    labels: `num_tasks`, `num_one_label`, and the distributions of `labels_a_task` and `normalised_entropy`; None
-        without tasks.
-Examples:
+    example="""\
     >>> balance = evaluate.load("auto_instruct_hf/evaluation/balance")
     >>> balance.compute(clusters=[0, 0, 1, 1])["clusters"]["normalised_entropy"]
     1.0

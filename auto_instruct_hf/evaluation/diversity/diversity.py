@@ -17,7 +17,7 @@ from auto_instruct_hf.evaluation.measures import (
 from auto_instruct_hf.recipe import EmbeddingSettings
 
 
-def _compute(
+def _measure_diversity(
     texts: Sequence[str],
     embeddings: npt.ArrayLike | None = None,
     model: str = EmbeddingSettings.model,
@@ -27,6 +27,30 @@ def _compute(
     num_rows: int | None = None,
     seed: int = 42,
 ) -> Figures:
+    """Measure the diversity of a set of texts.
+
+    Distinct-n falls as a set grows, and a Vendi score is at most the number of dimensions: compare sets of the same
+    size.
+
+    Args:
+        texts: The set.
+        embeddings: Shape (texts, dimensions); None embeds the texts by `model`; False skips the Vendi score.
+        model: A sentence-transformers model.
+        clusters: The cluster of each text.
+        num_clusters: The number of clusters; None: those that occur.
+        tokenizer: `rouge` (a-z and 0-9), `unicode`, or `auto`.
+        num_rows: Texts that are compared with all others, a random sample; None: all.
+        seed: Seed of the sample.
+
+    Returns:
+        `distinct`: `num_tokens` and `distinct_1` to `distinct_4`, in (0, 1]; `nearest`: the ROUGE-L F1 of each text
+        with the nearest other text, as the distribution `rouge_l` and the `share_above` the `threshold` of 0.7;
+        `vendi`: the Vendi score of order 1 with the cosine as kernel, in [1, number of texts], None if skipped;
+        `coverage`: the share of the clusters that occurs, `num_met` and `num_kinds`, None without clusters.
+
+    Raises:
+        ValueError: If there is not one embedding per text.
+    """
     vendi = None
     if embeddings is not False:
         vectors = embed_texts(texts, EmbeddingSettings(model=model)) if embeddings is None else np.asarray(embeddings)
@@ -44,29 +68,9 @@ def _compute(
 
 Diversity = make_measurement(
     "Diversity",
-    _compute,
+    _measure_diversity,
     ("texts",),
-    description="""\
-How varied a set of texts is: distinct-1 to distinct-4; ROUGE-L F1 of each text with the nearest other text; the Vendi
-score of order 1 over sentence embeddings with the cosine as kernel; and the share of the clusters that occurs.
-Distinct-n falls as a set grows, and a Vendi score is at most the number of dimensions: compare sets of the same size.
-""",
-    inputs="""
-Args:
-    texts (list of str): the set.
-    embeddings (array of shape (texts, dimensions), optional): None embeds the texts by `model`; False skips it.
-    model (str): a sentence-transformers model.
-    clusters (list, optional): the cluster of each text.
-    num_clusters (int, optional): the number of clusters; None: those that occur.
-    tokenizer (str): 'rouge' (a-z and 0-9), 'unicode', or 'auto'.
-    num_rows (int, optional): texts that are compared with all others, a random sample; None: all.
-    seed (int): decides the sample.
-Returns:
-    distinct: `num_tokens` and `distinct_1` to `distinct_4`, in (0, 1].
-    nearest: `rouge_l` (the distribution), `share_above` the `threshold` of 0.7.
-    vendi: in [1, number of texts]; None where it was skipped.
-    coverage: the share of the clusters that occurs, with `num_met` and `num_kinds`; None without clusters.
-Examples:
+    example="""\
     >>> diversity = evaluate.load("auto_instruct_hf/evaluation/diversity")
     >>> diversity.compute(texts=["Name a fruit.", "Name a fruit."], embeddings=False)["nearest"]["share_above"]
     1.0

@@ -22,7 +22,7 @@ from ...core import (
 from ...recipe import JudgeSettings
 from ...sampling import pick
 from ...teacher import Teacher
-from ..intervals import ShareOfYes, measure_questions, measure_share
+from ..intervals import ShareOfYes, measure_share
 from ..measures import Figures
 from ..questions import NAMES, QUESTIONS, DatasetRow
 from .judge import ASKED, READ, index, judge, passes
@@ -233,11 +233,10 @@ def reject_batch(batch: Batch, *, reasons: Mapping[str, str]) -> Columns:
 
 def measure_judgements(judgements: Sequence[DatasetRow]) -> JudgedShares:
     """Return the shares of yes in judgements, columns as `questions.JUDGEMENTS`."""
-    published = {question.name: dict(question.published) for question in QUESTIONS}
-    shares = measure_questions(judgements)
+    shares = [(one, measure_share(row[one.name] for row in judgements)) for one in QUESTIONS]
     return JudgedShares(
-        {name: PublishedShare(**vars(share), published=published[name]) for name, share in shares.items()},
-        measure_share(passed_all(row) for row in judgements),
+        {one.name: PublishedShare(**vars(share), published=one.published) for one, share in shares},
+        measure_share(map(passed_all, judgements)),
     )
 
 

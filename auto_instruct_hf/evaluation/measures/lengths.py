@@ -61,7 +61,7 @@ def count_lengths(texts: Iterable[str], max_bars: int = 30) -> Figures:
 
 
 def measure_lengths(texts: Sequence[str]) -> Figures:
-    """Measure how long texts are.
+    """Measure how long texts are, in words; in scripts without spaces two characters count as one word.
 
     Args:
         texts: Any texts.

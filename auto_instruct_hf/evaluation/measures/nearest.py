@@ -79,26 +79,27 @@ def measure_nearest(
 
 
 def measure_overlap(
-    texts: Sequence[str], references: Sequence[str], *, tokenizer: str = "auto", threshold: float = THRESHOLD
+    texts: Sequence[str], others: Sequence[str], *, tokenizer: str = "auto", threshold: float = THRESHOLD
 ) -> Figures:
-    """Measure how near each text is to the nearest text of another set.
+    """Measure how near each text is to the nearest text of another set, by ROUGE-L F1 without stemming.
 
     Args:
         texts: Any texts.
-        references: The other set: the seeds, a benchmark, another split.
+        others: The other set: the seeds, a benchmark, another split.
         tokenizer: A name in `novelty.TOKENIZERS`; `auto`: as `novelty.choose_tokenizer` chooses for both sets.
         threshold: In [0, 1].
 
     Returns:
-        As `measure_nearest`, and `num_references`.
+        `num_texts`; `num_references`; `rouge_l`, the distribution of the highest F1 of each text; its `histogram`;
+        `share_above` the `threshold`.
     """
-    tokenizer = choose_tokenizer([*texts, *references]) if tokenizer == "auto" else tokenizer
+    tokenizer = choose_tokenizer([*texts, *others]) if tokenizer == "auto" else tokenizer
     index = NoveltyIndex(_ADMITS_ALL, tokenizer)
-    index.add(list(dict.fromkeys(references)))
+    index.add(list(dict.fromkeys(others)))
     own = list(dict.fromkeys(texts))
     best = dict(zip(own, index.compare(own).similarity.tolist(), strict=True))
     found = np.array([best[text] for text in texts], dtype=np.float64)
-    return {**_describe(found, len(texts), threshold), "num_references": len(references)}
+    return {**_describe(found, len(texts), threshold), "num_references": len(others)}
 
 
 def _describe(found: FloatArray, num_texts: int, threshold: float) -> Figures:

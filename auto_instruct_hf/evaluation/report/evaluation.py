@@ -37,28 +37,17 @@ _MAX_SHOWN = 300
 class EvaluationFigures(TypedDict):
     """The content of `evaluation.json`; unknown parts are None."""
 
-    dataset: Figures
-    """Name, teacher, rows, splits; `digest` identifies the rows."""
-    measures: Figures
-    """As `measure_dataset` returns them."""
-    lengths: Figures
-    """As `count_lengths` returns them, by column; each instruction counts as often as in `measures`."""
-    clusters: list[Figures] | None
-    """Rows of each cluster, among the instances and in the sample."""
-    splits: Figures
-    """Overlap of each split but the first with all others."""
-    sample: Figures | None
-    """Of the stratified sample: rows, different rows, balance."""
-    judge: Figures | None
-    """The fields of `JudgeFigures`."""
-    ratings: Figures | None
-    """As `summarise_people` returns them."""
-    agreement: Figures | None
-    """Question -> the fields of `Agreement`, of the judge with the majority of people."""
-    table: list[Figures]
-    """One row per question: the judge's and people's shares beside the published ones."""
-    left_out: dict[str, str]
-    """What is missing -> the reason."""
+    dataset: Figures  # name, teacher, rows, splits; `digest` identifies the rows
+    measures: Figures  # as `measure_dataset` returns them
+    lengths: Figures  # as `count_lengths` returns them, by column; each instruction counts as often as in `measures`
+    clusters: list[Figures] | None  # rows of each cluster, among the instances and in the sample
+    splits: Figures  # overlap of each split but the first with all others
+    sample: Figures | None  # of the stratified sample: rows, different rows, balance
+    judge: Figures | None  # the fields of `JudgeFigures`
+    ratings: Figures | None  # as `summarise_people` returns them
+    agreement: Figures | None  # question -> the fields of `Agreement`, of the judge with the majority of people
+    table: list[Figures]  # one row per question: the judge's and people's shares beside the published ones
+    left_out: dict[str, str]  # what is missing -> the reason
     version: str
 
 

@@ -7,18 +7,7 @@ VerbNouns = make_measurement(
     "VerbNouns",
     measure_verb_nouns,
     ("instructions",),
-    description="""\
-How varied the root verbs of English instructions and their direct objects are. They are found by rules, not by a
-parser.
-""",
-    inputs="""
-Args:
-    instructions (list of str): English texts.
-Returns:
-    num_texts, share_with_verb, share_with_both, num_verbs, num_pairs (different ones), effective_verbs and
-    effective_pairs (the number of equally frequent ones with the same entropy), top_verbs (the 20 most frequent),
-    share_of_top_verbs.
-Examples:
+    example="""\
     >>> verb_nouns = evaluate.load("auto_instruct_hf/evaluation/verb_nouns")
     >>> verb_nouns.compute(instructions=["Write a story.", "Sort the list."])["num_pairs"]
     2
