@@ -25,7 +25,7 @@ from auto_instruct_hf.evaluation.intervals import measure_paired_difference
 from auto_instruct_hf.evaluation.judging.assessment import assess, filter_judged
 from auto_instruct_hf.evaluation.judging.judge import judge, judge_batch, passes
 from auto_instruct_hf.evaluation.judging.judge_checks import measure_agreement, measure_discernment, swap_outputs
-from auto_instruct_hf.evaluation.judging.judge_model import choose_model, open_judge
+from auto_instruct_hf.evaluation.judging.judge_model import choose_evaluator, choose_model, open_judge
 from auto_instruct_hf.evaluation.questions import JUDGEMENTS, NAMES, QUESTIONS
 from auto_instruct_hf.prompts.prompt import JUDGE, load_judge_prompts
 from auto_instruct_hf.publishing.build_report import count_reasons
@@ -246,6 +246,31 @@ def test_the_judge_is_another_model_where_one_is_to_be_had(writer: str, judged_b
             choose_model(teacher, JudgeSettings(base_url="http://host/v1"))
     with Teacher("embedded", journal=tmp_path / "j") as teacher:  # one server is enough
         assert choose_model(teacher, JudgeSettings(model="embedded")) == teacher.model
+
+
+@pytest.mark.parametrize(
+    ("environment", "writer", "chosen"),
+    [
+        ({"OPENAI_API_KEY": KEY}, "gpt-4o", "gpt-4.1"),
+        ({"OPENAI_API_KEY": KEY}, "gpt-4.1-mini", "gpt-4o"),
+        ({"OPENAI_API_KEY": KEY}, "", "gpt-4.1"),
+        ({"OPENAI_BASE_URL": "http://127.0.0.1:9/v1"}, "mine", "mine"),
+        ({"OPENAI_BASE_URL": "http://127.0.0.1:9/v1"}, "", None),
+        ({}, "gpt-4o", None),
+    ],
+)
+def test_a_judge_is_asked_where_there_is_one_to_ask(
+    environment: dict[str, str], writer: str, chosen: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("JUDGE_API_KEY", raising=False)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    model, reason = choose_evaluator(JudgeSettings(), writer)
+    assert model == chosen
+    assert bool(reason) == (chosen is None)
+    assert choose_evaluator(JudgeSettings(model="embedded"), writer) == ("embedded", "")
+    with pytest.raises(RecipeError, match="--judge"):
+        choose_evaluator(JudgeSettings(base_url="http://127.0.0.1:9/v1"), writer)
 
 
 def test_a_model_that_judges_itself_is_warned_of(

@@ -9,7 +9,7 @@ from datasets import Dataset
 
 from ..evaluation import NAMES, DatasetRow, measure_paired_difference, measure_share
 from ..evaluation.judging import index, passed_all
-from ..evaluation.measures import Figures, measure_evenness
+from ..evaluation.measures import Figures, find_figure, measure_evenness
 from .coordinated_samples import take_one_each
 
 MEASURES = {
@@ -95,9 +95,7 @@ def _contrast(
 
 
 def _read(figures: Figures, path: str) -> float | None:
-    value: object = figures
-    for name in path.split("."):
-        value = value.get(name) if isinstance(value, Mapping) else None
+    value = find_figure(figures, path)
     return float(value) if isinstance(value, int | float) else None
 
 

@@ -55,15 +55,7 @@ def sample_coordinated(
 
 
 def take_one_each(sample: Dataset, size: int | None = None) -> Dataset:
-    """Take one row of each instruction.
-
-    Args:
-        sample: As `sample_coordinated` returns it.
-        size: Number of instructions, the first ones; None: all.
-
-    Returns:
-        The rows, in their order.
-    """
+    """Take one row of each instruction, in their order, of the first `size` instructions (None: all)."""
     first: dict[str, int] = {}
     for row, key in enumerate(sample["instruction_id"][:]):
         first.setdefault(key, row)

@@ -6,7 +6,6 @@ for instructions that are known to be classification tasks, the labels first and
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from datasets import Dataset
 
@@ -98,13 +97,13 @@ def direct_batch(batch: Batch, *, ask: Ask, prompts: Mapping[str, Prompt]) -> Co
     return columns(instances, with_rejected(INSTANCES))
 
 
-def _list_instances(row: DatasetRow, reply: Reply) -> list[dict[str, Any]]:
+def _list_instances(row: DatasetRow, reply: Reply) -> list[DatasetRow]:
     if reply.content is None:
         return [_instance(row, rejected=f"teacher: {reply.error}")]
     if not row["is_classification"]:
         given, output = text_or_nothing(reply.content["input"]), reply.content["output"].strip()
         return [_instance(row, given=given, output=output)]
-    first: dict[str, dict[str, Any]] = {}
+    first: dict[str, DatasetRow] = {}
     for answer in reply.content["instances"]:
         label = answer["label"].strip()
         if label:
@@ -115,7 +114,7 @@ def _list_instances(row: DatasetRow, reply: Reply) -> list[dict[str, Any]]:
 
 def _instance(
     row: DatasetRow, attribute: str = "", given: str = "", output: str = "", rejected: str = ""
-) -> dict[str, Any]:
+) -> DatasetRow:
     return {
         **{name: row[name] for name in _NEEDED},
         # Different from the id of an instance that was written with attributes.

@@ -2,7 +2,7 @@
 
 from .assessment import Assessment, JudgeFigures, assess, filter_judged, passed_all
 from .judge import index, judge, judge_batch, judge_prompts
-from .judge_checks import Agreement, measure_agreement
+from .judge_checks import measure_agreement
 from .judge_model import (
     EMBEDDED_WARNING,
     choose_evaluator,
@@ -14,7 +14,6 @@ from .judge_model import (
 
 __all__ = [
     "EMBEDDED_WARNING",
-    "Agreement",
     "Assessment",
     "JudgeFigures",
     "assess",

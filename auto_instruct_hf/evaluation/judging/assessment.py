@@ -70,10 +70,9 @@ class JudgeFigures(JudgedShares):
 
 @dataclass(frozen=True)
 class Assessment:
-    """Judgements (columns as `questions.JUDGEMENTS`), those of the checks (`judge.CHECKED`), and the figures."""
+    """Judgements (columns as `questions.JUDGEMENTS`), and the figures."""
 
     judgements: Dataset
-    checks: Dataset
     figures: JudgeFigures
 
 
@@ -102,7 +101,7 @@ def assess(
         trace: If given, it receives the instances without a usable judgement.
 
     Returns:
-        Judgements, checks and figures.
+        Judgements and figures.
     """
     settings = settings or JudgeSettings()
     instances = require_columns(instances, CLUSTERED, "assess", _NEEDED)
@@ -126,7 +125,7 @@ def assess(
         judge=hide_folder(teacher.model),
         written_by=hide_folder(written_by),
     )
-    return Assessment(judgements, checks, figures)
+    return Assessment(judgements, figures)
 
 
 def _summarise(

@@ -7,7 +7,6 @@ one text must not reach the others.
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from datasets import Dataset, Features, Value
 
@@ -146,7 +145,7 @@ def _make_request(row: DatasetRow, prompts: Mapping[str, Prompt]) -> Request:
     )
 
 
-def _parse_reply(row: DatasetRow, reply: Reply, rater: str) -> dict[str, Any]:
+def _parse_reply(row: DatasetRow, reply: Reply, rater: str) -> DatasetRow:
     content, asked = reply.content, _list_questions(row)
     judged = {
         "instance_id": row["instance_id"],

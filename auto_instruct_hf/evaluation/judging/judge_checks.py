@@ -72,13 +72,7 @@ def make_checks(picked: Sequence[DatasetRow], pool: Dataset, seed: int) -> list[
 def swap_outputs(picked: Sequence[DatasetRow], pool: Dataset, seed: int) -> list[dict[str, object]]:
     """Give each instance an output of another instruction of the same kind that says something else.
 
-    Args:
-        picked: As for `make_checks`.
-        pool: As for `make_checks`.
-        seed: As for `make_checks`.
-
-    Returns:
-        The changed instances; those without a suitable output are left out.
+    `picked`, `pool` and `seed` are as for `make_checks`; instances without a suitable output are left out.
     """
     generator = np.random.default_rng(seed)
     ids, instructions = pool["instance_id"][:], pool["instruction_id"][:]

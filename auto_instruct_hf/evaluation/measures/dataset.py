@@ -145,13 +145,9 @@ def _count_once(dataset: Dataset) -> tuple[Dataset, str | None]:
 
 
 def list_instructions(columns: Mapping[str, Sequence[str]]) -> list[str]:
-    """Return the instructions that are measured.
+    """Return the instructions in `columns` that are measured.
 
-    Args:
-        columns: Column -> its values; `instruction`, and `instruction_id` where there is one.
-
-    Returns:
-        With ids one instruction per id, the alphabetically first of several spellings; without ids that of each row.
+    With `instruction_id` one per id, the alphabetically first of several spellings; without that of each row.
     """
     if "instruction_id" not in columns:
         return list(columns["instruction"])

@@ -1,6 +1,6 @@
 """Distributions of values as figures ready for JSON, and the lengths of texts."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -9,6 +9,13 @@ from ...core import FloatArray, count_words
 
 Figures = dict[str, Any]
 """Measurements by name, nested, ready for JSON."""
+
+
+def find_figure(figures: object, path: str) -> object:
+    """Return the figure at a path of names joined by dots, None where there is none."""
+    for name in path.split("."):
+        figures = figures.get(name) if isinstance(figures, Mapping) else None
+    return figures
 
 
 def describe_values(values: Iterable[float] | FloatArray) -> Figures:

@@ -119,7 +119,7 @@ def evaluate(
         reason = "a column that the questions are about is missing" if rows is None else unjudged
         left_out["judge"] = reason or "no model was asked to judge"
     if dataset.seeds is None:
-        left_out["overlap with the seeds"] = "the seed tasks are not to be had: name them"
+        left_out["overlap with the seeds"] = "the seed tasks are not available: name them with --seeds"
     clusters = _count_clusters(dataset)
     judged = None if found is None else asdict(found.figures)
     figures: EvaluationFigures = {

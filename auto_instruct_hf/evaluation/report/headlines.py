@@ -2,6 +2,8 @@
 
 from collections.abc import Callable, Mapping
 
+from ..measures import find_figure
+
 _ALIGNMENT = {"all": "Alignment", "other": "Alignment, texts", "classification": "Alignment, labels"}
 
 
@@ -38,13 +40,6 @@ def list_headlines(figures: Mapping[str, object]) -> list[tuple[str, str, str]]:
             threshold = group.get("threshold", 0) if isinstance(group, Mapping) else 0
             tiles.append((name, show(value), means.format(threshold)))
     return tiles
-
-
-def find_figure(figures: object, path: str) -> object:
-    """Return the figure at a path of names joined by dots, None where there is none."""
-    for name in path.split("."):
-        figures = figures.get(name) if isinstance(figures, Mapping) else None
-    return figures
 
 
 def percent(share: float | None) -> str:

@@ -29,14 +29,7 @@ _SHORT = {
 
 
 def render_page(evaluation: Evaluation) -> str:
-    """Render the page.
-
-    Args:
-        evaluation: As `evaluate` returns it.
-
-    Returns:
-        HTML with its styles and script. The same evaluation gives the same page.
-    """
+    """Render the page as HTML with its styles and script; the same evaluation gives the same page."""
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(_HERE),
         undefined=jinja2.StrictUndefined,
