@@ -3,7 +3,7 @@
 import logging
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 from rich.box import SIMPLE
@@ -11,9 +11,9 @@ from rich.console import Console
 from rich.table import Table
 
 from auto_instruct_hf import AutoInstructError, Recipe, Teacher, read_seeds
-from auto_instruct_hf.ablation.arms import ARMS, ablate
-from auto_instruct_hf.ablation.tables import make_tables
+from auto_instruct_hf.ablation import ARMS, ablate, make_tables
 from auto_instruct_hf.errors import RecipeError
+from auto_instruct_hf.evaluation.measures import Figures
 from auto_instruct_hf.recipe import override
 
 DEMONSTRATION_SIZE = 16
@@ -64,19 +64,21 @@ def main(
     """
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
     try:
-        settings = _recipe(
-            recipe,
-            {"num_instructions": num_instructions, "seed": seed},
-            {"budget": budget, "batch": batch or None},
-            {"size": size, "model": judge, "base_url": judge_base_url},
+        given = Recipe.from_yaml(recipe) if recipe else Recipe()
+        settings = replace(
+            override(given, {"num_instructions": num_instructions, "seed": seed}),
+            teacher=override(given.teacher, {"budget": budget, "batch": batch or None}),
+            judge=override(given.judge, {"size": size, "model": judge, "base_url": judge_base_url}),
         )
         with Teacher(teacher, base_url=base_url, journal=out / "journal.sqlite", settings=settings.teacher) as model:
             if model.is_embedded and recipe is None:
                 settings = _make_small(settings, num_instructions, size)
             _OUT.print(f"Teacher: {model.describe()}.{DEMONSTRATION if model.is_embedded else ''}")
             names = [name.strip() for name in arms.split(",") if name.strip()]
-            options: dict[str, Any] = {"arms": names, "num_samples": num_samples, "with_judge": not no_judge}
-            _show(ablate(read_seeds(seeds), model, out, settings, **options))
+            report = ablate(
+                read_seeds(seeds), model, out, settings, arms=names, num_samples=num_samples, with_judge=not no_judge
+            )
+            _show(report)
             _OUT.print(
                 f"Spent so far: {model.spent()}. The tables: {out / 'ablation.md'}; all: {out / 'ablation.json'}."
             )
@@ -94,15 +96,6 @@ def main(
         raise typer.Exit(1) from None
 
 
-def _recipe(path: Path | None, sizes: dict[str, Any], asking: dict[str, Any], judging: dict[str, Any]) -> Recipe:
-    recipe = Recipe.from_yaml(path) if path else Recipe()
-    return replace(
-        override(recipe, sizes),
-        teacher=override(recipe.teacher, asking),
-        judge=override(recipe.judge, judging),
-    )
-
-
 def _make_small(recipe: Recipe, num_instructions: int | None, size: int | None) -> Recipe:
     """Return a recipe of a size that a small model on a CPU gets through in minutes."""
     return replace(
@@ -112,7 +105,7 @@ def _make_small(recipe: Recipe, num_instructions: int | None, size: int | None) 
     )
 
 
-def _show(report: dict[str, Any]) -> None:
+def _show(report: Figures) -> None:
     console = Console(width=max(_OUT.width, TABLE_WIDTH), highlight=False, markup=False)
     for one in make_tables(report):
         table = Table(title=one.title, box=SIMPLE)

@@ -3,7 +3,7 @@
 import logging
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 from rich.box import SIMPLE
@@ -11,14 +11,15 @@ from rich.console import Console
 from rich.table import Table
 
 from auto_instruct_hf import AutoInstructError, Recipe
-from auto_instruct_hf.core.row_readers import parse_columns
+from auto_instruct_hf.core import parse_columns
 from auto_instruct_hf.errors import RecipeError
-from auto_instruct_hf.evaluation.report.reading import Material, read_any, read_build
+from auto_instruct_hf.evaluation.measures import Figures
+from auto_instruct_hf.evaluation.report import EvaluationFigures, read_any, read_build
 from auto_instruct_hf.evaluation_pipeline import evaluate_into
 from auto_instruct_hf.recipe import override
 
 TABLE_WIDTH = 120
-MOST_SEED = 2**32 - 1
+MAX_SEED = 2**32 - 1
 
 _OUT = Console(highlight=False, soft_wrap=True, markup=False)
 _ERR = Console(stderr=True, highlight=False, soft_wrap=True, markup=False)
@@ -53,13 +54,13 @@ def main(
     budget: Annotated[
         float | None,
         typer.Option(
-            min=0, max=MOST_SEED, help="US dollars for all requests in the journal, those of the build as well."
+            min=0, max=MAX_SEED, help="US dollars for all requests in the journal, those of the build as well."
         ),
     ] = None,
     batch: Annotated[bool, typer.Option("--batch", help="Ask through the Batch API: half the price, slower.")] = False,
     no_embeddings: Annotated[bool, typer.Option("--no-embeddings", help="Measure only what needs no model.")] = False,
     seed: Annotated[
-        int | None, typer.Option(min=0, max=MOST_SEED, help="Decides what is picked; else the build's, or 42.")
+        int | None, typer.Option(min=0, max=MAX_SEED, help="Decides what is picked; else the build's, or 42.")
     ] = None,
     recipe: Annotated[
         Path | None, typer.Option(help="YAML file with settings of `judge` and `teacher`: prices, rates, retries.")
@@ -79,8 +80,8 @@ def main(
             raise RecipeError("--no-judge asks no model: leave out --judge and --judge-base-url, or that")
         if is_build and out is not None:
             raise RecipeError("--out is for datasets that are no build: the results of a build are in its folder")
-        of_hub: dict[str, Any] = {"config": config, "split": split, "revision": revision}
-        if Path(source).exists() and (unread := [f"--{name}" for name, value in of_hub.items() if value is not None]):
+        of_hub = {"--config": config, "--split": split, "--revision": revision}
+        if Path(source).exists() and (unread := [name for name, value in of_hub.items() if value is not None]):
             raise RecipeError(
                 f"{', '.join(unread)}: for datasets on the Hub, and {source} is on this disk: leave it out"
             )
@@ -90,16 +91,16 @@ def main(
         columns = parse_columns(column)
         if is_build:
             folder = Path(source)
-            material = read_build(folder, seeds, columns)
+            dataset = read_build(folder, seeds, columns)
         else:
-            material = read_any(source, columns, seeds=seeds, **of_hub)
+            dataset = read_any(source, columns, config=config, split=split, revision=revision, seeds=seeds)
         if recipe:
-            material = replace(material, embedding=given.embedding)
+            dataset = replace(dataset, embedding=given.embedding)
         if seed is not None:
-            material = replace(material, seed=seed)
+            dataset = replace(dataset, seed=seed)
         found, cost = evaluate_into(
             folder,
-            material,
+            dataset,
             is_build=is_build,
             settings=judging,
             asking=asking,
@@ -117,16 +118,16 @@ def main(
             f"stopped. Everything answered so far is in {folder}; run the same command again to go on from there"
         )
         raise typer.Exit(1) from None
-    _show(found.figures, material)
+    _show(found.figures)
     if found.figures["judge"]:
         _OUT.print(f"Spent so far: {cost}.")
     _OUT.print(f"{folder / 'evaluation.html'} shows it; {folder / 'evaluation.json'} has all figures.")
 
 
-def _show(figures: dict[str, Any], material: Material) -> None:
+def _show(figures: EvaluationFigures) -> None:
     """Print the four questions beside the published shares, and what is missing."""
     peers = list(dict.fromkeys(peer for row in figures["table"] for peer in row["published"]))
-    table = Table(title=f"{material.name}: shares of yes", box=SIMPLE)
+    table = Table(title=f"{figures['dataset']['name']}: shares of yes", box=SIMPLE)
     table.add_column("", no_wrap=True)
     for name in ("judge", "people", *peers):
         table.add_column(name, justify="right", no_wrap=True)
@@ -141,7 +142,7 @@ def _show(figures: dict[str, Any], material: Material) -> None:
         _OUT.print(f"left out: {name} ({reason})")
 
 
-def _interval(share: dict[str, Any] | None) -> str:
+def _interval(share: Figures | None) -> str:
     return "" if share is None else f"{share['share']:.1%} ({share['low']:.1%} to {share['high']:.1%})"
 
 

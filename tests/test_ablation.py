@@ -1,6 +1,5 @@
 """The recipe beside parts of it: nothing is asked twice, arms are compared on like rows, a known difference is seen."""
 
-import importlib.util
 import json
 from collections import Counter
 from collections.abc import Iterator
@@ -12,30 +11,24 @@ from typing import Any
 import numpy as np
 import pytest
 import stub_teacher
-import typer
 from datasets import Dataset
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from stub_instances import list_schemas, patch_embedding, run_script
 from stub_teacher import KEY, StubTeacher, serve_stub
-from test_judge import unit
-from test_prompts import parts_of
-from typer.testing import CliRunner
 
 from auto_instruct_hf import Recipe, Teacher, build, read_seeds
 from auto_instruct_hf.ablation.arms import ARMS, ablate
 from auto_instruct_hf.ablation.contrasts import MEASURES, contrast_measures
-from auto_instruct_hf.ablation.coordinated_samples import draw, take_one_each
+from auto_instruct_hf.ablation.coordinated_samples import sample_coordinated, take_one_each
 from auto_instruct_hf.ablation.self_instruct import direct_batch
-from auto_instruct_hf.embedding import phase as embedding
 from auto_instruct_hf.errors import RecipeError
-from auto_instruct_hf.evaluation.intervals import measure_paired_difference
-from auto_instruct_hf.evaluation.measures import vendi as vectors
+from auto_instruct_hf.evaluation.intervals import Difference, measure_paired_difference
 from auto_instruct_hf.prompts.prompt import DIRECT, load_direct_prompts
 from auto_instruct_hf.recipe import JudgeSettings
 from auto_instruct_hf.sampling.stratified_sample import sample_table
 from auto_instruct_hf.teacher.exchange import Reply
 
-ABLATE = Path(__file__).parents[1] / "scripts" / "ablate.py"
 SELF_INSTRUCT, ATTRIBUTES, FULL = ARMS
 NUM_INSTRUCTIONS, JUDGED = 40, 16
 RECIPE = (
@@ -46,10 +39,8 @@ RECIPE = (
 
 @pytest.fixture(scope="module", autouse=True)
 def quick_embedding() -> Iterator[None]:
-    """Which vectors there are is of no interest here, and the model takes ten seconds to import."""
     with pytest.MonkeyPatch.context() as patch:
-        for module in (embedding, vectors):
-            patch.setattr(module, "make_encoder", lambda *args: lambda texts: np.array([unit(text) for text in texts]))
+        patch_embedding(patch)
         yield
 
 
@@ -70,30 +61,13 @@ def worse(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def command(out: Path, stub: StubTeacher, *options: str) -> Any:
-    """Run the command in this process: half of the time of another would be imports."""
-    found = importlib.util.spec_from_file_location("ablate_command", ABLATE)
-    assert found
-    assert found.loader
-    script = importlib.util.module_from_spec(found)
-    found.loader.exec_module(script)
-    vars(script)["ablate"] = partial(ablate, num_draws=3)
-    app = typer.Typer()
-    app.command()(script.main)
-    (out.parent / "recipe.yaml").write_text(RECIPE)
-    given = [
-        "--teacher",
-        "stub",
-        "--base-url",
-        stub.url,
-        "--out",
-        str(out),
-        "--recipe",
-        str(out.parent / "recipe.yaml"),
-    ]
-    sizes = ["--num-instructions", str(NUM_INSTRUCTIONS), "--size", str(JUDGED)]
+    recipe = out.parent / "recipe.yaml"
+    recipe.write_text(RECIPE)
+    given = ("--teacher", "stub", "--base-url", stub.url, "--out", out, "--recipe", recipe)
+    sizes = ("--num-instructions", NUM_INSTRUCTIONS, "--size", JUDGED)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("OPENAI_API_KEY", KEY)
-        return CliRunner().invoke(app, [*given, *sizes, *options])
+        return run_script("ablate", *given, *sizes, *options, ablate=partial(ablate, num_draws=3))
 
 
 @dataclass(frozen=True)
@@ -113,9 +87,6 @@ def done(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Done]:
         result = command(out, stub)
         assert result.exit_code == 0, result.output
         yield Done(out, stub, json.loads((out / "ablation.json").read_text()), result.stdout)
-
-
-# -- what is asked --------------------------------------------------------------------------------------------------
 
 
 def kind_of(body: dict[str, Any]) -> str:
@@ -174,9 +145,6 @@ def test_a_budget_for_all_arms_stops_with_its_remedy_and_goes_on_when_raised(don
         assert sorted(stub.bodies()) == sorted(done.stub.bodies())
     again = json.loads((tmp_path / "out" / "ablation.json").read_text())
     assert {**again, "usage": None} == {**done.report, "usage": None}  # it tells seconds too
-
-
-# -- what is compared -----------------------------------------------------------------------------------------------
 
 
 def test_tables_have_all_arms_and_no_key(done: Done) -> None:
@@ -254,9 +222,6 @@ def test_wrong_usage_is_told_before_anything_is_asked(tmp_path: Path) -> None:
         assert stub.answered == []
 
 
-# -- Self-Instruct's way --------------------------------------------------------------------------------------------
-
-
 def batch_of(*kinds: bool) -> dict[str, list[Any]]:
     texts = [f"Do thing {number}" for number in range(len(kinds))]
     return {"instruction_id": texts, "instruction": texts, "is_classification": list(kinds)}
@@ -299,7 +264,7 @@ def test_prompts_keep_to_strict_schemas_with_the_label_before_its_input(source: 
     assert tuple(prompts) == DIRECT
     for prompt in prompts.values():
         assert prompt.messages(instruction="Do it.")[-1]["content"] == "Instruction:\nDo it."
-        for part in parts_of(dict(prompt.schema)):
+        for part in list_schemas(dict(prompt.schema)):
             if part.get("type") == "object":
                 assert part["required"] == list(part["properties"])
                 assert part["additionalProperties"] is False
@@ -309,8 +274,6 @@ def test_prompts_keep_to_strict_schemas_with_the_label_before_its_input(source: 
     assert list(item["properties"]) == ["label", "input"]
     assert list(prompts["input_first"].schema["properties"]) == ["input", "output"]
 
-
-# -- samples --------------------------------------------------------------------------------------------------------
 
 POOLS = st.lists(st.tuples(st.integers(0, 3), st.booleans(), st.integers(1, 3)), min_size=1, max_size=25)
 
@@ -330,7 +293,8 @@ def test_draws_are_those_of_the_recipe_but_for_ties(
     parts: list[tuple[int, bool, int]], num_rows: int, balance: str, seed: int
 ) -> None:
     pool = pool_of(parts)
-    drawn = draw(pool, num_rows, clf_share=0.3, balance=balance, seed=seed)
+    options: dict[str, Any] = {"clf_share": 0.3, "balance": balance, "seed": seed}
+    drawn = sample_coordinated(pool, num_rows, **options)
     num_clf = round(0.3 * num_rows)
     whole = sample_table(pool[:], num_samples=num_rows, num_clf=num_clf, balance=balance, seed=seed)
     assert len(drawn) == num_rows
@@ -342,7 +306,9 @@ def test_draws_are_those_of_the_recipe_but_for_ties(
         own = [f"t{task}" for task, one in enumerate(parts) if (one[1], one[0]) == (kind, cluster)]
         times = [per_instruction[key] for key in own]
         assert max(times) - min(times) <= 1
-    backwards = draw(pool.select(range(len(pool))[::-1]), num_rows, clf_share=0.3, balance=balance, seed=seed)
+    backwards = sample_coordinated(
+        pool.select(range(len(pool))[::-1]), num_rows, clf_share=0.3, balance=balance, seed=seed
+    )
     assert backwards["instance_id"][:] == drawn["instance_id"][:]
 
 
@@ -352,21 +318,21 @@ def test_pools_of_the_same_instructions_give_samples_of_the_same_instructions(se
     parts = [(task % 3, task % 5 == 0, 1 + task % 3) for task in range(40)]
     one = pool_of([(0, kind, 1) for _, kind, _ in parts])
     other = pool_of(parts).remove_columns("cluster")
-    drawn = [draw(pool, 20, clf_share=0.1, seed=seed)["instruction_id"][:] for pool in (one, other)]
+    drawn = [sample_coordinated(pool, 20, clf_share=0.1, seed=seed)["instruction_id"][:] for pool in (one, other)]
     assert drawn[0] == drawn[1]
-    by_cluster = draw(pool_of(parts), 20, clf_share=0.1, seed=seed)["instruction_id"][:]
+    by_cluster = sample_coordinated(pool_of(parts), 20, clf_share=0.1, seed=seed)["instruction_id"][:]
     assert len(set(by_cluster) & set(drawn[0])) >= 12  # drawn apart, 10 on the mean
 
 
 def test_the_first_rows_are_a_sample_of_the_sample_whatever_the_quotas() -> None:
     pool = pool_of([(0, False, 1)] * 90 + [(1, False, 1)] * 10)
     share = np.mean(
-        [np.mean(take_one_each(draw(pool, 20, balance="equal", seed=seed), 8)["cluster"][:]) for seed in range(60)]
+        [
+            np.mean(take_one_each(sample_coordinated(pool, 20, balance="equal", seed=seed), 8)["cluster"][:])
+            for seed in range(60)
+        ]
     )
     assert 0.4 < share < 0.6  # of the pool, a tenth
-
-
-# -- differences ----------------------------------------------------------------------------------------------------
 
 
 def pairs_of(both: int, first: int, second: int, neither: int) -> list[tuple[bool | None, bool | None]]:
@@ -382,17 +348,19 @@ def pairs_of(both: int, first: int, second: int, neither: int) -> list[tuple[boo
 def test_a_paired_difference_has_newcombes_interval() -> None:
     # Fagerland, Lydersen and Laake 2014 (Statistics in Medicine 33, 2850-2875), the example of airways.
     found = measure_paired_difference(pairs_of(1, 1, 7, 12))
-    assert found["pairs"] == 21
-    assert (round(found["low"], 3), round(found["high"], 3)) == (-0.507, -0.026)
-    assert measure_paired_difference([(None, True)]) == {"pairs": 0, "value": None, "low": None, "high": None}
+    assert found.pairs == 21
+    assert found.low is not None
+    assert found.high is not None
+    assert (round(found.low, 3), round(found.high, 3)) == (-0.507, -0.026)
+    assert measure_paired_difference([(None, True)]) == Difference(0, None, None, None)
 
 
 @given(*[st.integers(0, 30)] * 4)
 def test_a_paired_difference_lies_in_its_interval_and_turns_with_its_sides(a: int, b: int, c: int, d: int) -> None:
     found, turned = measure_paired_difference(pairs_of(a, b, c, d)), measure_paired_difference(pairs_of(a, c, b, d))
-    if a + b + c + d:
-        assert -1 - 1e-9 <= found["low"] <= found["value"] <= found["high"] <= 1 + 1e-9
-        assert turned["low"] == pytest.approx(-found["high"])
+    if found.low is not None and found.value is not None and found.high is not None:
+        assert -1 - 1e-9 <= found.low <= found.value <= found.high <= 1 + 1e-9
+        assert turned.low == pytest.approx(-found.high)
 
 
 def test_ranges_tell_how_far_a_figure_depends_on_the_draw() -> None:

@@ -4,8 +4,8 @@ from datasets import Dataset
 from hypothesis import given
 from hypothesis import strategies as st
 
-from auto_instruct_hf.evaluation.intervals import measure_questions, measure_share
-from auto_instruct_hf.evaluation.questions import NAMES, QUESTIONS, applies
+from auto_instruct_hf.evaluation.intervals import measure_share
+from auto_instruct_hf.evaluation.questions import QUESTIONS, applies
 from auto_instruct_hf.sampling.picking import pick
 
 
@@ -48,13 +48,6 @@ def test_the_strategy_is_asked_about_only_where_there_is_one() -> None:
     assert applies(asked, {"attribute": "by example", "is_classification": False})
     assert not applies(asked, {"attribute": "", "is_classification": False})
     assert not applies(asked, {"attribute": "a label", "is_classification": True})
-
-
-def test_each_question_has_its_share() -> None:
-    rows = [dict.fromkeys(NAMES, True), {**dict.fromkeys(NAMES, False), "strategy_valid": None}]
-    found = measure_questions(rows)
-    assert list(found) == list(NAMES)
-    assert {name: share.asked for name, share in found.items()} == {**dict.fromkeys(NAMES, 2), "strategy_valid": 1}
 
 
 @given(

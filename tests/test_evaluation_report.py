@@ -1,40 +1,30 @@
 """What an evaluation says is what is in the data, says the same again, and runs nothing that a model wrote."""
 
-import importlib.util
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import stub_teacher
-import typer
 from datasets import ClassLabel, Dataset, Features, load_dataset
+from stub_instances import instance, open_teacher, patch_embedding, run_script
 from stub_teacher import KEY, StubTeacher, serve_stub, sign
-from test_judge import instance, open_teacher, unit
-from test_pipeline import run
-from typer.testing import CliRunner
 
-from auto_instruct_hf import Recipe, read_seeds
+from auto_instruct_hf import Recipe, build, read_seeds
 from auto_instruct_hf.core.schema import INSTANCES
 from auto_instruct_hf.core.transform import from_rows
-from auto_instruct_hf.embedding import phase as embedding
-from auto_instruct_hf.errors import RecipeError
-from auto_instruct_hf.evaluation.judging.evaluator import choose_evaluator
-from auto_instruct_hf.evaluation.measures import vendi as vectors
 from auto_instruct_hf.evaluation.questions import NAMES, QUESTIONS, applies
 from auto_instruct_hf.evaluation.rating.people import read_ratings
 from auto_instruct_hf.evaluation.rating.store import RatingStore
 from auto_instruct_hf.evaluation.rating.summary import RATINGS
 from auto_instruct_hf.evaluation.report.evaluation import Evaluation, evaluate
 from auto_instruct_hf.evaluation.report.page import render_page
-from auto_instruct_hf.evaluation.report.reading import Material, read_any, read_build
+from auto_instruct_hf.evaluation.report.reading import EvaluatedDataset, read_any, read_build
 from auto_instruct_hf.publishing.card import render_card
 from auto_instruct_hf.recipe import BootstrapSettings, ClusteringSettings, JudgeSettings
 
-SCRIPT = Path(__file__).parents[1] / "scripts" / "evaluate.py"
 RECIPE = Recipe(
     num_instructions=20,
     bootstrap=BootstrapSettings(requests_per_round=4),
@@ -42,24 +32,15 @@ RECIPE = Recipe(
 )
 
 
-def command(*arguments: Any) -> Any:
-    """Run the command in this process: half of the time of another would be imports."""
-    found = importlib.util.spec_from_file_location("evaluate_command", SCRIPT)
-    assert found
-    assert found.loader
-    script = importlib.util.module_from_spec(found)
-    found.loader.exec_module(script)
-    app = typer.Typer()
-    app.command()(script.main)
-    return CliRunner().invoke(app, [str(one) for one in arguments])
+def run(out: Path, stub: StubTeacher, recipe: Recipe) -> None:
+    with open_teacher(stub, out, "stub") as teacher:
+        build(read_seeds(), teacher, out, recipe)
 
 
 @pytest.fixture(scope="module")
 def patch() -> Iterator[pytest.MonkeyPatch]:
-    """Vectors by the letters of a text: what a model would say is of no interest here, and it takes long to import."""
     with pytest.MonkeyPatch.context() as found:
-        for module in (embedding, vectors):
-            found.setattr(module, "make_encoder", lambda *_: lambda texts: np.array([unit(text) for text in texts]))
+        patch_embedding(found)
         yield found
 
 
@@ -79,7 +60,7 @@ def evaluated(
 
 
 def judge(out: Path, stub: StubTeacher) -> Any:
-    return command(out, "--judge", "another", "--judge-base-url", stub.url, "--size", "12")
+    return run_script("evaluate", out, "--judge", "another", "--judge-base-url", stub.url, "--size", "12")
 
 
 def rate(out: Path) -> None:
@@ -101,9 +82,6 @@ def files_of(out: Path) -> dict[str, tuple[bytes, int]]:
     return {str(path): (path.read_bytes(), path.stat().st_mtime_ns) for path in made if path.is_file()}
 
 
-# -- a build ----------------------------------------------------------------------------------------------------------
-
-
 def test_evaluating_again_asks_nothing_and_touches_no_file(evaluated: tuple[Path, StubTeacher]) -> None:
     out, stub = evaluated
     before, asked = files_of(out), len(stub.answered)
@@ -116,36 +94,24 @@ def test_the_figures_say_what_the_build_holds(evaluated: tuple[Path, StubTeacher
     out, stub = evaluated
     figures = json.loads((out / "evaluation.json").read_text())
     parts = {config: load_dataset(str(out / "dataset"), config) for config in ("default", "instances")}
-    assert (
-        figures["dataset"]["rows"]
-        == figures["measures"]["rows"]["measured"]
-        == sum(parts["instances"].num_rows.values())
-    )
-    assert figures["sample"]["rows"] == sum(parts["default"].num_rows.values())
-    assert figures["sample"]["different_rows"] == len(
-        {row["instance_id"] for part in parts["default"].values() for row in part}
-    )
+    size = sum(parts["instances"].num_rows.values())
+    assert figures["dataset"]["rows"] == figures["measures"]["rows"]["measured"] == size
+    drawn = [row["instance_id"] for part in parts["default"].values() for row in part]
+    assert (figures["sample"]["rows"], figures["sample"]["different_rows"]) == (len(drawn), len(set(drawn)))
     assert [one["name"] for one in figures["clusters"]] == parts["default"]["train"].features["cluster"].names
     assert sum(one["instances"] for one in figures["clusters"]) == figures["dataset"]["rows"]
     assert sum(one["sample"] for one in figures["clusters"]) == figures["sample"]["rows"]
     assert list(figures["splits"]) == list(parts["instances"])[1:]
     assert all(one["rouge_l"]["max"] <= 0.7 for one in figures["splits"].values())
     assert figures["measures"]["overlap"]["num_references"] == len(read_seeds())
-    assert figures["judge"]["judge"] == "another"
-    assert figures["judge"]["judged"] == 12
+    assert (figures["judge"]["judge"], figures["judge"]["judged"]) == ("another", 12)
     table = {row["name"]: row for row in figures["table"]}
     assert table["output_correct"]["published"] == {"Auto-Instruct": 0.923, "Self-Instruct": 0.58}
     assert table["output_correct"]["judge"]["asked"] == 12
-    assert sum(sum(one["histogram"]) for one in figures["splits"].values()) == sum(
-        one["num_texts"] for one in figures["splits"].values()
-    )
-    for name, size in (
-        ("instruction", figures["measures"]["rows"]["instructions"]),
-        ("output", figures["dataset"]["rows"]),
-    ):
-        assert sum(figures["lengths"][name]["counts"]) + figures["lengths"][name]["beyond"] == size
-    assert stub.url not in json.dumps(figures)
-    assert str(out) not in json.dumps(figures)
+    assert all(sum(one["histogram"]) == one["num_texts"] for one in figures["splits"].values())
+    for name, rows in (("instruction", figures["measures"]["rows"]["instructions"]), ("output", size)):
+        assert sum(figures["lengths"][name]["counts"]) + figures["lengths"][name]["beyond"] == rows
+    assert not [secret for secret in (stub.url, str(out)) if secret in json.dumps(figures)]
 
 
 def test_people_stand_beside_the_judge_as_far_as_the_dataset_is_the_one_they_rated(
@@ -196,9 +162,6 @@ def test_a_build_that_gives_the_same_rows_keeps_its_evaluation_and_another_does_
     assert read_build(out).digest() == kept["dataset"]["digest"]
 
 
-# -- flaws that are known ---------------------------------------------------------------------------------------------
-
-
 @pytest.fixture(scope="module")
 def sound() -> list[dict[str, Any]]:
     """Seed tasks, written by hand, each with an answer that the stub's judge knows for right."""
@@ -209,7 +172,7 @@ def sound() -> list[dict[str, Any]]:
     ]
 
 
-def figures_of(rows: Sequence[Mapping[str, Any]], stub: StubTeacher, folder: Path) -> dict[str, Any]:
+def figures_of(rows: Sequence[Mapping[str, Any]], stub: StubTeacher, folder: Path) -> Any:
     file = folder / "rows.jsonl"
     file.write_text("".join(json.dumps(row) + "\n" for row in rows))
     material = read_any(str(file), {"instruction": "prompt"})
@@ -270,8 +233,6 @@ def test_the_order_of_rows_decides_nothing(sound: list[dict[str, Any]], stub: St
     assert figures_of(sound, stub, tmp_path) == figures_of(sound[::-1], stub, tmp_path)
 
 
-# -- the page ---------------------------------------------------------------------------------------------------------
-
 HOSTILE = (
     "</script><script>alert(1)</script><img src=x onerror=alert(1)>\"' onmouseover='alert(1)' "
     "<a href=javascript:a>{{ 7*7 }}\x00\u202e"
@@ -320,7 +281,7 @@ def hostile(tmp_path_factory: pytest.TempPathFactory, patch: pytest.MonkeyPatch)
     folder = tmp_path_factory.mktemp("hostile")
     with pytest.MonkeyPatch.context() as own, serve_stub() as stub:
         own.setattr(stub_teacher, "_judge", lambda text: {**found(text), "reason": HOSTILE})
-        material = Material(HOSTILE, table, table, {HOSTILE: ["a b"], f"{HOSTILE}.": ["a c"]}, teacher=HOSTILE)
+        material = EvaluatedDataset(HOSTILE, table, table, {HOSTILE: ["a b"], f"{HOSTILE}.": ["a c"]}, teacher=HOSTILE)
         with open_teacher(stub, folder, model=HOSTILE.replace("\x00", "")) as teacher:
             settings = JudgeSettings(check_share=1.0)
             options: dict[str, Any] = {"settings": settings, "warnings": [HOSTILE], "cache_dir": folder / "c"}
@@ -337,16 +298,12 @@ def test_nothing_that_a_model_or_a_person_wrote_runs_or_loads(hostile: Evaluatio
         assert not [name for name in attributes if name.startswith("on") or name in ("src", "srcset", "action")], tag
         assert (attributes.get("href") or "#").startswith("#")
         assert "alert" not in (attributes.get("style") or "")
-    policy = next(one["content"] for tag, one in page.tags if one.get("http-equiv"))
-    assert policy
+    policy = next(one["content"] or "" for tag, one in page.tags if one.get("http-equiv"))
     assert policy.startswith("default-src 'none'")
     # It is shown as it is, every text of it, and was never a template.
     shown = HOSTILE.replace("\x00\u202e", " ").strip()
     assert page.text.count(shown) > 8 * 4 + 8 * 2
-    assert "\x00" not in text
-    assert "\u202e" not in text
-    assert "http://" not in text
-    assert "https://" not in text
+    assert not [words for words in ("\x00", "\u202e", "http://", "https://") if words in text]
 
 
 def test_pictures_have_words_and_the_page_is_whole_without_a_script(hostile: Evaluation) -> None:
@@ -379,47 +336,22 @@ def test_the_page_of_a_dataset_that_nobody_judged(sound: list[dict[str, Any]], t
     assert "judge" in found.figures["left_out"]
 
 
-# -- the command ------------------------------------------------------------------------------------------------------
+@pytest.fixture
+def rows(sound: list[dict[str, Any]], tmp_path: Path) -> Path:
+    Dataset.from_list(sound).to_parquet(tmp_path / "rows.parquet")
+    return tmp_path / "rows.parquet"
 
 
-@pytest.mark.parametrize(
-    ("environment", "writer", "chosen"),
-    [
-        ({"OPENAI_API_KEY": KEY}, "gpt-4o", "gpt-4.1"),
-        ({"OPENAI_API_KEY": KEY}, "gpt-4.1-mini", "gpt-4o"),
-        ({"OPENAI_API_KEY": KEY}, "", "gpt-4.1"),
-        ({"OPENAI_BASE_URL": "http://127.0.0.1:9/v1"}, "mine", "mine"),
-        ({"OPENAI_BASE_URL": "http://127.0.0.1:9/v1"}, "", None),
-        ({}, "gpt-4o", None),
-    ],
-)
-def test_a_judge_is_asked_where_there_is_one_to_ask(
-    environment: dict[str, str], writer: str, chosen: str | None, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_any_dataset_is_evaluated_into_a_folder_of_its_own(rows: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("JUDGE_API_KEY", raising=False)
-    for name, value in environment.items():
-        monkeypatch.setenv(name, value)
-    model, reason = choose_evaluator(JudgeSettings(), writer)
-    assert model == chosen
-    assert bool(reason) == (chosen is None)
-    assert choose_evaluator(JudgeSettings(model="embedded"), writer) == ("embedded", "")
-    with pytest.raises(RecipeError, match="--judge"):
-        choose_evaluator(JudgeSettings(base_url="http://127.0.0.1:9/v1"), writer)
-
-
-def test_any_dataset_is_evaluated_into_a_folder_of_its_own(
-    sound: list[dict[str, Any]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.delenv("JUDGE_API_KEY", raising=False)
-    file = tmp_path / "rows.parquet"
-    Dataset.from_list(sound).to_parquet(file)
-    done = command(file, "--column", "instruction=prompt", "--out", tmp_path / "found", "--no-embeddings")
+    out = rows.parent / "found"
+    done = run_script("evaluate", rows, "--column", "instruction=prompt", "--out", out, "--no-embeddings")
     assert done.exit_code == 0, done.output
     assert "there is no endpoint to ask" in done.stdout
-    figures = json.loads((tmp_path / "found" / "evaluation.json").read_text())
+    figures = json.loads((out / "evaluation.json").read_text())
     assert figures["dataset"]["name"] == "rows.parquet"
     assert figures["measures"]["rows"]["instructions"] == 60
-    assert (tmp_path / "found" / "evaluation.html").is_file()
+    assert (out / "evaluation.html").is_file()
 
 
 @pytest.mark.parametrize(
@@ -442,17 +374,15 @@ def test_a_mistake_is_one_line_and_a_status(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     Path("rows.jsonl").write_text('{"a": "text"}\n')
-    done = command(*arguments)
+    done = run_script("evaluate", *arguments)
     assert done.exit_code == status
     assert words in done.stderr
     assert len(done.stderr.splitlines()) == 1
 
 
 @pytest.mark.parametrize("seed", [-1, 2**32])
-def test_a_seed_that_no_generator_takes_is_refused(seed: int, tmp_path: Path) -> None:
-    file = tmp_path / "rows.jsonl"
-    file.write_text('{"output": "text"}\n')
-    done = command(file, "--no-judge", "--no-embeddings", "--seed", seed, "--out", tmp_path / "found")
+def test_a_seed_that_no_generator_takes_is_refused(seed: int) -> None:
+    done = run_script("evaluate", "rows.jsonl", "--no-judge", "--seed", seed)
     assert (done.exit_code, "--seed" in done.stderr) == (2, True)
 
 
@@ -463,13 +393,9 @@ def test_yes_and_no_are_read_as_datasets_write_them(words: tuple[Any, Any], tmp_
     assert read_any(str(file)).measured["is_classification"][:] == [True, False]
 
 
-def test_a_budget_for_a_judge_without_a_price_is_a_mistake(
-    sound: list[dict[str, Any]], stub: StubTeacher, tmp_path: Path
-) -> None:
-    file = tmp_path / "rows.parquet"
-    Dataset.from_list(sound).to_parquet(file)
-    asked = ("--judge", "mine", "--judge-base-url", stub.url, "--budget", "1", "--out", tmp_path / "found")
-    done = command(file, "--column", "instruction=prompt", "--no-embeddings", *asked)
+def test_a_budget_for_a_judge_without_a_price_is_a_mistake(rows: Path, stub: StubTeacher) -> None:
+    asked = ("--judge", "mine", "--judge-base-url", stub.url, "--budget", "1", "--out", rows.parent / "found")
+    done = run_script("evaluate", rows, "--column", "instruction=prompt", "--no-embeddings", *asked)
     assert done.exit_code == 2
     assert "judge.input_price" in done.stderr
     assert not stub.answered

@@ -1,35 +1,31 @@
 """A judge is believed as far as it was checked: what it is asked, what is an answer, what it costs, who passes."""
 
-import importlib.util
 import json
 import random
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from contextlib import AbstractContextManager
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import stub_teacher
-import typer
 from datasets import Dataset, load_dataset
 from hypothesis import given
 from hypothesis import strategies as st
 from stub_batch import serve_batches
-from stub_teacher import KEY, StubTeacher, serve_stub, sign
-from test_pipeline import BUILD
-from test_prompts import KEYWORDS, parts_of
-from typer.testing import CliRunner
+from stub_instances import instance, list_schemas, open_teacher, patch_embedding, run_script, table
+from stub_teacher import KEY, StubTeacher, serve_stub
 
 from auto_instruct_hf import Recipe, Teacher
 from auto_instruct_hf.core.schema import INSTANCES
-from auto_instruct_hf.core.transform import Trace, columns, from_rows
-from auto_instruct_hf.embedding import phase as embedding
+from auto_instruct_hf.core.transform import Trace, columns
 from auto_instruct_hf.errors import BudgetError, RecipeError
+from auto_instruct_hf.evaluation.intervals import measure_paired_difference
 from auto_instruct_hf.evaluation.judging.assessment import assess, filter_judged
 from auto_instruct_hf.evaluation.judging.judge import judge, judge_batch, passes
 from auto_instruct_hf.evaluation.judging.judge_checks import measure_agreement, measure_discernment, swap_outputs
-from auto_instruct_hf.evaluation.judging.judge_model import choose_model, open_judge
+from auto_instruct_hf.evaluation.judging.judge_model import choose_evaluator, choose_model, open_judge
 from auto_instruct_hf.evaluation.questions import JUDGEMENTS, NAMES, QUESTIONS
 from auto_instruct_hf.prompts.prompt import JUDGE, load_judge_prompts
 from auto_instruct_hf.publishing.build_report import count_reasons
@@ -41,32 +37,10 @@ from auto_instruct_hf.teacher.journal import Journal
 STRATEGY = next(question.name for question in QUESTIONS if question.needs_strategy)
 
 
-def instance(number: int, **values: Any) -> dict[str, Any]:
-    """Return an instance that the stub finds right: every third a classification, some of the others by a strategy."""
-    instruction, is_clf = f"Do thing {number}", number % 3 == 0
-    label = ("yes", "no", "perhaps")[number % 4 % 3]
-    row = {
-        "instance_id": f"i{number}",
-        "instruction_id": f"t{number}",
-        "instruction": instruction,
-        "is_classification": is_clf,
-        "attribute": label if is_clf else "Be short." if number % 2 else "",
-        "input": f"case {number} {label}" if is_clf else "",
-        "output": label if is_clf else f"{sign(instruction)} and {number} more",
-    }
-    return {**row, **values}
-
-
-def table(rows: Sequence[dict[str, Any]]) -> Dataset:
-    return from_rows(rows, INSTANCES)
-
-
-def open_teacher(stub: StubTeacher, folder: Path, model: str = "judge", **settings: Any) -> Teacher:
-    chosen = TeacherSettings(max_retries=3, **settings)
-    return Teacher(model, base_url=stub.url, api_key=KEY, journal=folder / "journal.sqlite", settings=chosen)
-
-
-# -- what is asked, what comes back ---------------------------------------------------------------------------------
+def judge_of(
+    teacher: Teacher, settings: JudgeSettings, asking: TeacherSettings | None = None
+) -> AbstractContextManager[Teacher]:
+    return open_judge(choose_model(teacher, settings), settings, asking or TeacherSettings(), writer=teacher)
 
 
 def test_each_instance_gets_its_answers_and_only_to_questions_that_apply(teacher: Teacher, tmp_path: Path) -> None:
@@ -129,8 +103,8 @@ def test_each_form_asks_all_questions_reason_first_and_keeps_to_strict_schemas(f
     names = list(prompt.schema["properties"])
     assert names[0] == "reason"
     assert sorted(names[1:]) == sorted([*NAMES, "confidence"])
-    for part in parts_of(dict(prompt.schema)):
-        assert set(part) <= KEYWORDS
+    for part in list_schemas(dict(prompt.schema)):
+        assert set(part) <= {"type", "properties", "required", "additionalProperties", "items", "enum", "anyOf"}
         if part.get("type") == "object":
             assert part["required"] == list(part["properties"])
             assert part["additionalProperties"] is False
@@ -149,16 +123,13 @@ def test_failed_requests_are_counted_and_are_no_answer(stub: StubTeacher, tmp_pa
     data = table([instance(number) for number in range(40)])
     with open_teacher(stub, tmp_path, max_attempts=1) as teacher:
         found = assess(data, teacher, settings=JudgeSettings(check_share=0.5), cache_dir=tmp_path / "c").figures
-    failed = sum(found["failed"].values())
+    failed = sum(found.failed.values())
     assert failed > 0
-    assert list(found["failed"]) == ["judge: not JSON"]
-    assert found["asked"] == 40 == found["judged"] + failed
-    assert found["shares"]["output_correct"]["asked"] == found["judged"]
-    assert found["shares"]["output_correct"]["share"] == 1.0
-    assert sum(sum(one["failed"].values()) for one in found["checks"].values()) > 0
-
-
-# -- figures, and what they are worth -------------------------------------------------------------------------------
+    assert list(found.failed) == ["judge: not JSON"]
+    assert found.asked == 40 == found.judged + failed
+    assert found.shares["output_correct"].asked == found.judged
+    assert found.shares["output_correct"].share == 1.0
+    assert sum(sum(one["failed"].values()) for one in found.checks.values()) > 0
 
 
 def test_outputs_that_were_swapped_show_in_the_share(teacher: Teacher, tmp_path: Path) -> None:
@@ -171,19 +142,19 @@ def test_outputs_that_were_swapped_show_in_the_share(teacher: Teacher, tmp_path:
         name: assess(table(rows), teacher, settings=settings, cache_dir=tmp_path / "c").figures
         for name, rows in (("good", good), ("flawed", flawed))
     }
-    before, after = (found[name]["shares"]["output_correct"] for name in ("good", "flawed"))
-    assert before["share"] == 1.0
-    assert after["share"] == pytest.approx(0.9)
-    assert after["low"] < 0.9 < after["high"]
-    assert found["flawed"]["passed"]["yes"] == 54
-    kinds = found["good"]["by_kind"]
-    assert {name: one["passed"]["asked"] for name, one in kinds.items()} == {"classification": 20, "other": 40}
-    checks = found["good"]["checks"]
+    before, after = (found[name].shares["output_correct"] for name in ("good", "flawed"))
+    assert before.share == 1.0
+    assert after.share == pytest.approx(0.9)
+    assert after.low < 0.9 < after.high
+    assert found["flawed"].passed.yes == 54
+    kinds = found["good"].by_kind
+    assert {name: one.passed.asked for name, one in kinds.items()} == {"classification": 20, "other": 40}
+    checks = found["good"].checks
     assert checks["other output"]["own"]["share"] == 1.0
     assert checks["other output"]["other"]["share"] < 0.3
     assert checks["other output"]["discerns"]
     assert checks["reversed"]["agreement"]["output_correct"]["share"] == 1.0
-    assert found["good"]["warnings"] == []
+    assert found["good"].warnings == []
 
 
 def test_the_order_of_rows_decides_nothing(teacher: Teacher, tmp_path: Path) -> None:
@@ -238,29 +209,27 @@ def said(answers: Sequence[bool | None]) -> list[dict[str, Any]]:
 
 def test_a_judge_that_says_yes_to_everything_is_found_out() -> None:
     found = measure_discernment(said([True] * 50), said([True] * 50))
-    assert found["fall"] == 0
-    assert found["balanced_accuracy"]["value"] == 0.5
-    assert not found["discerns"]
-    assert measure_discernment([], [])["balanced_accuracy"] is None
+    assert found.fall == 0
+    assert found.balanced_accuracy is not None
+    assert found.balanced_accuracy["value"] == 0.5
+    assert not found.discerns
+    assert measure_discernment([], []).balanced_accuracy is None
 
 
-def test_the_fall_has_newcombes_interval() -> None:
-    # Newcombe 1998 (Statistics in Medicine 17, 873-890), table II (a), method 10: 56/70 and 48/80, 0.0524 to 0.3339.
-    own, other = [True] * 56 + [False] * 14, [True] * 48 + [False] * 32
-    found = measure_discernment(said(own + [None] * 10), said(other))
-    assert (found["own"]["asked"], found["other"]["asked"]) == (70, 80)
-    assert (round(found["low"], 4), round(found["high"], 4)) == (0.0524, 0.3339)
+def test_the_fall_is_the_paired_difference_of_the_instances_judged_in_both_ways() -> None:
+    own, other = [True] * 9 + [False, None, True], [False] * 8 + [True, True, True, None]
+    found = measure_discernment(said(own), said(other))
+    expected = measure_paired_difference(zip(own, other, strict=True))
+    assert (found.own.asked, found.other.asked) == (10, 10)
+    assert (found.fall, found.low, found.high) == (expected.value, expected.low, expected.high)
 
 
 def test_agreement_is_counted_where_both_answered_and_set_beside_chance() -> None:
     found = measure_agreement(said([True, True, False, False, None]), said([True, False, False, False, True]))
     one = found["output_correct"]
-    assert (one["yes"], one["asked"]) == (3, 4)
-    assert one["kappa"] == pytest.approx(0.5)  # 0.75 observed, 0.5 by chance
-    assert measure_agreement(said([True] * 4), said([True] * 4))["valid_task"]["kappa"] is None
-
-
-# -- who judges -----------------------------------------------------------------------------------------------------
+    assert (one.yes, one.asked) == (3, 4)
+    assert one.kappa == pytest.approx(0.5)  # 0.75 observed, 0.5 by chance
+    assert measure_agreement(said([True] * 4), said([True] * 4))["valid_task"].kappa is None
 
 
 @pytest.mark.parametrize(
@@ -279,22 +248,47 @@ def test_the_judge_is_another_model_where_one_is_to_be_had(writer: str, judged_b
         assert choose_model(teacher, JudgeSettings(model="embedded")) == teacher.model
 
 
+@pytest.mark.parametrize(
+    ("environment", "writer", "chosen"),
+    [
+        ({"OPENAI_API_KEY": KEY}, "gpt-4o", "gpt-4.1"),
+        ({"OPENAI_API_KEY": KEY}, "gpt-4.1-mini", "gpt-4o"),
+        ({"OPENAI_API_KEY": KEY}, "", "gpt-4.1"),
+        ({"OPENAI_BASE_URL": "http://127.0.0.1:9/v1"}, "mine", "mine"),
+        ({"OPENAI_BASE_URL": "http://127.0.0.1:9/v1"}, "", None),
+        ({}, "gpt-4o", None),
+    ],
+)
+def test_a_judge_is_asked_where_there_is_one_to_ask(
+    environment: dict[str, str], writer: str, chosen: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("JUDGE_API_KEY", raising=False)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    model, reason = choose_evaluator(JudgeSettings(), writer)
+    assert model == chosen
+    assert bool(reason) == (chosen is None)
+    assert choose_evaluator(JudgeSettings(model="embedded"), writer) == ("embedded", "")
+    with pytest.raises(RecipeError, match="--judge"):
+        choose_evaluator(JudgeSettings(base_url="http://127.0.0.1:9/v1"), writer)
+
+
 def test_a_model_that_judges_itself_is_warned_of(
     stub: StubTeacher, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     with open_teacher(stub, tmp_path, "writer") as teacher:
-        with open_judge(teacher, JudgeSettings(), TeacherSettings()) as one:
+        with judge_of(teacher, JudgeSettings()) as one:
             assert one is teacher  # nobody knows what else its endpoint serves
         assert "The judge, writer, is the model that wrote the answers" in caplog.text
         data = table([instance(number) for number in range(12)])
         own = assess(data, teacher, written_by="writer", cache_dir=tmp_path / "c").figures
-        assert own["warnings"][0] in caplog.text
+        assert own.warnings[0] in caplog.text
         caplog.clear()
-        with open_judge(teacher, JudgeSettings(model="other"), TeacherSettings()) as one:
+        with judge_of(teacher, JudgeSettings(model="other")) as one:
             others = assess(data, one, written_by="writer", cache_dir=tmp_path / "c").figures
         assert not caplog.text
-    assert not [text for text in others["warnings"] if "wrote" in text]
-    assert others["judge"] == "other"
+    assert not [text for text in others.warnings if "wrote" in text]
+    assert others.judge == "other"
 
 
 def test_a_key_is_not_sent_to_an_endpoint_it_was_not_given_for(
@@ -317,15 +311,15 @@ def test_the_budget_counts_what_the_teacher_spent(stub: StubTeacher, tmp_path: P
     with Teacher("writer", base_url=stub.url, api_key=KEY, journal=tmp_path / "j", settings=asking) as teacher:
         with (
             pytest.raises(RecipeError, match=r"judge\.input_price"),
-            open_judge(teacher, JudgeSettings(model="nobody-knows"), asking),
+            judge_of(teacher, JudgeSettings(model="nobody-knows"), asking),
         ):
             pass
         cheap = JudgeSettings(model="nobody-knows", input_price=0.01, output_price=0.01)
-        with open_judge(teacher, cheap, asking) as one:
+        with judge_of(teacher, cheap, asking) as one:
             judge(data, one, cache_dir=tmp_path / "c")
             assert one.spent().dollars == pytest.approx(3 * 120 * 0.01e-6)
         assert teacher.spent().dollars == pytest.approx(3 * 120 * 0.01e-6)  # it knows the judge's price
-        with open_judge(teacher, replace(cheap, input_price=900.0, output_price=900.0), asking) as one:
+        with judge_of(teacher, replace(cheap, input_price=900.0, output_price=900.0), asking) as one:
             assert one.spent().dollars == pytest.approx(3 * 120 * 900e-6)
             with pytest.raises(BudgetError):
                 judge(table([instance(number) for number in range(7, 9)]), one, cache_dir=tmp_path / "c")
@@ -338,13 +332,10 @@ def test_the_judge_asks_through_the_batch_api_where_the_teacher_does(tmp_path: P
         where: dict[str, Any] = {"base_url": api.teacher.url, "api_key": KEY, "journal": tmp_path / "j"}
         with Teacher("writer", settings=asking, **where) as teacher:
             for settings in (JudgeSettings(), JudgeSettings(model="other")):
-                with open_judge(teacher, settings, asking) as one:
+                with judge_of(teacher, settings, asking) as one:
                     assert len(judge(data, one, cache_dir=tmp_path / "c")) == 40
             sums = {(usage.phase, usage.model): usage.requests for usage in teacher.journal.usage() if usage.is_batch}
     assert sums == {("judge", "writer"): 39, ("judge", "other"): 39}  # the first goes alone, to see what is taken
-
-
-# -- who passes -----------------------------------------------------------------------------------------------------
 
 
 def test_what_passes_is_yes_to_all_and_sure_enough() -> None:
@@ -371,12 +362,6 @@ def test_what_could_not_be_judged_does_not_pass(stub: StubTeacher, tmp_path: Pat
     assert trace.facts["kept"] == len(kept) == trace.facts["after"]["passed"]["yes"]
 
 
-def unit(text: str) -> Any:
-    """Return a vector of unit length that depends on the text."""
-    vector = np.random.default_rng(list(text.encode())).normal(size=8).astype(np.float32)
-    return vector / np.linalg.norm(vector)
-
-
 @pytest.fixture(scope="module")
 def filtered(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, StubTeacher, Any]]:
     """One build by the command with --min-judge, of a teacher that gets some answers wrong."""
@@ -396,21 +381,12 @@ def filtered(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, S
     with pytest.MonkeyPatch.context() as patch, serve_stub() as stub:
         patch.setattr(stub_teacher, "_answer", flawed)
         patch.setenv("OPENAI_API_KEY", KEY)
-        # Which topics there are is of no interest here, and the model takes ten seconds to import.
-        patch.setattr(embedding, "make_encoder", lambda *args: lambda texts: np.array([unit(text) for text in texts]))
+        patch_embedding(patch)
         options = ("--num-instructions", "20", "--min-judge", "0.6", "--judge", "another", "--recipe", str(recipe))
-        # In this process: half of the time of another would be imports.
-        found = importlib.util.spec_from_file_location("build_command", BUILD)
-        assert found
-        assert found.loader
-        script = importlib.util.module_from_spec(found)
-        found.loader.exec_module(script)
-        app = typer.Typer()
-        app.command()(script.main)
         endpoint = ("--teacher", "stub", "--base-url", stub.url, "--out", str(out))
-        first = CliRunner().invoke(app, [*endpoint, *options])
+        first = run_script("build", *endpoint, *options)
         asked, rows = len(stub.answered), (out / "judgements.parquet").read_bytes()
-        again = CliRunner().invoke(app, [*endpoint, *options])
+        again = run_script("build", *endpoint, *options)
         assert again.exit_code == 0, again.output
         assert len(stub.answered) == asked, "a rerun asked again"
         assert (out / "judgements.parquet").read_bytes() == rows
@@ -429,9 +405,8 @@ def test_a_build_keeps_only_what_passes(filtered: tuple[Path, StubTeacher, Any])
     assert {"judge: no to output_correct", "judge: confidence below 0.6"} == set(found["rejected"])
     assert all(passes(said[row["instance_id"]], 0.6) == "" for row in rows)
     assert found["kept"] == len(rows)
-    assert (
-        found["before"]["shares"]["output_correct"]["share"] < 1 == found["after"]["shares"]["output_correct"]["share"]
-    )
+    before, after = (found[when]["shares"]["output_correct"]["share"] for when in ("before", "after"))
+    assert before < 1 == after
     rejected = Dataset.from_parquet(str(out / "rejected" / "judge.parquet"))
     assert count_reasons(rejected) == found["rejected"]
     assert "Shares of yes, judged by another" in done.stdout
@@ -478,7 +453,8 @@ def test_a_sample_that_was_judged_stands_on_the_card(filtered: tuple[Path, StubT
     report = json.loads((out / "dataset" / "report.json").read_text())
     data = Dataset.from_parquet(str(out / "dataset" / "data" / "instances" / "train-00000-of-00001.parquet"))
     with serve_stub() as stub, open_teacher(stub, tmp_path, "another") as teacher:
-        figures = assess(data, teacher, settings=JudgeSettings(size=8), cache_dir=tmp_path / "c").figures
+        found = assess(data, teacher, settings=JudgeSettings(size=8), cache_dir=tmp_path / "c").figures
+    figures = asdict(found)
     assert json.loads(json.dumps(figures)) == figures
     assert set(figures["by_cluster"]) <= set(data.features["cluster"].names)
     assert sum(one["passed"]["asked"] for one in figures["by_cluster"].values()) == figures["judged"] == 8

@@ -17,7 +17,7 @@ from auto_instruct_hf.evaluation.measures import dataset as measures
 from auto_instruct_hf.evaluation.measures.alignment_score import measure_alignment
 from auto_instruct_hf.evaluation.measures.dataset import measure_dataset
 from auto_instruct_hf.evaluation.measures.evenness import measure_evenness, measure_labels
-from auto_instruct_hf.evaluation.measures.lengths import describe, measure_lengths
+from auto_instruct_hf.evaluation.measures.lengths import describe_values, measure_lengths
 from auto_instruct_hf.evaluation.measures.nearest import find_nearest, measure_nearest, measure_overlap
 from auto_instruct_hf.evaluation.measures.variety import measure_distinct, measure_verb_nouns
 from auto_instruct_hf.evaluation.measures.vendi import measure_vendi
@@ -55,9 +55,6 @@ def measured(columns: Columns, folder: Path | None = None, **options: Any) -> di
 
 def rouge(one: str, other: str) -> float:
     return float(RougeScorer(["rougeL"]).score(one, other)["rougeL"].fmeasure)
-
-
-# Datasets with a flaw that is known
 
 
 def test_planted_copies_are_seen_by_all_that_measures_diversity(sound: Columns, folder: Path) -> None:
@@ -145,9 +142,6 @@ def test_copies_from_another_set_are_seen(sound: Columns) -> None:
     assert half["rouge_l"]["max"] == 1
 
 
-# A dataset
-
-
 def test_rows_count_once(sound: Columns) -> None:
     drawn = {name: values + values[:20] for name, values in sound.items()}
     keys: Columns = {
@@ -204,9 +198,6 @@ def test_a_dataset_without_rows_is_measured_as_far_as_it_goes(folder: Path) -> N
     json.dumps(found, allow_nan=False)
 
 
-# Distinct-n
-
-
 @given(TEXTS)
 @QUICK
 def test_distinct_is_what_its_definition_says(texts: list[str]) -> None:
@@ -222,9 +213,6 @@ def test_a_copy_never_raises_distinct(texts: list[str], data: st.DataObject) -> 
     if texts:
         before, after = (measure_distinct(one) for one in (texts, [*texts, data.draw(st.sampled_from(texts))]))
         assert all((after[f"distinct_{n}"] or 0) <= (before[f"distinct_{n}"] or 0) for n in range(1, 5))
-
-
-# ROUGE-L
 
 
 @given(TEXTS, st.integers(0, 9))
@@ -245,7 +233,7 @@ def test_nearest_is_exact_for_all_and_for_a_sample(texts: list[str], num_rows: i
 def test_overlap_is_exact(texts: list[str], others: list[str]) -> None:
     found = measure_overlap(texts, others, threshold=0.5)
     exact = [max((rouge(one, other) for other in others), default=0.0) for one in texts]
-    assert found["rouge_l"] == describe(exact)
+    assert found["rouge_l"] == describe_values(exact)
     assert found["share_above"] == (sum(value > 0.5 for value in exact) / len(texts) if texts else None)
 
 
@@ -254,9 +242,6 @@ def test_overlap_is_exact(texts: list[str], others: list[str]) -> None:
 def test_nearest_does_not_depend_on_the_order(texts: list[str]) -> None:
     one, other = (measure_nearest(order, num_rows=4) for order in (texts, texts[::-1]))
     assert one == other
-
-
-# Vendi
 
 
 @given(st.integers(1, 12), st.integers(1, 5))
@@ -285,9 +270,6 @@ def test_a_vector_without_direction_is_named() -> None:
     assert measure_vendi(np.zeros((0, 3))) is None
 
 
-# Evenness
-
-
 @given(st.lists(st.integers(0, 4)), st.integers(0, 3))
 @QUICK
 def test_evenness_keeps_its_bounds(kinds: list[int], more: int) -> None:
@@ -309,9 +291,6 @@ def test_too_few_kinds_are_refused() -> None:
         measure_evenness([0, 1], 1)
     assert measure_evenness([3, 3])["normalised_entropy"] is None
     assert measure_labels([], [])["num_tasks"] == 0
-
-
-# Alignment
 
 
 @given(st.integers(2, 12), st.integers(0, 50))
@@ -346,9 +325,6 @@ def test_a_sample_of_controls_tells_the_same() -> None:
     assert sampled["auc"] == pytest.approx(whole["auc"], abs=0.03)
 
 
-# Words
-
-
 def test_lengths_are_of_words() -> None:
     found = measure_lengths(["one two  three", "", "four", "\n", "五六七八"])
     assert (found["num_texts"], found["share_empty"]) == (5, 0.4)
@@ -363,9 +339,6 @@ def test_verbs_and_nouns_are_counted() -> None:
     assert found["top_verbs"] == {"write": 3, "sort": 1}
     assert found["effective_verbs"] == pytest.approx(math.exp(-0.75 * math.log(0.75) - 0.25 * math.log(0.25)))
     assert found == measure_verb_nouns(texts[::-1])
-
-
-# Modules
 
 
 def test_each_module_loads_offline_and_computes_what_its_function_does(tmp_path: Path) -> None:

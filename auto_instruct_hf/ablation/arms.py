@@ -1,33 +1,33 @@
-"""What the steps of the recipe are worth: the same instructions of one teacher, taken through fewer steps and all.
+"""The effect of the recipe's steps: the same instructions of one teacher, completed with fewer steps and with all.
 
-Auto-Instruct (Mansutti) names it as a limit that it compared datasets of different teachers.
+Auto-Instruct (Mansutti) names it as a limitation that it compared datasets of different teachers.
 """
 
-import json
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 from datasets import Dataset, concatenate_datasets
 
-from ..core import CLUSTERED, INSTANCES, Trace, from_rows, hide_folder
+from ..core import CLUSTERED, INSTANCES, Trace, from_rows, hide_folder, to_json, write_changed
 from ..curation import curate, decontaminate
 from ..errors import BuildError, RecipeError
-from ..evaluation.judging import assess, open_judge
+from ..evaluation.judging import assess, choose_model, open_judge
+from ..evaluation.measures import Figures, measure_dataset
 from ..pipeline import Build, build
 from ..publishing import count_reasons, list_costs
 from ..recipe import Recipe
 from ..teacher import Teacher
 from .contrasts import contrast_judgements, contrast_measures, measure_sample
-from .coordinated_samples import draw, take_one_each
+from .coordinated_samples import sample_coordinated, take_one_each
 from .self_instruct import complete_directly
 from .tables import to_markdown
 
 SELF_INSTRUCT, ATTRIBUTES, FULL = ARMS = ("self-instruct", "attributes", "full")
-# Ours: in the range of so many another draw lies with a chance of 90 %.
-_DRAWS = 20
+# Ours: a further draw is in the range of this many with a probability of 90 %.
+_NUM_DRAWS = 20
 NOTES = {
     "arms": (
         "All arms have the same instructions, and take from the attribution which of them are classification tasks. "
@@ -39,9 +39,9 @@ NOTES = {
     "measurements": (
         "Each arm yields a sample of the same number of rows. Topics, those of the full recipe, are counted over all "
         "of them; everything else over one row of each instruction, of equally many instructions. The figures "
-        "are means over {draws} draws from the same pools, each with another seed number, and in brackets the lowest "
-        "and the highest; differences are taken within each draw. That is how far a figure depends on the draw; not on "
-        "the teacher, which was asked once. Where a sample holds every instruction, there is little to draw and the "
+        "are means over {draws} draws from the same pools, each with another seed, and in brackets the lowest and the "
+        "highest; differences are taken within each draw. The range shows how much a figure depends on the draw; not "
+        "on the teacher, which was asked once. Where a sample holds every instruction, draws hardly differ and the "
         "range is narrow."
     ),
     "judge": (
@@ -54,6 +54,22 @@ NOTES = {
 }
 
 
+@dataclass(frozen=True)
+class _Arm:
+    """The instances that an arm samples from, and the number of dropped rows by reason, phase by phase."""
+
+    pool: Dataset
+    reasons: Sequence[Mapping[str, int]]
+
+    def describe(self) -> Figures:
+        return {
+            "instructions": len(set(self.pool["instruction_id"][:])),
+            "instances": len(self.pool),
+            "dropped": sum(sum(found.values()) for found in self.reasons),
+            "rejected": {reason: count for found in self.reasons for reason, count in found.items()},
+        }
+
+
 def ablate(
     seeds: Dataset,
     teacher: Teacher,
@@ -63,20 +79,20 @@ def ablate(
     arms: Sequence[str] = ARMS,
     num_samples: int | None = None,
     with_judge: bool = True,
-    num_draws: int = _DRAWS,
-) -> dict[str, Any]:
-    """Build by the recipe and by parts of it, measure and judge what comes out, and write the comparison.
+    num_draws: int = _NUM_DRAWS,
+) -> Figures:
+    """Build by the recipe and by parts of it, measure and judge the results, and write the comparison.
 
-    What arms have in common is asked once, and a rerun asks nothing.
+    What arms have in common is requested once, and a rerun sends no request.
 
     Args:
         seeds: Seed tasks, columns as `schema.SEEDS`.
-        teacher: Who writes in all arms. Its journal should be `out/journal.sqlite`.
+        teacher: The model that writes in all arms. Its journal should be `out/journal.sqlite`.
         out: Folder of the build (see `pipeline.build`), of `ablation.json` and `ablation.md`.
         recipe: The settings; None: the published ones. `judge.size` instructions are judged in each arm.
-        arms: Which of ARMS to compare. The build is made in any case: its topics are those of all arms.
-        num_samples: Rows of the sample of each arm; None: half of the instructions. Samples that hold all instructions
-            cannot show what the clusters are for.
+        arms: Which of ARMS to compare. The build is always made: its topics are used for all arms.
+        num_samples: Rows of the sample of each arm; None: half of the instructions. Samples of all instructions cannot
+            show the effect of clusters.
         with_judge: Whether to judge.
         num_draws: Samples of each arm that are measured, at least one; the first of them is judged.
 
@@ -84,20 +100,29 @@ def ablate(
         The content of `ablation.json`.
 
     Raises:
-        RecipeError: If an arm is unknown, the recipe filters by the judge, or there is a budget and no price of the
-            judge.
+        RecipeError: If an arm is unknown, the recipe filters by the judge, or there is a budget and the price of the
+            judge is unknown.
         BuildError: If no row is left.
     """
     recipe, out = recipe or Recipe(), Path(out)
+    cache_dir = out / "cache"
     _check(arms, recipe)
-    opened = open_judge(teacher, recipe.judge, recipe.teacher) if with_judge else nullcontext(None)
+    opened = (
+        open_judge(choose_model(teacher, recipe.judge), recipe.judge, recipe.teacher, writer=teacher)
+        if with_judge
+        else nullcontext()
+    )
     with opened as judge:
         made = build(seeds, teacher, out, recipe)
-        pools, counts = _make_pools(made, teacher, recipe, arms, out / "cache")
+        compared = _make_arms(made, teacher, recipe, arms, cache_dir)
         num_rows = num_samples or max(1, recipe.num_instructions // 2)
-        samples, measured, draws = _measure(pools, made, recipe, num_rows, num_draws, out / "cache")
-        judged = {arm: take_one_each(sample, recipe.judge.size) for arm, sample in samples.items()}
-        shares = _judge(judged, judge, teacher, recipe, out / "cache") if judge else None
+        samples = [
+            {arm: _sample(one.pool, num_rows, recipe, recipe.seed + number) for arm, one in compared.items()}
+            for number in range(num_draws)
+        ]
+        measured, draws = _measure(samples, made, recipe, cache_dir)
+        judged = {arm: take_one_each(sample, recipe.judge.size) for arm, sample in samples[0].items()}
+        shares = _judge(judged, judge, teacher, recipe, cache_dir) if judge else None
         report = {
             "teacher": hide_folder(teacher.model),
             "seed": recipe.seed,
@@ -105,8 +130,8 @@ def ablate(
             "num_samples": num_rows,
             "measured": measured,
             "draws": num_draws,
-            "reference": FULL if FULL in pools else None,
-            "arms": {arm: {"pool": counts[arm], "figures": draws[0][arm]} for arm in pools},
+            "reference": FULL if FULL in compared else None,
+            "arms": {arm: {"pool": one.describe(), "figures": draws[0][arm]} for arm, one in compared.items()},
             "measurements": contrast_measures(draws, FULL),
             "judge": shares,
             "notes": {**NOTES, "measurements": NOTES["measurements"].format(draws=num_draws)},
@@ -114,8 +139,8 @@ def ablate(
             "usage": [asdict(usage) for usage in list_costs(teacher)],
             "dollars": teacher.spent().dollars,
         }
-    (out / "ablation.json").write_text(json.dumps(report, indent=2, ensure_ascii=False), encoding="utf-8")
-    (out / "ablation.md").write_text(to_markdown(report), encoding="utf-8")
+    write_changed(out / "ablation.json", to_json(report))
+    write_changed(out / "ablation.md", to_markdown(report).encode())
     return report
 
 
@@ -130,75 +155,51 @@ def _check(arms: Sequence[str], recipe: Recipe) -> None:
         )
 
 
-def _make_pools(
-    made: Build, teacher: Teacher, recipe: Recipe, arms: Sequence[str], cache_dir: Path
-) -> tuple[dict[str, Dataset], dict[str, dict[str, Any]]]:
-    """Return what each arm draws from, in the order of ARMS, and how many rows that are and were dropped."""
+def _make_arms(made: Build, teacher: Teacher, recipe: Recipe, names: Sequence[str], cache_dir: Path) -> dict[str, _Arm]:
+    """Return the arms that were asked for, in the order of ARMS."""
     whole = concatenate_datasets(list(made.instances.values())).select_columns(list(CLUSTERED))
     phases = made.report.phases
-    dropped = [phases[name]["rejected"] for name in ("complete", "curate", "decontaminate") if name in phases]
-    pools, reasons = (
-        {ATTRIBUTES: whole.select_columns(list(INSTANCES)), FULL: whole},
-        {ATTRIBUTES: dropped, FULL: dropped},
-    )
-    if SELF_INSTRUCT in arms:
-        pools[SELF_INSTRUCT], reasons[SELF_INSTRUCT] = _write_directly(made.attributed, teacher, recipe, cache_dir)
-    counts = {
-        arm: {
-            "instructions": len(set(pool["instruction_id"][:])),
-            "instances": len(pool),
-            "dropped": sum(sum(found.values()) for found in reasons[arm]),
-            "rejected": {reason: count for found in reasons[arm] for reason, count in found.items()},
-        }
-        for arm, pool in pools.items()
-    }
-    return {arm: pools[arm] for arm in ARMS if arm in arms}, counts
+    reasons = [phases[name]["rejected"] for name in ("complete", "curate", "decontaminate") if name in phases]
+    arms = {ATTRIBUTES: _Arm(whole.select_columns(list(INSTANCES)), reasons), FULL: _Arm(whole, reasons)}
+    if SELF_INSTRUCT in names:
+        arms[SELF_INSTRUCT] = _write_directly(made.attributed, teacher, recipe, cache_dir)
+    return {arm: arms[arm] for arm in ARMS if arm in names}
 
 
-def _write_directly(
-    attributed: Dataset, teacher: Teacher, recipe: Recipe, cache_dir: Path
-) -> tuple[Dataset, list[dict[str, int]]]:
+def _write_directly(attributed: Dataset, teacher: Teacher, recipe: Recipe, cache_dir: Path) -> _Arm:
     traces = [Trace(), Trace(), Trace()]
-    common: dict[str, Any] = {"cache_dir": cache_dir}
-    written = complete_directly(attributed, teacher, prompts=recipe.prompts, trace=traces[0], **common)
-    pool = curate(written, settings=recipe.curation, trace=traces[1], **common)
+    written = complete_directly(attributed, teacher, prompts=recipe.prompts, trace=traces[0], cache_dir=cache_dir)
+    pool = curate(written, settings=recipe.curation, trace=traces[1], cache_dir=cache_dir)
     if recipe.decontamination.sources:
-        pool = decontaminate(pool, settings=recipe.decontamination, trace=traces[2], **common)
+        pool = decontaminate(pool, settings=recipe.decontamination, trace=traces[2], cache_dir=cache_dir)
     reasons = [count_reasons(trace.rejected) for trace in traces]
     if not len(pool):
         raise BuildError(f"no instance is left in the arm {SELF_INSTRUCT}: {reasons}")
-    return pool, reasons
+    return _Arm(pool, reasons)
+
+
+def _sample(pool: Dataset, num_rows: int, recipe: Recipe, seed: int) -> Dataset:
+    balance = recipe.sampling.balance
+    return sample_coordinated(pool, num_rows, clf_share=recipe.clf_share, balance=balance, seed=seed)
 
 
 def _measure(
-    pools: Mapping[str, Dataset], made: Build, recipe: Recipe, num_rows: int, num_draws: int, cache_dir: Path
-) -> tuple[dict[str, Dataset], int, list[dict[str, Any]]]:
-    """Return the first samples, how many instructions of each are measured, and the figures of all draws."""
+    samples: Sequence[Mapping[str, Dataset]], made: Build, recipe: Recipe, cache_dir: Path
+) -> tuple[int, list[dict[str, Figures]]]:
+    """Return how many instructions of the first samples are measured, and the figures of each arm for all draws."""
     whole = concatenate_datasets(list(made.instances.values()))
     topic_of = dict(zip(whole["instruction_id"][:], whole["cluster"][:], strict=True))
-    options: dict[str, Any] = {"embedding": recipe.embedding, "seed": recipe.seed, "cache_dir": cache_dir}
-    first: dict[str, Dataset] = {}
-    sizes, draws = [], []
-    for number in range(num_draws):
-        chosen: dict[str, Any] = {
-            "clf_share": recipe.clf_share,
-            "balance": recipe.sampling.balance,
-            "seed": recipe.seed + number,
-        }
-        samples = {arm: draw(pool, num_rows, **chosen) for arm, pool in pools.items()}
-        first = first or samples
-        size = min(len(set(sample["instruction_id"][:])) for sample in samples.values())
-        sizes.append(size)
-        topics = whole.features["cluster"].num_classes
-        draws.append(
-            {arm: measure_sample(sample, size, topic_of, topics, **options) for arm, sample in samples.items()}
-        )
-    return first, sizes[0], draws
+    num_topics = whole.features["cluster"].num_classes
+    measure = partial(measure_dataset, embedding=recipe.embedding, seed=recipe.seed, cache_dir=cache_dir)
+    sizes = [min(len(set(sample["instruction_id"][:])) for sample in drawn.values()) for drawn in samples]
+    figures = [
+        {arm: measure_sample(sample, size, topic_of, num_topics, measure) for arm, sample in drawn.items()}
+        for size, drawn in zip(sizes, samples, strict=True)
+    ]
+    return sizes[0], figures
 
 
-def _judge(
-    judged: Mapping[str, Dataset], judge: Teacher, teacher: Teacher, recipe: Recipe, cache_dir: Path
-) -> dict[str, Any]:
+def _judge(judged: Mapping[str, Dataset], judge: Teacher, teacher: Teacher, recipe: Recipe, cache_dir: Path) -> Figures:
     by_id = {row["instance_id"]: row for rows in judged.values() for row in rows.select_columns(list(INSTANCES))}
     found = assess(
         from_rows(by_id.values(), INSTANCES),
@@ -209,12 +210,12 @@ def _judge(
         everything=True,
         cache_dir=cache_dir,
     )
-    shares = contrast_judgements(found.judgements, judged, FULL)
-    # Its shares are those of all arms together: of no use here.
+    figures = asdict(found.figures)
+    # Its shares are over all arms together and mean nothing here.
     kept = ("asked", "judged", "failed", "confidence", "checks", "warnings")
     return {
-        "judge": found.figures["judge"],
+        "judge": figures["judge"],
         "asked": {arm: len(rows) for arm, rows in judged.items()},
-        "shares": shares,
-        "assessment": {name: found.figures[name] for name in kept},
+        "shares": contrast_judgements(found.judgements, judged, FULL),
+        "assessment": {name: figures[name] for name in kept},
     }

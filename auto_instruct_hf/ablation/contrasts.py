@@ -1,16 +1,17 @@
-"""Arms side by side: measurements of samples drawn alike, and a judge's shares, each with its difference to one arm."""
+"""Arms side by side: measurements of coordinated samples, and a judge's shares, with differences to a reference arm."""
 
 import statistics
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
+from dataclasses import asdict
+from typing import TypeVar
 
 from datasets import Dataset
 
-from ..evaluation import NAMES, describe_share, measure_paired_difference, measure_share
-from ..evaluation.measures import measure_dataset, measure_evenness
+from ..evaluation import NAMES, DatasetRow, measure_paired_difference, measure_share
+from ..evaluation.judging import index, passed_all
+from ..evaluation.measures import Figures, find_figure, measure_evenness
 from .coordinated_samples import take_one_each
 
-Figures = Mapping[str, Any]
 MEASURES = {
     "instructions in the sample": "sample.instructions",
     "topics reached": "balance.clusters.coverage",
@@ -25,30 +26,31 @@ MEASURES = {
     "ROUGE-L with the nearest output": "outputs.nearest.rouge_l.mean",
     "alignment of outputs": "alignment.other.auc",
 }
-"""What is compared, and where it stands in the figures of `measure_sample`."""
+"""What is compared -> its place in the figures of `measure_sample`."""
 ALL_QUESTIONS = "all that apply"
+T = TypeVar("T")
 
 
 def measure_sample(
-    sample: Dataset, size: int, topic_of: Mapping[str, int], num_topics: int, **options: Any
-) -> dict[str, Any]:
+    sample: Dataset, size: int, topic_of: Mapping[str, int], num_topics: int, measure: Callable[[Dataset], Figures]
+) -> Figures:
     """Measure a sample of an arm.
 
     Args:
-        sample: As `drawing.draw` returns it.
-        size: Of the first so many instructions one row each is measured, since most measures depend on the number of
+        sample: As `sample_coordinated` returns it.
+        size: Number of instructions that are measured by one row each, since most measures depend on the number of
             rows; topics are counted over all rows.
-        topic_of: Instruction id -> the number of its topic, the same for all arms; rows of others are left out there.
-        num_topics: How many topics there are.
-        **options: As for `measures.measure_dataset`.
+        topic_of: Instruction id -> the number of its topic, the same for all arms; other instructions have no topic.
+        num_topics: The number of topics.
+        measure: `measures.measure_dataset` with its settings.
 
     Returns:
-        Figures as of `measure_dataset`, with `balance.clusters` over the rows of the sample, and `sample`: its `rows`,
-        its `instructions`, and how many rows are `without_topic`.
+        Figures of `measure_dataset`, with `balance.clusters` over the rows of the sample, and `sample`: its `rows`, its
+        `instructions`, and the rows `without_topic`.
     """
     keys = sample["instruction_id"][:]
-    there = [name for name in ("cluster", "cluster_probability") if name in sample.column_names]
-    found = measure_dataset(take_one_each(sample, size).remove_columns(there), **options)
+    dropped = [name for name in ("cluster", "cluster_probability") if name in sample.column_names]
+    found = measure(take_one_each(sample, size).remove_columns(dropped))
     found["left_out"].pop("balance.clusters", None)
     topics = [topic_of[key] for key in keys if key in topic_of]
     found.setdefault("balance", {})["clusters"] = measure_evenness(topics, num_topics)
@@ -56,40 +58,48 @@ def measure_sample(
     return {**found, "sample": counts}
 
 
-def contrast_measures(draws: Sequence[Mapping[str, Figures]], reference: str) -> dict[str, dict[str, Any]]:
-    """Set the measurements of arms beside each other.
+def contrast_measures(draws: Sequence[Mapping[str, Figures]], reference: str) -> dict[str, dict[str, Figures]]:
+    """Set the measurements of arms side by side.
 
     Args:
-        draws: For each draw, arm -> figures as `measure_sample` returns them; at least one.
-        reference: The arm that differences are taken to; an arm that is not there: none are taken.
+        draws: For each draw, arm -> figures as `measure_sample` returns them; at least one draw.
+        reference: The arm that differences are taken to; none are taken if it is missing.
 
     Returns:
-        Measure -> arm -> `value`, `low` and `high`: the mean, the lowest and the highest over the draws that have the
-        measure, None where none has. Between the last two of n a further draw lies with a chance of (n - 1) / (n + 1),
-        whatever the distribution (Wilks 1941, "Determination of sample sizes for setting tolerance limits"). And
+        Measure -> arm -> `value`, `low` and `high`: mean, minimum and maximum over the draws with the measure, None
+        where none has. A further draw is between `low` and `high` of n draws with probability (n - 1) / (n + 1),
+        whatever the distribution (Wilks 1941, "Determination of sample sizes for setting tolerance limits"); and
         `difference` to the reference with the same three, taken within each draw.
     """
-    found: dict[str, dict[str, Any]] = {}
-    for name, path in MEASURES.items():
-        values = {arm: [_read(draw[arm], path) for draw in draws] for arm in draws[0]}
-        found[name] = {arm: _bound(own) for arm, own in values.items()}
-        for arm, own in values.items():
-            if reference in values and arm != reference:
-                pairs = zip(own, values[reference], strict=True)
-                found[name][arm]["difference"] = _bound(
-                    [None if one is None or other is None else one - other for one, other in pairs]
-                )
+
+    def subtract(own: Sequence[float | None], other: Sequence[float | None]) -> Figures:
+        pairs = zip(own, other, strict=True)
+        return _describe_range([None if a is None or b is None else a - b for a, b in pairs])
+
+    return {
+        name: _contrast(
+            {arm: [_read(draw[arm], path) for draw in draws] for arm in draws[0]}, _describe_range, subtract, reference
+        )
+        for name, path in MEASURES.items()
+    }
+
+
+def _contrast(
+    arms: Mapping[str, T], describe: Callable[[T], Figures], subtract: Callable[[T, T], Figures], reference: str
+) -> dict[str, Figures]:
+    """Return the figures of each arm, with its difference to the reference."""
+    found = {arm: describe(own) for arm, own in arms.items()}
+    for arm in arms.keys() - {reference} if reference in arms else ():
+        found[arm]["difference"] = subtract(arms[arm], arms[reference])
     return found
 
 
 def _read(figures: Figures, path: str) -> float | None:
-    value: Any = figures
-    for name in path.split("."):
-        value = value.get(name) if isinstance(value, Mapping) else None
-    return None if value is None else float(value)
+    value = find_figure(figures, path)
+    return float(value) if isinstance(value, int | float) else None
 
 
-def _bound(values: Sequence[float | None]) -> dict[str, Any]:
+def _describe_range(values: Sequence[float | None]) -> Figures:
     known = [value for value in values if value is not None]
     if not known:
         return {"value": None, "low": None, "high": None}
@@ -99,22 +109,21 @@ def _bound(values: Sequence[float | None]) -> dict[str, Any]:
 
 
 def contrast_judgements(
-    judgements: Iterable[Mapping[str, Any]], judged: Mapping[str, Dataset], reference: str
-) -> dict[str, dict[str, Any]]:
-    """Set a judge's shares of yes beside each other.
+    judgements: Iterable[DatasetRow], judged: Mapping[str, Dataset], reference: str
+) -> dict[str, dict[str, Figures]]:
+    """Set a judge's shares of yes side by side.
 
     Args:
         judgements: Rows with the columns of `questions.JUDGEMENTS`.
-        judged: Arm -> its rows that were put to the judge, columns `instance_id`, `instruction_id`; each instruction
-            once.
+        judged: Arm -> its rows that were judged, columns `instance_id`, `instruction_id`; each instruction once.
         reference: As for `contrast_measures`.
 
     Returns:
-        Question, and ALL_QUESTIONS -> arm -> figures of `shares.describe_share`, and `difference` to the reference as
-        `measure_paired_difference` has it, over the instructions of which an instance of either arm has an answer.
+        Question, and ALL_QUESTIONS -> arm -> the fields of `ShareOfYes`, and `difference` to the reference with the
+        fields of `Difference`, over the instructions with an answer in both arms.
     """
-    said = {row["instance_id"]: row for row in judgements}
-    by_arm = {
+    said = index(judgements)
+    arms = {
         arm: {
             row["instruction_id"]: said[row["instance_id"]]
             for row in rows.select_columns(["instruction_id", "instance_id"])
@@ -122,18 +131,17 @@ def contrast_judgements(
         }
         for arm, rows in judged.items()
     }
-    questions: dict[str, Callable[[Mapping[str, Any]], bool | None]] = {name: _answer_to(name) for name in NAMES}
-    questions[ALL_QUESTIONS] = lambda row: all(row[name] is not False for name in NAMES)
-    found: dict[str, dict[str, Any]] = {}
-    for name, answer in questions.items():
-        found[name] = {arm: describe_share(measure_share(map(answer, own.values()))) for arm, own in by_arm.items()}
-        for arm, own in by_arm.items():
-            if reference in by_arm and arm != reference:
-                both = [key for key in own if key in by_arm[reference]]
-                pairs = [(answer(own[key]), answer(by_arm[reference][key])) for key in both]
-                found[name][arm]["difference"] = measure_paired_difference(pairs)
-    return found
+    return {
+        name: _contrast(
+            {arm: {key: _answer(row, name) for key, row in own.items()} for arm, own in arms.items()},
+            lambda own: asdict(measure_share(own.values())),
+            lambda own, other: asdict(measure_paired_difference((own[key], other[key]) for key in own if key in other)),
+            reference,
+        )
+        for name in (*NAMES, ALL_QUESTIONS)
+    }
 
 
-def _answer_to(name: str) -> Callable[[Mapping[str, Any]], bool | None]:
-    return lambda row: row[name]
+def _answer(judgement: DatasetRow, question: str) -> bool | None:
+    answer: bool | None = passed_all(judgement) if question == ALL_QUESTIONS else judgement[question]
+    return answer

@@ -1,78 +1,61 @@
 """Samples of several pools that hold the same instructions as far as their quotas allow.
 
-Each instruction has a random number of its own, the same in every pool, and the lowest ones are drawn (permanent random
-numbers: Ohlsson 1995, "Coordination of samples using permanent random numbers"). Samples of pools that were drawn apart
-would differ by chance as well, and few of their rows could be compared with each other.
+Each instruction has a permanent random number, the same in every pool, and the lowest ones are sampled (Ohlsson 1995,
+"Coordination of samples using permanent random numbers"). Independent samples would also differ by chance, and few of
+their rows could be compared.
 """
-
-from typing import Any
 
 import numpy as np
 from datasets import Dataset
 
 from ..core import CLUSTERED, make_id, require_columns
-from ..sampling import EXPONENTS, apportion
+from ..sampling import EXPONENTS, apportion, spread
 
 _NEEDED = ("instance_id", "instruction_id", "is_classification")
 
 
-def draw(
+def sample_coordinated(
     instances: Dataset, num_rows: int, *, clf_share: float = 0.1, balance: str = "proportional", seed: int = 42
 ) -> Dataset:
-    """Draw a sample by the scheme of `sampling.sample_table`, but with the random numbers of the instructions.
+    """Sample like `sampling.stratify`, but with the permanent random numbers of the instructions.
 
     Args:
-        instances: Columns `instance_id` (each once), `instruction_id`, `is_classification`; with `cluster`, each has
-            its quota, else all are one.
-        num_rows: How many rows to draw; those of an instruction again where there are too few instructions.
-        clf_share: Share of classification among them, in [0, 1]; where there are only rows of one kind, all are of it.
+        instances: Columns `instance_id` (unique), `instruction_id`, `is_classification`; with `cluster`, each cluster
+            has its quota, else all rows are one cluster.
+        num_rows: Number of rows; instructions repeat where there are too few.
+        clf_share: Share of classification among them, in [0, 1]; ignored if there are only rows of one kind.
         balance: A value of `SamplingSettings.balance`.
-        seed: Decides the random numbers.
+        seed: Seed of the random numbers.
 
     Returns:
-        The drawn rows, those of an instruction together. The instructions are in a random order, the same for all
-        pools: the first ones are a sample of the sample. The order of the rows that come in decides nothing.
+        The sampled rows, those of an instruction together. The instructions are in a random order, the same for all
+        pools: the first ones are a sample of the sample. The order of the rows that come in does not change the result.
     """
-    require_columns(instances, CLUSTERED, "draw", _NEEDED)
-    ids, keys, kinds = (instances[name][:] for name in _NEEDED)
-    clusters = instances["cluster"][:] if "cluster" in instances.column_names else [0] * len(ids)
-    number = {key: make_id(str(seed), key) for key in {*ids, *keys}}
-    order = sorted(range(len(ids)), key=lambda row: (number[keys[row]], number[ids[row]]))
-    num_clf = num_rows if all(kinds) else round(clf_share * num_rows) if any(kinds) else 0
+    require_columns(instances, CLUSTERED, "sample_coordinated", _NEEDED)
+    ids, keys, kinds = (np.array(instances[name][:]) for name in _NEEDED)
+    clusters = np.array(instances["cluster"][:]) if "cluster" in instances.column_names else np.zeros(len(ids))
+    own, of_instruction = (np.array([make_id(str(seed), key) for key in column]) for column in (ids, keys))
+    order = np.lexsort((own, of_instruction))
+    num_clf = num_rows if kinds.all() else round(clf_share * num_rows) if kinds.any() else 0
     generator = np.random.default_rng(seed)
-    drawn: list[int] = []
+    sampled: list[int] = []
     for kind, count in ((False, num_rows - num_clf), (True, num_clf)):
-        pools: dict[Any, dict[str, list[int]]] = {}
-        for row in order:
-            if kinds[row] == kind:
-                pools.setdefault(clusters[row], {}).setdefault(keys[row], []).append(row)
-        names = sorted(pools)
-        weights = np.array([len(pools[name]) for name in names], dtype=float) ** EXPONENTS[balance]
-        for name, quota in zip(names, apportion(count, weights, generator), strict=True):
-            units = list(pools[name].values())
-            for unit, times in zip(units, _deal(int(quota), len(units)), strict=True):
-                for row, copies in zip(unit, _deal(times, len(unit)), strict=True):
-                    drawn += [row] * copies
-    # Other random numbers: by the first ones, those that only some clusters draw would all stand at the end.
-    place = {key: make_id(str(seed), "place", key) for key in set(keys)}
-    return instances.select(sorted(drawn, key=lambda row: (place[keys[row]], number[ids[row]])))
-
-
-def _deal(count: int, size: int) -> list[int]:
-    """Deal out a count evenly, the remainder to the first ones."""
-    return [count // size + (number < count % size) for number in range(size)]
+        rows = order[kinds[order] == kind]
+        if not len(rows):
+            continue
+        # Instructions in the order of their numbers: the first ones get the remainders.
+        _, first, instruction_of_row = np.unique(of_instruction[rows], return_index=True, return_inverse=True)
+        cluster_of_instruction = np.unique(clusters[rows[first]], return_inverse=True)[1].reshape(-1)
+        weights = np.bincount(cluster_of_instruction).astype(float) ** EXPONENTS[balance]
+        by_instruction = spread(apportion(count, weights, generator), cluster_of_instruction)
+        sampled += np.repeat(rows, spread(by_instruction, instruction_of_row.reshape(-1))).tolist()
+    # Other random numbers: sorted by the first ones, instructions that only some pools sample would be at the end.
+    place = {key: make_id(str(seed), "place", key) for key in keys.tolist()}
+    return instances.select(sorted(sampled, key=lambda row: (place[keys[row]], own[row])))
 
 
 def take_one_each(sample: Dataset, size: int | None = None) -> Dataset:
-    """Take one row of each instruction.
-
-    Args:
-        sample: As `draw` returns it.
-        size: Of the first so many instructions; None: of all.
-
-    Returns:
-        The rows, in their order.
-    """
+    """Take one row of each instruction, in their order, of the first `size` instructions (None: all)."""
     first: dict[str, int] = {}
     for row, key in enumerate(sample["instruction_id"][:]):
         first.setdefault(key, row)

@@ -1,13 +1,11 @@
-"""Instances in one step from the instruction, as Self-Instruct writes them: what the attributes are compared with.
+"""Instances in one step from the instruction, without attributes.
 
-After Self-Instruct (Wang et al. 2022, arXiv:2212.10560, section 2.2): whether an instruction is a classification task
-is known; if it is not, the input is written first and the output after it; if it is, the labels first and an input for
-each.
+After Self-Instruct (Wang et al. 2022, arXiv:2212.10560, section 2.2): the input is written first and then the output;
+for instructions that are known to be classification tasks, the labels first and then an input for each.
 """
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from datasets import Dataset
 
@@ -16,6 +14,7 @@ from ..core import (
     ATTRIBUTED,
     INSTANCES,
     Batch,
+    Columns,
     Trace,
     apply,
     columns,
@@ -27,6 +26,7 @@ from ..core import (
     text_or_nothing,
     with_rejected,
 )
+from ..evaluation import DatasetRow
 from ..prompts import DIRECT, Prompt, load_direct_prompts
 from ..teacher import Ask, Reply, Request, Teacher
 
@@ -46,15 +46,15 @@ def complete_directly(
 
     Args:
         attributed: Columns `instruction_id`, `instruction` and `is_classification` as in `schema.ATTRIBUTED`.
-        teacher: Who writes.
-        prompts: The set that other requests are made from, as for `completion.complete`: it decides whether the words
-            are those for small models.
+        teacher: The model that writes.
+        prompts: The set of prompts of the other phases, as for `completion.complete`: it decides whether the prompts
+            for small models are used.
         cache_dir: Folder of the cache; None: as in `transform.apply`.
-        trace: Where given, it receives the instructions whose request failed.
+        trace: If given, it receives the instructions whose request failed.
 
     Returns:
-        A dataset with the columns of `schema.INSTANCES`: a row a label, with the label as `attribute` and output; one
-        row for any other task, `attribute` "".
+        Columns of `schema.INSTANCES`: one row per label of a classification task, with the label as `attribute` and
+        output; one row for any other task, with `attribute` "".
     """
     attributed = require_columns(attributed, ATTRIBUTED, "complete_directly", _NEEDED)
     with teacher.phase("direct", total=len(attributed)):
@@ -72,8 +72,8 @@ def complete_directly(
     return keep(written, phase="direct", cache_dir=cache_dir, trace=trace)
 
 
-def direct_batch(batch: Batch, *, ask: Ask, prompts: Mapping[str, Prompt]) -> dict[str, list[Any]]:
-    """Complete a batch of instructions, each by a request of its own.
+def direct_batch(batch: Batch, *, ask: Ask, prompts: Mapping[str, Prompt]) -> Columns:
+    """Complete a batch of instructions, one request each.
 
     Args:
         batch: Columns `instruction_id`, `instruction`, `is_classification`.
@@ -81,7 +81,7 @@ def direct_batch(batch: Batch, *, ask: Ask, prompts: Mapping[str, Prompt]) -> di
         prompts: The prompts of `prompts.DIRECT`.
 
     Returns:
-        Columns as `schema.INSTANCES` and `rejected`, one row an instance; one for an instruction without any.
+        Columns as `schema.INSTANCES` and `rejected`, one row per instance; one for an instruction without any.
     """
     instructions = rows(batch)
     chosen = [prompts[_OUTPUT_FIRST if row["is_classification"] else _INPUT_FIRST] for row in instructions]
@@ -97,13 +97,13 @@ def direct_batch(batch: Batch, *, ask: Ask, prompts: Mapping[str, Prompt]) -> di
     return columns(instances, with_rejected(INSTANCES))
 
 
-def _list_instances(row: Mapping[str, Any], reply: Reply) -> list[dict[str, Any]]:
+def _list_instances(row: DatasetRow, reply: Reply) -> list[DatasetRow]:
     if reply.content is None:
         return [_instance(row, rejected=f"teacher: {reply.error}")]
     if not row["is_classification"]:
         given, output = text_or_nothing(reply.content["input"]), reply.content["output"].strip()
         return [_instance(row, given=given, output=output)]
-    first: dict[str, dict[str, Any]] = {}
+    first: dict[str, DatasetRow] = {}
     for answer in reply.content["instances"]:
         label = answer["label"].strip()
         if label:
@@ -113,11 +113,11 @@ def _list_instances(row: Mapping[str, Any], reply: Reply) -> list[dict[str, Any]
 
 
 def _instance(
-    row: Mapping[str, Any], attribute: str = "", given: str = "", output: str = "", rejected: str = ""
-) -> dict[str, Any]:
+    row: DatasetRow, attribute: str = "", given: str = "", output: str = "", rejected: str = ""
+) -> DatasetRow:
     return {
         **{name: row[name] for name in _NEEDED},
-        # Not that of an instance that was written by way of attributes.
+        # Different from the id of an instance that was written with attributes.
         "instance_id": make_id("direct", row["instruction_id"], attribute),
         "attribute": attribute,
         "input": given,

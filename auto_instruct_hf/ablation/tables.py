@@ -1,19 +1,18 @@
-"""An ablation as tables: one column an arm, figures with their intervals, differences to the full recipe."""
+"""An ablation as tables: one column per arm, figures with their intervals, differences to the full recipe."""
 
-from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from ..core import inline
+from ..evaluation.measures import Figures
 
+_POOLS = {"instructions": "instructions", "instances": "instances after curation", "dropped": "instances dropped"}
 _PERCENT = {"topics reached", "rows without an input"}
 _WHOLE = {"instructions in the sample"}
-Format = Callable[[float], str]
 
 
 @dataclass(frozen=True)
-class Table:
-    """One table: what it shows, the names of its columns, its cells as text, and what must be known to read it."""
+class AblationTable:
+    """One table: its title, the names of its columns, its cells as text, and a note on how to read it."""
 
     title: str
     header: tuple[str, ...]
@@ -21,48 +20,42 @@ class Table:
     note: str
 
 
-def make_tables(report: Mapping[str, Any]) -> list[Table]:
+def make_tables(report: Figures) -> list[AblationTable]:
     """Turn the report of an ablation into tables.
 
     Args:
         report: As `ablation.ablate` returns it.
 
     Returns:
-        The tables: pools, measurements, the judge's shares where there is a judge, each of the last two followed by its
-        differences where the full recipe is among the arms.
+        Pools, measurements, and the judge's shares where there is a judge; the last two are followed by their
+        differences if the full recipe is among the arms.
     """
-    arms, reference = list(report["arms"]), report["reference"]
-    others = [arm for arm in arms if arm != reference] if reference else []
-    tables = [_tell_pools(report["arms"], report["notes"]["arms"])]
-    sections: list[tuple[str, Mapping[str, Any], str, Callable[[str], Format]]] = [
-        ("Measurements", report["measurements"], report["notes"]["measurements"], _format_measure)
-    ]
+    arms, notes, reference = report["arms"], report["notes"], report["reference"]
+    pools = [(label, *(f"{one['pool'][name]:,}" for one in arms.values())) for name, label in _POOLS.items()]
+    tables = [AblationTable("What each arm draws from", ("", *arms), tuple(pools), notes["arms"])]
+    sections = [("Measurements", report["measurements"], notes["measurements"])]
     if report["judge"]:
         title = f"Shares of yes, judged by {report['judge']['judge']}"
-        sections.append((title, report["judge"]["shares"], report["notes"]["judge"], lambda _: _percent))
-    for title, found, note, form in sections:
-        rows = [(name, *(_tell(own[arm], form(name)) for arm in arms)) for name, own in found.items()]
-        tables.append(Table(title, ("", *arms), tuple(rows), note))
-        if others:
+        sections.append((title, report["judge"]["shares"], notes["judge"]))
+    for title, found, note in sections:
+        rows = [(name, *(_format(name, own[arm]) for arm in arms)) for name, own in found.items()]
+        tables.append(AblationTable(title, ("", *arms), tuple(rows), note))
+        if others := [arm for arm in arms if arm != reference] if reference else []:
             rows = [
-                (name, *(_tell(own[arm]["difference"], form(name), "+") for arm in others))
-                for name, own in found.items()
+                (name, *(_format(name, own[arm]["difference"], "+") for arm in others)) for name, own in found.items()
             ]
             header = ("", *(f"{arm} less {reference}" for arm in others))
-            tables.append(Table(f"{title}: differences", header, tuple(rows), ""))
+            tables.append(AblationTable(f"{title}: differences", header, tuple(rows), ""))
     return tables
 
 
-def to_markdown(report: Mapping[str, Any]) -> str:
-    """Return the tables of an ablation as Markdown.
-
-    Args:
-        report: As for `make_tables`.
-
-    Returns:
-        The text of a file.
-    """
-    parts = [f"# Ablation: {' beside '.join(report['arms'])}", _describe(report)]
+def to_markdown(report: Figures) -> str:
+    """Return the tables of an ablation (see `make_tables`) as Markdown."""
+    parts = [
+        f"# Ablation: {' beside '.join(report['arms'])}",
+        f"Teacher: {report['teacher']}. {report['num_instructions']:,} instructions, seed {report['seed']}. Each arm "
+        f"yields a sample of {report['num_samples']:,} rows; {report['measured']:,} instructions of each are measured.",
+    ]
     for table in make_tables(report):
         lines = ["| " + " | ".join(map(inline, row)) + " |" for row in (table.header, *table.rows)]
         lines.insert(1, "|" + " --- |" + " ---: |" * (len(table.header) - 1))
@@ -71,35 +64,21 @@ def to_markdown(report: Mapping[str, Any]) -> str:
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
-def _describe(report: Mapping[str, Any]) -> str:
-    return (
-        f"Teacher: {report['teacher']}. {report['num_instructions']:,} instructions, seed {report['seed']}. Each arm "
-        f"yields a sample of {report['num_samples']:,} rows; {report['measured']:,} instructions of each are measured."
-    )
+def _format(name: str, found: Figures, sign: str = "") -> str:
+    """Return a figure as text with its interval and its counts; `sign` precedes positive values."""
+    is_share = name in _PERCENT or "pairs" in found or "asked" in found
 
+    def form(value: float) -> str:
+        if is_share:
+            return f"{100 * value:.1f}%"
+        return f"{value:,.0f}" if name in _WHOLE else f"{value:.3f}" if abs(value) < 10 else f"{value:.1f}"
 
-def _tell_pools(arms: Mapping[str, Mapping[str, Any]], note: str) -> Table:
-    names = {"instructions": "instructions", "instances": "instances after curation", "dropped": "instances dropped"}
-    rows = [(label, *(f"{one['pool'][name]:,}" for one in arms.values())) for name, label in names.items()]
-    return Table("What each arm draws from", ("", *arms), tuple(rows), note)
-
-
-def _format_measure(name: str) -> Format:
-    if name in _WHOLE:
-        return lambda value: f"{value:,.0f}"
-    return _percent if name in _PERCENT else lambda value: f"{value:.3f}" if abs(value) < 10 else f"{value:.1f}"
-
-
-def _percent(value: float) -> str:
-    return f"{100 * value:.1f}%"
-
-
-def _tell(found: Mapping[str, Any], form: Format, sign: str = "") -> str:
     value = found["value"] if "value" in found else found["share"]
     if value is None:
         return ""
-    counts: Sequence[str] = [f"{found['pairs']} pairs"] if "pairs" in found else []
-    counts = [f"{found['yes']} of {found['asked']}"] if "asked" in found else counts
-    interval = [] if found["low"] is None else [f"{form(found['low'])} to {form(found['high'])}"]
-    plus = sign if value > 0 else ""
-    return f"{plus}{form(value)} ({'; '.join([*interval, *counts])})" if interval or counts else f"{plus}{form(value)}"
+    details = [] if found["low"] is None else [f"{form(found['low'])} to {form(found['high'])}"]
+    if "pairs" in found:
+        details.append(f"{found['pairs']} pairs")
+    if "asked" in found:
+        details.append(f"{found['yes']} of {found['asked']}")
+    return f"{sign if value > 0 else ''}{form(value)}" + (f" ({'; '.join(details)})" if details else "")

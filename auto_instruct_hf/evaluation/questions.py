@@ -1,4 +1,4 @@
-"""The four questions about an instance, as they were put to people for the published table, in our words."""
+"""The four questions about an instance: those of the published table, in our words."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,14 +11,14 @@ from datasets import Features, Value
 class Question:
     """One question, answered yes or no.
 
-    `published` are the shares of yes that Auto-Instruct (Mansutti) reports, of 50 instructions each, by dataset.
+    `published` has the shares of yes that Auto-Instruct (Mansutti) reports for 50 instructions of each dataset.
     """
 
     name: str
     text: str
     published: Mapping[str, float]
     needs_strategy: bool = False
-    """Whether it is asked only of an instance that was written by a strategy."""
+    """Whether it is asked only of instances that were written by a strategy."""
 
 
 QUESTIONS = (
@@ -55,13 +55,15 @@ JUDGEMENTS = Features(
         "reason": Value("string"),
     }
 )
-"""One row for each instance and rater, a model or a person. An answer is null where the question does not apply or was
-not answered, `confidence` (0 to 1) where none was asked for; `reason` is a model's reason or a person's note, or ""."""
+"""One row per instance and rater (a model or a person). An answer is null where the question does not apply or was not
+answered; `confidence` is in [0, 1], null for people; `reason` is a model's reason or a person's note, or ""."""
+DatasetRow = Mapping[str, Any]
+"""A row of a dataset: column -> value."""
 
 
-def applies(question: Question, instance: Mapping[str, Any]) -> bool:
-    """Return whether a question is asked of an instance, a row with `is_classification` and `attribute`.
+def applies(question: Question, instance: DatasetRow) -> bool:
+    """Return whether a question applies to an instance, a row with `is_classification` and `attribute`.
 
-    A classification task has a label in the place of a strategy; it is not asked about.
+    A classification task has a label instead of a strategy; the label is not rated.
     """
     return not question.needs_strategy or bool(instance["attribute"] and not instance["is_classification"])

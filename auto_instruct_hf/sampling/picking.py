@@ -1,23 +1,24 @@
-"""The instances that are looked at: a seeded, stratified sample of a dataset."""
+"""A seeded, stratified sample of a dataset to look at."""
 
 import numpy as np
 from datasets import Dataset
 
-from ..core import CLUSTERED, require_columns
+from ..core import CLUSTERED, IntArray, require_columns
 from .apportionment import apportion
 
 
 def pick(instances: Dataset, size: int, seed: int = 42) -> Dataset:
-    """Pick instances of different instructions, each stratum of cluster and classification by its share.
+    """Pick instances of different instructions; each stratum of cluster and kind gets its share.
 
     Args:
-        instances: Columns `instance_id`, `instruction_id`, `is_classification`; with `cluster`, its strata as well.
-        size: How many; all instructions where there are fewer. Each gives one instance.
-        seed: Decides which.
+        instances: Columns `instance_id`, `instruction_id`, `is_classification`; without `cluster` the kinds are the
+            strata.
+        size: Number of instructions, with one instance each; all where there are fewer.
+        seed: Seed of the sample.
 
     Returns:
-        The picked rows, in a random order: its first rows are a sample as well. The order of the rows that come in
-        decides nothing.
+        The picked rows in a random order: the first rows are a sample as well. The order of the rows that come in does
+        not change the result.
     """
     require_columns(instances, CLUSTERED, "pick", ("instance_id", "instruction_id", "is_classification"))
     generator = np.random.default_rng(seed)
@@ -32,8 +33,22 @@ def pick(instances: Dataset, size: int, seed: int = 42) -> Dataset:
     _, stratum = np.unique(np.column_stack(kinds), axis=0, return_inverse=True)
     stratum = stratum.reshape(-1)
     counts = apportion(min(size, len(order)), np.bincount(stratum).astype(float), generator)
-    rank = np.empty(len(order), dtype=np.int64)
-    by_stratum = np.argsort(stratum, kind="stable")
-    starts = np.cumsum(np.bincount(stratum)) - np.bincount(stratum)
-    rank[by_stratum] = np.arange(len(order)) - starts[stratum[by_stratum]]
-    return instances.select(generator.permutation(order[rank < counts[stratum]]))
+    return instances.select(generator.permutation(order[spread(counts, stratum) > 0]))
+
+
+def spread(counts: IntArray, group_of: IntArray) -> IntArray:
+    """Distribute the count of each group evenly over its members.
+
+    Args:
+        counts: The count of each group.
+        group_of: The group of each member; of a remainder the first members of a group get one each.
+
+    Returns:
+        int64, one count per member.
+    """
+    sizes = np.bincount(group_of, minlength=len(counts))
+    by_group = np.argsort(group_of, kind="stable")
+    rank = np.empty(len(group_of), dtype=np.int64)
+    rank[by_group] = np.arange(len(group_of)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
+    each: IntArray = counts[group_of] // sizes[group_of]
+    return each + (rank < counts[group_of] % sizes[group_of])

@@ -1,14 +1,21 @@
 """A model judges instances, and its verdicts are tested."""
 
-from .assessment import Assessment, assess, filter_judged
-from .evaluator import WEAK, choose_evaluator, open_evaluator
+from .assessment import Assessment, JudgeFigures, assess, filter_judged, passed_all
 from .judge import index, judge, judge_batch, judge_prompts
 from .judge_checks import measure_agreement
-from .judge_model import choose_model, judge_where_asked, known_prices, open_judge
+from .judge_model import (
+    EMBEDDED_WARNING,
+    choose_evaluator,
+    choose_model,
+    judge_where_asked,
+    known_prices,
+    open_judge,
+)
 
 __all__ = [
-    "WEAK",
+    "EMBEDDED_WARNING",
     "Assessment",
+    "JudgeFigures",
     "assess",
     "choose_evaluator",
     "choose_model",
@@ -20,6 +27,6 @@ __all__ = [
     "judge_where_asked",
     "known_prices",
     "measure_agreement",
-    "open_evaluator",
     "open_judge",
+    "passed_all",
 ]

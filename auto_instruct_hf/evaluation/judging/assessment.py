@@ -1,20 +1,31 @@
-"""What a judge says of a dataset, what is to be thought of the judge, and the instances that pass."""
+"""What a judge says of a dataset, how reliable the judge is, and the instances that pass."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 from datasets import ClassLabel, Dataset
 
-from ...core import CLUSTERED, Batch, Trace, apply, from_rows, hide_folder, keep, require_columns, with_rejected
+from ...core import (
+    CLUSTERED,
+    Batch,
+    Columns,
+    Trace,
+    apply,
+    from_rows,
+    hide_folder,
+    keep,
+    require_columns,
+    with_rejected,
+)
 from ...recipe import JudgeSettings
 from ...sampling import pick
 from ...teacher import Teacher
-from ..intervals import describe_share, measure_questions, measure_share
-from ..questions import NAMES, QUESTIONS
-from .judge import ASKED, READ, index, judge, judge_checks, passes
+from ..intervals import ShareOfYes, measure_share
+from ..measures import Figures
+from ..questions import NAMES, QUESTIONS, DatasetRow
+from .judge import ASKED, READ, index, judge, passes
 from .judge_checks import OTHER_OUTPUT, REVERSED, REWORDED, make_checks, measure_agreement, measure_discernment
 from .judge_model import warn_of_own_words
 
@@ -22,12 +33,47 @@ _NEEDED = (*READ, "instruction_id")
 
 
 @dataclass(frozen=True)
+class PublishedShare(ShareOfYes):
+    """A share of yes beside the published ones, by dataset."""
+
+    published: Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class JudgedShares:
+    """Shares of yes by question, and the share of instances with yes to all questions that apply."""
+
+    shares: Mapping[str, PublishedShare]
+    passed: ShareOfYes
+
+
+@dataclass(frozen=True)
+class JudgeFigures(JudgedShares):
+    """What a judge said, as figures; `asdict` makes them ready for JSON.
+
+    `failed` counts the instances without a usable reply by reason; they are in no share. `confidence` is the mean.
+    `checks` maps the name of a check to `asked`, `failed`, and the fields of `Discernment`, or `agreement`.
+    `warnings` are reasons to doubt the shares.
+    """
+
+    judge: str
+    written_by: str
+    asked: int
+    judged: int
+    failed: Mapping[str, int]
+    confidence: float | None
+    by_kind: Mapping[str, JudgedShares]
+    by_cluster: Mapping[str, JudgedShares]
+    checks: Mapping[str, Figures]
+    warnings: Sequence[str]
+
+
+@dataclass(frozen=True)
 class Assessment:
-    """Judgements (columns as `questions.JUDGEMENTS`), those of the checks (`judge.CHECKED`), figures ready for JSON."""
+    """Judgements (columns as `questions.JUDGEMENTS`), and the figures."""
 
     judgements: Dataset
-    checks: Dataset
-    figures: dict[str, Any]
+    figures: JudgeFigures
 
 
 def assess(
@@ -44,98 +90,80 @@ def assess(
     """Judge a sample of a dataset, and check the judge.
 
     Args:
-        instances: Columns as `schema.INSTANCES`; with `cluster`, shares by cluster as well. The order of the rows
-            decides nothing.
+        instances: Columns as `schema.INSTANCES`; with `cluster`, shares by cluster as well. The order of the rows does
+            not change the result.
         teacher: The model that judges.
-        settings: How many are judged, and how many of them serve the checks.
-        seed: Decides which, and which outputs are swapped.
-        written_by: The model that wrote the instances, to warn where it judges itself; "": not known.
-        everything: Judge all instances in place of a sample; the checks stay as small.
+        settings: The size of the sample, and the share of it that is used for the checks.
+        seed: Seed of the sample and of the swapped outputs.
+        written_by: The model that wrote the instances, to warn where it judges itself; "": unknown.
+        everything: Judge all instances; the checks still use the sample.
         cache_dir: Folder of the cache; None: as in `transform.apply`.
-        trace: Where given, it receives the instances without a usable judgement.
+        trace: If given, it receives the instances without a usable judgement.
 
     Returns:
-        Judgements, checks and figures, as `summarise` tells them.
+        Judgements and figures.
     """
     settings = settings or JudgeSettings()
     instances = require_columns(instances, CLUSTERED, "assess", _NEEDED)
-    trace = trace or Trace()
-    common: dict[str, Any] = {"settings": settings, "cache_dir": cache_dir}
+    trace, check_trace = trace or Trace(), Trace()
     picked = pick(instances, settings.size, seed)
-    # In a random order, so its first rows are a sample as well.
+    # `pick` returns a random order, so the first rows are a sample as well.
     checked = picked.select(range(round(len(picked) * settings.check_share)))
     judged = instances if everything else picked
-    # By their content: a file that is read again is the same rows, whatever its date.
     rows = judged.select_columns(list(_NEEDED))
     if not everything:
+        # Rebuilt from its rows, so that its fingerprint depends on the content, not on the date of a file.
         rows = from_rows(rows.to_list(), rows.features)
-    judgements = judge(rows, teacher, trace=trace, **common)
-    check_trace = Trace()
-    asked = make_checks(checked.to_list(), instances, seed)
-    checks = judge_checks(from_rows(asked, ASKED), teacher, trace=check_trace, **common)
-    figures = summarise(
+    judgements = judge(rows, teacher, settings=settings, cache_dir=cache_dir, trace=trace)
+    asked = from_rows(make_checks(checked.to_list(), instances, seed), ASKED)
+    checks = judge(asked, teacher, as_checks=True, settings=settings, cache_dir=cache_dir, trace=check_trace)
+    figures = _summarise(
         judged,
-        judgements,
-        checks=checks.to_list(),
-        failed=trace.rejected["rejected"][:] if trace.rejected is not None else (),
-        failed_checks=check_trace.rejected.to_list() if check_trace.rejected is not None else (),
+        judgements.to_list(),
+        failed=[] if trace.rejected is None else trace.rejected["rejected"][:],
+        checks=_describe_checks(judgements.to_list(), checks.to_list(), check_trace),
         judge=hide_folder(teacher.model),
         written_by=hide_folder(written_by),
     )
-    return Assessment(judgements, checks, figures)
+    return Assessment(judgements, figures)
 
 
-def summarise(
+def _summarise(
     instances: Dataset,
-    judgements: Dataset,
+    judgements: Sequence[DatasetRow],
     *,
-    checks: Sequence[Mapping[str, Any]] = (),
-    failed: Iterable[str] = (),
-    failed_checks: Iterable[Mapping[str, Any]] = (),
-    judge: str = "",
-    written_by: str = "",
-) -> dict[str, Any]:
-    """Put what a judge said into figures.
-
-    Args:
-        instances: What was asked about; columns `instance_id`, `is_classification`, and `cluster` where there is one.
-        judgements: What it said, columns as `questions.JUDGEMENTS`.
-        checks: What it said when it was checked, rows with the columns of `judge.CHECKED`.
-        failed: Why each of the others has no judgement.
-        failed_checks: The checks without a judgement, rows with `check` and `rejected`.
-        judge: The name of the judge.
-        written_by: The name of the model that wrote the instances, "" where it is not known.
-
-    Returns:
-        Figures ready for JSON. `asked`, `judged`, `failed` (counts, the last by reason: a request that failed is no
-        answer, and stands in no share). `shares` of yes by question, with the bounds of `shares.Share` and the
-        `published` ones; `passed`, of all questions that apply at once; `by_kind` and `by_cluster`, the same for parts.
-        `confidence`, the mean. `checks`, by the name of the check, each with `asked` and `failed`. `warnings` (str),
-        where the shares are to be doubted.
-    """
-    said = judgements.to_list()
-    by_id, kind_of, cluster_of = index(said), _kinds(instances), _clusters(instances)
-    failed, failed_checks = list(failed), list(failed_checks)
-    found: dict[str, Any] = {
-        "judge": judge,
-        "written_by": written_by,
-        "asked": len(instances),
-        "judged": len(said),
-        "failed": dict(Counter(failed).most_common()),
-        **_measure(said),
-        "confidence": sum(row["confidence"] for row in said) / len(said) if said else None,
-        "by_kind": _by(kind_of, by_id),
-        "by_cluster": _by(cluster_of, by_id),
-        "checks": _check(said, checks, failed_checks),
-    }
-    discernment = found["checks"].get(OTHER_OUTPUT)
+    failed: Iterable[str],
+    checks: Mapping[str, Figures],
+    judge: str,
+    written_by: str,
+) -> JudgeFigures:
+    by_id = index(judgements)
+    ids = instances["instance_id"][:]
+    kinds = ["classification" if is_clf else "other" for is_clf in instances["is_classification"][:]]
+    clusters: Sequence[str] = []
+    if "cluster" in instances.column_names:
+        feature = instances.features["cluster"]
+        clusters = list(map(feature.int2str if isinstance(feature, ClassLabel) else str, instances["cluster"][:]))
     warnings = [warn_of_own_words(judge, written_by)] if written_by else []
+    discernment = checks.get(OTHER_OUTPUT)
     if discernment and not discernment["discerns"]:
         warnings.append(
             f"On {discernment['own']['asked']} instances the judge did not tell, with 95 % confidence, the outputs of "
             "other instructions from their own: do not rely on its shares."
         )
-    return {**found, "warnings": [text for text in warnings if text]}
+    return JudgeFigures(
+        **vars(measure_judgements(judgements)),
+        judge=judge,
+        written_by=written_by,
+        asked=len(instances),
+        judged=len(judgements),
+        failed=dict(Counter(failed).most_common()),
+        confidence=sum(row["confidence"] for row in judgements) / len(judgements) if judgements else None,
+        by_kind=_measure_groups(ids, kinds, by_id),
+        by_cluster=_measure_groups(ids[: len(clusters)], clusters, by_id),
+        checks=checks,
+        warnings=[text for text in warnings if text],
+    )
 
 
 def filter_judged(
@@ -148,24 +176,24 @@ def filter_judged(
     cache_dir: Path | None = None,
     trace: Trace | None = None,
 ) -> Dataset:
-    """Judge all instances and keep those that pass: every question that applies answered yes, with confidence enough.
+    """Judge all instances and keep those with yes to all questions that apply, and enough confidence.
 
     Args:
         instances: Columns as `schema.INSTANCES`.
         teacher: The model that judges.
-        settings: `min_judge` is the least confidence; None there: 0.
-        seed: Of the checks of the judge.
+        settings: `min_judge` is the minimum confidence; None there: 0.
+        seed: Seed of the checks of the judge.
         written_by: As for `assess`.
         cache_dir: Folder of the cache; None: as in `transform.apply`.
-        trace: Where given, it receives the dropped rows, each with its reason (the first question answered no, too
-            little confidence, or no usable judgement), and the figures: `before` as `summarise` tells them, `after` the
-            shares among those kept.
+        trace: If given, it receives the dropped rows, each with its reason (the first question answered no, too little
+            confidence, or no usable judgement); in `facts` `before`, the fields of `JudgeFigures`, `after`, those of
+            `JudgedShares` for the kept rows, `kept` and `min_judge`; in `tables` the `judgements`.
 
     Returns:
-        The instances that pass, with all columns that came in.
+        The instances that pass, with all their columns.
     """
     settings = settings or JudgeSettings()
-    least, failures = settings.min_judge or 0.0, Trace()
+    min_confidence, failures = settings.min_judge or 0.0, Trace()
     found = assess(
         instances,
         teacher,
@@ -176,8 +204,8 @@ def filter_judged(
         cache_dir=cache_dir,
         trace=failures,
     )
-    said = found.judgements.to_list()
-    reasons = {row["instance_id"]: passes(row, least) for row in said}
+    judgements = found.judgements.to_list()
+    reasons = {row["instance_id"]: passes(row, min_confidence) for row in judgements}
     if failures.rejected is not None:
         reasons |= dict(zip(failures.rejected["instance_id"], failures.rejected["rejected"], strict=True))
     judged = apply(
@@ -186,61 +214,59 @@ def filter_judged(
         phase="judge-passed",
         features=with_rejected(instances.features),
         resources={"reasons": reasons},
-        depends_on=[found.judgements._fingerprint, least],
+        depends_on=[found.judgements._fingerprint, min_confidence],
         cache_dir=cache_dir,
     )
     if trace is not None:
-        kept = [row for row in said if not reasons[row["instance_id"]]]
-        trace.facts.update(min_judge=least, before=found.figures, after=_measure(kept), kept=len(kept))
+        kept = [row for row in judgements if not reasons[row["instance_id"]]]
+        before, after = asdict(found.figures), asdict(measure_judgements(kept))
+        trace.facts.update(min_judge=min_confidence, before=before, after=after, kept=len(kept))
         trace.tables["judgements"] = found.judgements
     return keep(judged, phase="judge-passed", cache_dir=cache_dir, trace=trace)
 
 
-def reject_batch(batch: Batch, *, reasons: Mapping[str, str]) -> dict[str, list[Any]]:
+def reject_batch(batch: Batch, *, reasons: Mapping[str, str]) -> Columns:
     """Add `rejected` to a batch of instances, by the reasons for their ids."""
     return {**batch, "rejected": [reasons[key] for key in batch["instance_id"]]}
 
 
-def _measure(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    published = {question.name: dict(question.published) for question in QUESTIONS}
-    shares = measure_questions(rows)
-    return {
-        "shares": {name: {**describe_share(share), "published": published[name]} for name, share in shares.items()},
-        "passed": describe_share(measure_share(all(row[name] is not False for name in NAMES) for row in rows)),
-    }
+def measure_judgements(judgements: Sequence[DatasetRow]) -> JudgedShares:
+    """Return the shares of yes in judgements, columns as `questions.JUDGEMENTS`."""
+    shares = [(one, measure_share(row[one.name] for row in judgements)) for one in QUESTIONS]
+    return JudgedShares(
+        {one.name: PublishedShare(**vars(share), published=one.published) for one, share in shares},
+        measure_share(map(passed_all, judgements)),
+    )
 
 
-def _by(groups: Mapping[str, str], judgements: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
-    """Return the figures of each group: instance id -> its name."""
-    members: dict[str, list[Mapping[str, Any]]] = {}
-    for key, name in groups.items():
-        members.setdefault(name, []).extend([judgements[key]] if key in judgements else [])
-    return {name: _measure(members[name]) for name in sorted(members)}
+def passed_all(judgement: DatasetRow) -> bool:
+    """Return whether no question that applies is answered no."""
+    return all(judgement[name] is not False for name in NAMES)
 
 
-def _kinds(instances: Dataset) -> dict[str, str]:
-    kinds = ("classification" if kind else "other" for kind in instances["is_classification"][:])
-    return dict(zip(instances["instance_id"][:], kinds, strict=True))
+def _measure_groups(
+    ids: Collection[str], groups: Collection[str], judgements: Mapping[str, DatasetRow]
+) -> dict[str, JudgedShares]:
+    """Return the shares of each group, by its name."""
+    members: dict[str, list[DatasetRow]] = {name: [] for name in sorted(groups)}
+    for key, name in zip(ids, groups, strict=True):
+        members[name] += [judgements[key]] if key in judgements else []
+    return {name: measure_judgements(rows) for name, rows in members.items()}
 
 
-def _clusters(instances: Dataset) -> dict[str, str]:
-    if "cluster" not in instances.column_names:
-        return {}
-    feature = instances.features["cluster"]
-    names = feature.int2str if isinstance(feature, ClassLabel) else str
-    return dict(zip(instances["instance_id"][:], map(names, instances["cluster"][:]), strict=True))
-
-
-def _check(
-    said: Sequence[Mapping[str, Any]], checks: Sequence[Mapping[str, Any]], failed: Sequence[Mapping[str, Any]]
-) -> dict[str, Any]:
-    found: dict[str, Any] = {}
+def _describe_checks(
+    judgements: Sequence[DatasetRow], checks: Sequence[DatasetRow], trace: Trace
+) -> dict[str, Figures]:
+    failed = trace.rejected.to_list() if trace.rejected is not None else []
+    found: dict[str, Figures] = {}
     for name in (OTHER_OUTPUT, REVERSED, REWORDED):
         rows = [row for row in checks if row["check"] == name]
         reasons = Counter(row["rejected"] for row in failed if row["check"] == name)
         if rows or reasons:
-            figures = measure_discernment(said, rows) if name == OTHER_OUTPUT else {}
-            agreement = {} if name == OTHER_OUTPUT else {"agreement": measure_agreement(said, rows)}
-            counts = {"asked": len(rows) + reasons.total(), "failed": dict(reasons.most_common())}
-            found[name] = {**counts, **figures, **agreement}
+            found[name] = {"asked": len(rows) + reasons.total(), "failed": dict(reasons.most_common())}
+            if name == OTHER_OUTPUT:
+                found[name] |= asdict(measure_discernment(judgements, rows))
+            else:
+                agreement = measure_agreement(judgements, rows)
+                found[name]["agreement"] = {question: asdict(one) for question, one in agreement.items()}
     return found

@@ -1,38 +1,66 @@
-"""Is the judge to be believed? It is shown wrong outputs, and asked the same in another order and in other words."""
+"""Checks of the judge: it is shown wrong outputs, and asked the same in another order and in other words."""
 
-import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 from datasets import Dataset
 
 from ...core import normalise
-from ..intervals import Share, describe_share, measure_share
-from ..questions import NAMES
+from ..intervals import ShareOfYes, measure_paired_difference, measure_share
+from ..questions import NAMES, DatasetRow
 from .judge import READ, index
 
 OTHER_OUTPUT, REVERSED, REWORDED = "other output", "reversed", "reworded"
 _CORRECT = "output_correct"
 ASSUMPTION = (
-    "Taken: an output of another instruction is wrong. Where some of the own outputs are wrong as well, the judge is "
-    "better than the balanced accuracy says; where real faults are harder to see than another task's output, it is "
+    "Assumption: an output of another instruction is wrong. Where some of the own outputs are wrong as well, the judge "
+    "is better than the balanced accuracy says; where real faults are harder to see than another task's output, it is "
     "worse at them."
 )
 
 
-def make_checks(picked: Sequence[Mapping[str, Any]], pool: Dataset, seed: int) -> list[dict[str, Any]]:
-    """Put instances to the judge in three more ways.
+@dataclass(frozen=True)
+class Discernment:
+    """How well a judge tells an instance's own output from that of another instruction.
+
+    `own` and `other` are the shares called correct, over the instances judged in both ways; `fall` is the former minus
+    the latter, `low` and `high` its 95 % interval; `balanced_accuracy` is (1 + fall) / 2 with its bounds (`value`,
+    `low`, `high`): 0.5 is chance; `discerns` tells whether the fall is above 0 with that confidence.
+    """
+
+    own: ShareOfYes
+    other: ShareOfYes
+    fall: float | None
+    low: float
+    high: float
+    balanced_accuracy: Mapping[str, float] | None
+    discerns: bool
+    assumption: str = ASSUMPTION
+
+
+@dataclass(frozen=True)
+class Agreement(ShareOfYes):
+    """The share of equal answers, and Cohen's kappa (1960): agreement beyond chance, at most 1.
+
+    `kappa` is None where all answers are the same.
+    """
+
+    kappa: float | None
+
+
+def make_checks(picked: Sequence[DatasetRow], pool: Dataset, seed: int) -> list[dict[str, object]]:
+    """Prepare the checks of the judge on instances.
 
     Args:
         picked: Rows with `instruction_id` and the columns that `judge.judge` reads.
-        pool: Where the other outputs come from; the same columns. The order of its rows decides nothing.
-        seed: Decides which output takes the place of whose.
+        pool: Source of the other outputs; the same columns. The order of its rows does not change the result.
+        seed: Seed of the choice of other outputs.
 
     Returns:
-        Rows as `judge.ASKED`: each instance with the output of another instruction (left out where there is none of the
-        same kind that differs), with questions and texts in reverse order, and in other words.
+        Rows as `judge.ASKED`: each instance with the output of another instruction (see `swap_outputs`), with questions
+        and texts in reverse order, and in other words.
     """
     plain = [{name: row[name] for name in READ} for row in picked]
     return [
@@ -41,16 +69,10 @@ def make_checks(picked: Sequence[Mapping[str, Any]], pool: Dataset, seed: int) -
     ]
 
 
-def swap_outputs(picked: Sequence[Mapping[str, Any]], pool: Dataset, seed: int) -> list[dict[str, Any]]:
-    """Give instances the output of another instruction, of the same kind, that does not say the same.
+def swap_outputs(picked: Sequence[DatasetRow], pool: Dataset, seed: int) -> list[dict[str, object]]:
+    """Give each instance an output of another instruction of the same kind that says something else.
 
-    Args:
-        picked: As for `make_checks`, and so are the others.
-        pool: Likewise.
-        seed: Likewise.
-
-    Returns:
-        The instances for which there is one, with it.
+    `picked`, `pool` and `seed` are as for `make_checks`; instances without a suitable output are left out.
     """
     generator = np.random.default_rng(seed)
     ids, instructions = pool["instance_id"][:], pool["instruction_id"][:]
@@ -59,76 +81,53 @@ def swap_outputs(picked: Sequence[Mapping[str, Any]], pool: Dataset, seed: int) 
     of_kind = {kind: np.array([n for n in order if kinds[n] == kind]) for kind in (False, True)}
     swapped = []
     for row in picked:
-        own = _gist(row["output"])
+        own = _simplify(row["output"])
         for donor in generator.permutation(of_kind[row["is_classification"]]):
-            if instructions[donor] != row["instruction_id"] and _gist(outputs[donor]) != own:
+            if instructions[donor] != row["instruction_id"] and _simplify(outputs[donor]) != own:
                 swapped.append({**{name: row[name] for name in READ}, "output": outputs[donor]})
                 break
     return swapped
 
 
-def _gist(text: str) -> str:
-    """Return a text without what two answers that say the same may differ in: "Yes." and "yes"."""
+def _simplify(text: str) -> str:
+    """Return a text without case and punctuation, so that "Yes." and "yes" are equal."""
     return re.sub(r"\W+", " ", normalise(text)).strip() or text
 
 
-def measure_discernment(
-    judgements: Iterable[Mapping[str, Any]], swapped: Iterable[Mapping[str, Any]]
-) -> dict[str, Any]:
-    """Compare how often an output is called correct, an instance's own and another instruction's.
+def measure_discernment(judgements: Iterable[DatasetRow], swapped: Iterable[DatasetRow]) -> Discernment:
+    """Compare how often an instance's own output and that of another instruction are called correct.
 
     Args:
         judgements: Judgements of instances as they are, columns as JUDGEMENTS.
-        swapped: Those of the same instances with another output.
+        swapped: Judgements of the same instances with another output.
 
     Returns:
-        Of the instances judged in both ways: `own` and `other`, shares of correct; `fall`, the former less the latter,
-        `low` and `high` with 95 % confidence (Newcombe 1998, method 10, for independent samples: these are pairs, so
-        if anything it is too wide); `balanced_accuracy`, (1 + fall) / 2, likewise with bounds, at telling an own output
-        from another's: 0.5 is a coin's; `discerns`, whether the fall is above 0 with that confidence; `assumption`.
+        The comparison, over the instances judged in both ways; without any, `fall` is None and its bounds -1 and 1.
     """
     own = index(judgements)
-    pairs = [(own[row["instance_id"]], row) for row in swapped if row["instance_id"] in own]
-    first, second = (measure_share(pair[side][_CORRECT] for pair in pairs) for side in (0, 1))
-    found: dict[str, Any] = {"own": describe_share(first), "other": describe_share(second)}
-    fall, low, high = _difference(first, second)
-    accuracy = None if fall is None else {name: (1 + one) / 2 for name, one in _named(fall, low, high).items()}
-    return {
-        **found,
-        "fall": fall,
-        "low": low,
-        "high": high,
-        "balanced_accuracy": accuracy,
-        "discerns": fall is not None and low > 0,
-        "assumption": ASSUMPTION,
-    }
+    pairs = [
+        (own[row["instance_id"]][_CORRECT], row[_CORRECT])
+        for row in swapped
+        if row["instance_id"] in own and None not in (own[row["instance_id"]][_CORRECT], row[_CORRECT])
+    ]
+    first, second = (measure_share(pair[side] for pair in pairs) for side in (0, 1))
+    fall = measure_paired_difference(pairs)
+    if fall.value is None or fall.low is None or fall.high is None:
+        return Discernment(first, second, None, -1.0, 1.0, None, False)
+    bounds = {"value": fall.value, "low": fall.low, "high": fall.high}
+    accuracy = {name: (1 + value) / 2 for name, value in bounds.items()}
+    return Discernment(first, second, fall.value, fall.low, fall.high, accuracy, fall.low > 0)
 
 
-def _named(value: float, low: float, high: float) -> dict[str, float]:
-    return {"value": value, "low": low, "high": high}
-
-
-def _difference(first: Share, second: Share) -> tuple[float | None, float, float]:
-    if first.share is None or second.share is None:
-        return None, -1.0, 1.0
-    fall = first.share - second.share
-    below = math.hypot(first.share - first.low, second.high - second.share)
-    above = math.hypot(first.high - first.share, second.share - second.low)
-    return fall, fall - below, fall + above
-
-
-def measure_agreement(
-    judgements: Iterable[Mapping[str, Any]], others: Iterable[Mapping[str, Any]]
-) -> dict[str, dict[str, Any]]:
+def measure_agreement(judgements: Iterable[DatasetRow], others: Iterable[DatasetRow]) -> dict[str, Agreement]:
     """Compare two judgements of the same instances.
 
     Args:
         judgements: Those in the main form, columns as JUDGEMENTS.
-        others: Those in another, or by another rater.
+        others: Those in another form, or by another rater.
 
     Returns:
-        For each question the share of equal answers, of the instances with both, and Cohen's `kappa` (1960): agreement
-        beyond chance, 1 at most; None where all answers are the same, which leaves nothing to explain.
+        Question -> agreement over the instances with both answers.
     """
     own = index(judgements)
     pairs = [(own[row["instance_id"]], row) for row in others if row["instance_id"] in own]
@@ -136,7 +135,7 @@ def measure_agreement(
     for name in NAMES:
         both = [(one[name], other[name]) for one, other in pairs if one[name] is not None and other[name] is not None]
         equal = measure_share(one == other for one, other in both)
-        found[name] = {**describe_share(equal), "kappa": _kappa(both)}
+        found[name] = Agreement(**vars(equal), kappa=_kappa(both))
     return found
 
 

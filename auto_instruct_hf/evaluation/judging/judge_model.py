@@ -2,27 +2,33 @@
 
 import logging
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import replace
+from pathlib import Path
 
 from ...core import hide_folder
 from ...errors import RecipeError
 from ...recipe import JudgeSettings, Recipe, TeacherSettings
-from ...teacher import EMBEDDED, Prices, Teacher, rates_from
+from ...teacher import EMBEDDED, Endpoint, Prices, Teacher, rates_from
+from ...teacher.embedded import MODEL as EMBEDDED_MODEL
 
 _LOG = logging.getLogger(__name__)
-# A model leans to its own words (Panickssery et al. 2024, arXiv:2404.13076). Both are sold to every holder of a key,
-# take structured outputs and do not spend the reply on thinking.
+# Models prefer their own output (Panickssery et al. 2024, arXiv:2404.13076). Both are available with every key, take
+# structured outputs and do not spend the reply on reasoning.
 _DEFAULT, _IF_THAT_WROTE = "gpt-4.1", "gpt-4o"
+EMBEDDED_WARNING = (
+    f"The judge, {EMBEDDED_MODEL}, is a model of 135 million parameters: see by its checks whether it can tell right "
+    "from wrong at all."
+)
 
 
 def choose_model(teacher: Teacher, settings: JudgeSettings) -> str:
     """Return the name of the model that judges what a teacher wrote.
 
     Args:
-        teacher: Who wrote.
-        settings: The model named there; else, where the teacher answers at OpenAI, gpt-4.1, or gpt-4o if a gpt-4.1
-            wrote. Elsewhere nobody knows what there is: the teacher itself.
+        teacher: The model that wrote.
+        settings: The model named there is used; else, where the teacher answers at OpenAI, gpt-4.1, or gpt-4o if a
+            gpt-4.1 wrote; elsewhere the teacher itself, since other models of its endpoint are not known.
 
     Returns:
         The name, as the endpoint calls it.
@@ -35,11 +41,41 @@ def choose_model(teacher: Teacher, settings: JudgeSettings) -> str:
         return teacher.model if is_same else settings.model
     if settings.base_url:
         raise RecipeError(f"judge.base_url is {settings.base_url.partition('?')[0]!r}: name its model in judge.model")
-    return model_at_openai(teacher.model) if teacher.endpoint.is_openai else teacher.model
+    return _choose_at_openai(teacher.model) if teacher.endpoint.is_openai else teacher.model
 
 
-def model_at_openai(writer: str) -> str:
-    """Return the model of OpenAI's that judges what another wrote, where none is named."""
+def choose_evaluator(settings: JudgeSettings, writer: str = "") -> tuple[str | None, str]:
+    """Choose the model that judges an existing dataset.
+
+    Args:
+        settings: The model and the endpoint named there, if any.
+        writer: The model that wrote the dataset; "": unknown, or unable to judge.
+
+    Returns:
+        The name of the model and ""; or None and the reason why there is none. Without a name in the settings: gpt-4.1
+        where OPENAI_API_KEY is for OpenAI (gpt-4o if a gpt-4.1 wrote); the writer at another endpoint
+        (OPENAI_BASE_URL).
+
+    Raises:
+        RecipeError: If the settings name an endpoint but no model, or the environment holds an invalid address.
+    """
+    if settings.model:
+        return settings.model, ""
+    if settings.base_url:
+        raise RecipeError("the judge has an address and no name: name its model with --judge")
+    endpoint = Endpoint("judge", None, None, TeacherSettings())
+    api_key = endpoint.address_or(None)[1]
+    if not endpoint.is_openai:
+        return (writer, "") if writer else (None, "No model has judged it: name one of OPENAI_BASE_URL with --judge")
+    if api_key:
+        return _choose_at_openai(writer), ""
+    return None, (
+        "No model has judged it: there is no endpoint to ask. Set OPENAI_API_KEY, or name a model with --judge and "
+        "--judge-base-url; --judge embedded asks the small one that comes with the package"
+    )
+
+
+def _choose_at_openai(writer: str) -> str:
     return _IF_THAT_WROTE if _DEFAULT in writer else _DEFAULT
 
 
@@ -54,69 +90,77 @@ def warn_of_own_words(judge: str, writer: str) -> str:
 
 
 def known_prices(teacher: Teacher, settings: JudgeSettings) -> Prices:
-    """Return the prices by which the judge is paid: the settings', else the list's."""
-    given = rates_from(judging_settings(TeacherSettings(), settings))
-    is_teacher = choose_model(teacher, settings) == teacher.model and settings.base_url is None
-    return teacher.prices if is_teacher else Prices({choose_model(teacher, settings): given} if given else {})
+    """Return the judge's prices: those of the settings, else the known ones."""
+    model = choose_model(teacher, settings)
+    is_teacher = model == teacher.model and settings.base_url is None
+    return teacher.prices if is_teacher else _list_prices(model, settings)
 
 
-@contextmanager
-def judge_where_asked(teacher: Teacher, recipe: Recipe) -> Iterator[Teacher | None]:
+def judge_where_asked(teacher: Teacher, recipe: Recipe) -> AbstractContextManager[Teacher | None]:
     """Open the judge of a build; None where the recipe does not ask for one."""
     if recipe.judge.min_judge is None:
-        yield None
-        return
-    with open_judge(teacher, recipe.judge, recipe.teacher) as judge:
-        yield judge
+        return nullcontext()
+    return open_judge(choose_model(teacher, recipe.judge), recipe.judge, recipe.teacher, writer=teacher)
 
 
 @contextmanager
-def open_judge(teacher: Teacher, settings: JudgeSettings, asking: TeacherSettings) -> Iterator[Teacher]:
-    """Open the judge, on the teacher's journal.
+def open_judge(
+    model: str,
+    settings: JudgeSettings,
+    asking: TeacherSettings,
+    *,
+    writer: Teacher | None = None,
+    journal: Path | None = None,
+) -> Iterator[Teacher]:
+    """Open the judge.
 
     Args:
-        teacher: Who wrote. Where the judge is the same model at the same place, it is the judge.
-        settings: Which model judges, where, and for how much.
-        asking: How requests are sent: rates, budget, retries. Another endpoint is not asked in batch mode.
+        model: Its name, as `choose_model` or `choose_evaluator` returns it, or `embedded`.
+        settings: Its endpoint and its price.
+        asking: How requests are sent: rates, budget, retries.
+        writer: The teacher that wrote: its journal, endpoint and prices are shared, and it is the judge itself if it is
+            the same model at the same endpoint. Another endpoint is not asked in batch mode.
+        journal: The file of the journal where there is no `writer`.
 
     Yields:
         The judge.
 
     Raises:
-        RecipeError: If there is a budget and no price of the judge.
+        RecipeError: If there is a budget and the price of the judge is unknown.
     """
-    model = choose_model(teacher, settings)
-    if model == teacher.model and settings.base_url is None:
-        warn(model, teacher.model)
-        yield teacher
+    own = warn_of_own_words(model, writer.model) if writer else ""
+    if own:
+        _LOG.warning(own)
+    if writer and model == writer.model and settings.base_url is None:
+        yield writer
         return
-    base_url, api_key = teacher.endpoint.address_or(settings.base_url)
-    chosen = judging_settings(asking, settings)
-    if settings.base_url is not None:
+    endpoint = writer.endpoint if writer else Endpoint(model, None, None, TeacherSettings())
+    base_url, api_key = endpoint.address_or(settings.base_url)
+    chosen = _price_as_judge(asking, settings)
+    if model == EMBEDDED:  # on this machine, for nothing
+        base_url, api_key, chosen = None, None, replace(chosen, batch=False, budget=None)
+    elif writer and settings.base_url is not None:
         chosen = replace(chosen, batch=False)
-    if chosen.budget is not None and known_prices(teacher, settings).find(model) is None:
+    if chosen.budget is not None and _list_prices(model, settings).find(model) is None:
         raise RecipeError(
             f"a budget needs a price, and that of the judge {hide_folder(model)} is not known: give judge.input_price "
-            "and judge.output_price in the recipe (US dollars a million tokens)"
+            "and judge.output_price in the recipe (--recipe; US dollars a million tokens)"
         )
-    with Teacher(model, base_url=base_url, api_key=api_key, journal=teacher.journal.path, settings=chosen) as judge:
-        judge.prices.learn(teacher.prices)
-        teacher.prices.learn(judge.prices)
-        judge.expect(teacher.expected)
-        warn(judge.model, teacher.model)
+    path = writer.journal.path if writer else journal
+    with Teacher(model, base_url=base_url, api_key=api_key, journal=path, settings=chosen) as judge:
+        if writer:
+            judge.prices.learn(writer.prices)
+            writer.prices.learn(judge.prices)
+            judge.expect(writer.expected)
         yield judge
 
 
-def warn(judge: str, writer: str) -> str:
-    """Log, and return, the warning of `warn_of_own_words`."""
-    text = warn_of_own_words(judge, writer)
-    if text:
-        _LOG.warning(text)
-    return text
+def _list_prices(model: str, settings: JudgeSettings) -> Prices:
+    given = rates_from(_price_as_judge(TeacherSettings(), settings))
+    return Prices({model: given} if given else {})
 
 
-def judging_settings(asking: TeacherSettings, settings: JudgeSettings) -> TeacherSettings:
-    """Return how to ask the judge: as the teacher, at the judge's own price."""
+def _price_as_judge(asking: TeacherSettings, settings: JudgeSettings) -> TeacherSettings:
     return replace(
         asking,
         model=None,

@@ -1,37 +1,36 @@
-"""How evenly rows fall on clusters, and the rows of a classification task on its labels."""
+"""How evenly rows are distributed over clusters, and the rows of a classification task over its labels."""
 
 from collections import Counter
 from collections.abc import Hashable, Sequence
-from typing import Any
 
 import numpy as np
 
-from .lengths import describe
+from .lengths import Figures, describe_values
 
 
-def measure_evenness(kinds: Sequence[Hashable], num_kinds: int | None = None) -> dict[str, Any]:
-    """Measure how evenly rows fall on kinds, such as clusters.
+def measure_evenness(kinds: Sequence[Hashable], num_kinds: int | None = None) -> Figures:
+    """Measure how evenly rows are distributed over kinds, such as clusters.
 
     Args:
         kinds: The kind of each row.
-        num_kinds: How many kinds there might be; None: those that are met.
+        num_kinds: The number of possible kinds; None: those that occur.
 
     Returns:
-        `num_rows`; `num_kinds`; `num_met`; `coverage`: the share of the kinds that is met (None without kinds);
-        `normalised_entropy`: the entropy by the logarithm of `num_kinds` (Pielou 1966, "The measurement of diversity in
-        different types of biological collections"), in [0, 1], 1 where all kinds have as many rows, None where it is
-        not defined: for fewer than two kinds, or no rows; `effective_number`: so many kinds of equal size have the same
-        entropy, 0 without rows; `largest_share`: of the rows, that of the largest kind.
+        `num_rows`; `num_kinds`; `num_met`, the kinds that occur; `coverage`: their share (None without kinds);
+        `normalised_entropy`: the entropy divided by log(`num_kinds`) (Pielou 1966, "The measurement of diversity in
+        different types of biological collections"), in [0, 1], 1 where all kinds have as many rows, None for fewer than
+        two kinds or no rows; `effective_number`: the number of equally large kinds with the same entropy, 0 without
+        rows; `largest_share`: the share of rows in the largest kind.
 
     Raises:
-        ValueError: If more kinds are met than there might be.
+        ValueError: If more kinds occur than are possible.
     """
     counts = np.array(sorted(Counter(kinds).values()), dtype=np.float64)
     possible = len(counts) if num_kinds is None else num_kinds
     if len(counts) > possible:
         raise ValueError(f"num_kinds is {num_kinds}, but {len(counts)} different ones are met: give at least as many")
     shares = counts / counts.sum()
-    # A rounding error must not lift it above the bound.
+    # A rounding error must not exceed the bound.
     entropy = min(max(float(-(shares * np.log(shares)).sum()), 0.0), float(np.log(max(len(counts), 1))))
     return {
         "num_rows": len(kinds),
@@ -44,18 +43,18 @@ def measure_evenness(kinds: Sequence[Hashable], num_kinds: int | None = None) ->
     }
 
 
-def measure_labels(tasks: Sequence[Hashable], labels: Sequence[Hashable]) -> dict[str, Any]:
-    """Measure how evenly the rows of each classification task fall on the labels that it has.
+def measure_labels(tasks: Sequence[Hashable], labels: Sequence[Hashable]) -> Figures:
+    """Measure how evenly the rows of each classification task are distributed over its labels.
 
-    A label that no row has is not known, so it does not count.
+    Labels without rows are unknown and do not count.
 
     Args:
         tasks: The task of each row.
         labels: The label of each row.
 
     Returns:
-        `num_tasks`; `num_one_label`: the tasks that teach no choice; `labels_a_task`: their number, and
-        `normalised_entropy`: that of the tasks with two labels or more, both as `describe` has it.
+        `num_tasks`; `num_one_label`: tasks with a single label; `labels_a_task`, and the `normalised_entropy` of tasks
+        with two labels or more, both as `describe_values` returns them.
     """
     by_task: dict[Hashable, list[Hashable]] = {}
     for task, label in zip(tasks, labels, strict=True):
@@ -64,6 +63,6 @@ def measure_labels(tasks: Sequence[Hashable], labels: Sequence[Hashable]) -> dic
     return {
         "num_tasks": len(found),
         "num_one_label": sum(one["num_met"] == 1 for one in found),
-        "labels_a_task": describe([one["num_met"] for one in found]),
-        "normalised_entropy": describe([one["normalised_entropy"] for one in found if one["num_met"] > 1]),
+        "labels_a_task": describe_values([one["num_met"] for one in found]),
+        "normalised_entropy": describe_values([one["normalised_entropy"] for one in found if one["num_met"] > 1]),
     }

@@ -1,43 +1,43 @@
-"""How varied the words of a set of texts are: distinct n-grams, and the verbs and nouns of instructions."""
+"""Variety of words in a set of texts: distinct n-grams, and the verbs and nouns of instructions."""
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from itertools import chain
-from typing import Any
 
 import numpy as np
 
 from ...core import root_verb_and_object
 from ...novelty import TOKENIZERS, choose_tokenizer
 from .evenness import measure_evenness
+from .lengths import Figures
 
-_LONGEST = 4
+_MAX_N = 4
 _NUM_SHOWN = 20  # as many verbs as figure 3 of Self-Instruct (arXiv:2212.10560) shows
 
 
-def measure_distinct(texts: Sequence[str], *, tokenizer: str = "auto", longest: int = _LONGEST) -> dict[str, Any]:
+def measure_distinct(texts: Sequence[str], *, tokenizer: str = "auto", max_n: int = _MAX_N) -> Figures:
     """Measure distinct-n (Li et al. 2016, arXiv:1510.03055) over the whole set.
 
-    It falls as a set grows, whatever is in it: compare sets of like size.
+    It falls as a set grows, whatever it holds: compare sets of the same size.
 
     Args:
         texts: Any texts.
-        tokenizer: A name in `novelty.TOKENIZERS`; `auto`: as `novelty.choose_tokenizer` says.
-        longest: The longest n.
+        tokenizer: A name in `novelty.TOKENIZERS`; `auto`: as `novelty.choose_tokenizer` chooses.
+        max_n: The largest n.
 
     Returns:
-        `num_tokens`, and for each n from 1 `distinct_n`: different n-grams by n-grams, in (0, 1]; an n-gram stands
-        within one text. None where there is no n-gram.
+        `num_tokens`, and for each n from 1 `distinct_n`: the number of different n-grams divided by that of all
+        n-grams, in (0, 1]; no n-gram spans two texts. None where there is no n-gram.
     """
     tokenize = TOKENIZERS[choose_tokenizer(texts) if tokenizer == "auto" else tokenizer]
     codes: dict[str, int] = {}
     rows = [[codes.setdefault(token, len(codes)) for token in tokenize(text)] for text in texts]
     tokens = np.fromiter(chain.from_iterable(rows), dtype=np.int64)
     of_text = np.repeat(np.arange(len(rows)), [len(row) for row in rows])
-    found: dict[str, Any] = {"num_tokens": len(tokens)}
+    found: Figures = {"num_tokens": len(tokens)}
     grams = tokens
-    for n in range(1, longest + 1):
-        if n > 1:  # a gram is the one before it, by its number, and the next token
+    for n in range(1, max_n + 1):
+        if n > 1:  # an n-gram is the number of its first n - 1 tokens, and the next token
             inside = of_text[: len(of_text) - n + 1] == of_text[n - 1 :]
             grams = np.where(inside, grams[: len(inside)] * max(len(codes), 1) + tokens[n - 1 :], -1)
         there, numbers = np.unique(grams, return_inverse=True)
@@ -47,17 +47,17 @@ def measure_distinct(texts: Sequence[str], *, tokenizer: str = "auto", longest: 
     return found
 
 
-def measure_verb_nouns(instructions: Iterable[str]) -> dict[str, Any]:
+def measure_verb_nouns(instructions: Iterable[str]) -> Figures:
     """Measure how varied the root verbs of English instructions and their direct objects are.
 
-    Figure 3 of Self-Instruct (arXiv:2212.10560) shows them; the words are found by the rules of `verbs`.
+    Figure 3 of Self-Instruct (arXiv:2212.10560) shows them; they are found by the rules of `verb_objects`.
 
     Args:
         instructions: English texts; others have neither.
 
     Returns:
-        `num_texts`; `share_with_verb` and `share_with_both` (None without texts); `num_verbs` and `num_pairs`, those
-        that differ; `effective_verbs` and `effective_pairs`: as many equally frequent ones have the same entropy (Hill
+        `num_texts`; `share_with_verb` and `share_with_both` (None without texts); `num_verbs` and `num_pairs` (distinct
+        ones); `effective_verbs` and `effective_pairs`: the number of equally frequent ones with the same entropy (Hill
         number of order 1), 0 without any; `top_verbs`: the 20 most frequent with their counts; `share_of_top_verbs`:
         their share of all verbs.
     """

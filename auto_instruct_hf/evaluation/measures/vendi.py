@@ -1,8 +1,7 @@
-"""Embeddings of texts, and how many different things they say: the Vendi score."""
+"""Embeddings of texts, and their diversity: the Vendi score."""
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -17,7 +16,7 @@ _BLOCK = 8192
 def embed_texts(
     texts: Sequence[str], settings: EmbeddingSettings | None = None, cache_dir: Path | None = None
 ) -> Vectors:
-    """Embed any texts, each different one once, and not those embedded before in this cache folder.
+    """Embed texts, each different one once, reusing the embeddings in the cache folder.
 
     Args:
         texts: At least one.
@@ -30,17 +29,17 @@ def embed_texts(
     settings, folder = settings or EmbeddingSettings(), cache_dir or default_folder()
     folder.mkdir(parents=True, exist_ok=True)
     place = {text: row for row, text in enumerate(dict.fromkeys(texts))}
-    store = folder / f"vectors-{identify(settings)}.sqlite"  # that of `embed`: a build's instructions are there
+    store = folder / f"vectors-{identify(settings)}.sqlite"  # shared with `embed`, which stores a build's instructions
     vectors = encode_new(list(place), encode=make_encoder(settings, folder), store=store)
     return vectors[[place[text] for text in texts]]
 
 
-def measure_vendi(vectors: npt.NDArray[Any]) -> float | None:
+def measure_vendi(vectors: npt.NDArray[np.floating]) -> float | None:
     """Measure the Vendi score of order 1 (Friedman and Dieng 2022, arXiv:2210.02410) with the cosine as its kernel.
 
-    It is the exponential of the entropy of the eigenvalues of the kernel's matrix by the number of rows: 1 for n equal
-    rows, n for n orthogonal ones. Those of the vectors' second moments are the same but for zeros, so the matrix of all
-    pairs is not needed. Of d dimensions the score is at most d, however many rows there are.
+    It is the exponential of the entropy of the eigenvalues of the kernel matrix divided by the number of rows: 1 for n
+    equal rows, n for n orthogonal ones. The matrix of second moments has the same non-zero eigenvalues, so the matrix
+    of all pairs is not needed. The score is at most the number of dimensions, however many rows there are.
 
     Args:
         vectors: Shape (n, d), finite, of any length but 0.

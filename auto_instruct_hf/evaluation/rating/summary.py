@@ -9,7 +9,7 @@ from typing import Any
 from datasets import Dataset, Features, Value
 
 from ...errors import RatingError
-from ..intervals import Share, measure_share
+from ..intervals import ShareOfYes, measure_share
 from ..questions import JUDGEMENTS, NAMES, QUESTIONS
 from .store import RatingStore
 
@@ -84,7 +84,7 @@ def summarise_ratings(ratings: Dataset) -> dict[str, Any]:
     Returns:
         What JSON can hold: `ratings`, `instances` and `raters` (counts), and `questions`, by name:
 
-        - `answers`: the share of yes in all answers (`share`, `yes`, `asked`, `low`, `high` as `shares.Share`). Answers
+        - `answers`: the share of yes in all answers (`share`, `yes`, `asked`, `low`, `high` as `ShareOfYes`). Answers
           of several raters about one instance are not independent: its interval is too narrow then.
         - `majority`: the share of instances to which more than half of the answers are yes, one vote an instance, so
           that its interval holds. A tie is no majority for yes: it counts as no, and in `ties`.
@@ -123,5 +123,5 @@ def _summarise(units: Sequence[Sequence[bool]]) -> dict[str, Any]:
     }
 
 
-def _to_json(share: Share) -> dict[str, Any]:
-    return {"share": share.share, **asdict(share)}
+def _to_json(share: ShareOfYes) -> dict[str, Any]:
+    return asdict(share)

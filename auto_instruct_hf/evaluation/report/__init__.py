@@ -1,8 +1,19 @@
 """Measurements, verdicts and ratings of a dataset in one report."""
 
-from .evaluation import Evaluation, evaluate
+from ..built_folder import digest_splits
+from .evaluation import Evaluation, EvaluationFigures, evaluate
 from .headlines import list_headlines
 from .page import render_page
-from .reading import Material, digest_splits
+from .reading import EvaluatedDataset, read_any, read_build
 
-__all__ = ["Evaluation", "Material", "digest_splits", "evaluate", "list_headlines", "render_page"]
+__all__ = [
+    "EvaluatedDataset",
+    "Evaluation",
+    "EvaluationFigures",
+    "digest_splits",
+    "evaluate",
+    "list_headlines",
+    "read_any",
+    "read_build",
+    "render_page",
+]

@@ -1,12 +1,12 @@
-"""All that is known of whether a dataset is good: measurements, a judge, people, beside what is published."""
+"""Evaluate a dataset: measurements, a judge and people, beside the published figures."""
 
 import importlib.metadata
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TypedDict
 
 from datasets import ClassLabel, Dataset
 
@@ -16,6 +16,7 @@ from ...sampling import pick
 from ...teacher import Teacher
 from ..judging import Assessment, assess, index, judge, measure_agreement
 from ..measures import (
+    Figures,
     count_lengths,
     list_instructions,
     measure_dataset,
@@ -23,30 +24,47 @@ from ..measures import (
     measure_labels,
     measure_overlap,
 )
-from ..questions import QUESTIONS
+from ..questions import QUESTIONS, DatasetRow
 from ..rating import list_answers, rated_only, summarise_people, vote
-from .reading import Material
+from .reading import EvaluatedDataset
 
-# Of a figure: more would differ between two machines, and none of them means anything.
+# Further digits would differ between machines and mean nothing.
 _DIGITS = 6
-# Ours: a page of so many instances with texts of a hundred words is read by a browser at once.
-_MOST_SHOWN = 300
+# Ours: browsers show this many instances with texts of a hundred words at once.
+_MAX_SHOWN = 300
+
+
+class EvaluationFigures(TypedDict):
+    """The content of `evaluation.json`; unknown parts are None."""
+
+    dataset: Figures  # name, teacher, rows, splits; `digest` identifies the rows
+    measures: Figures  # as `measure_dataset` returns them
+    lengths: Figures  # as `count_lengths` returns them, by column; each instruction counts as often as in `measures`
+    clusters: list[Figures] | None  # rows of each cluster, among the instances and in the sample
+    splits: Figures  # overlap of each split but the first with all others
+    sample: Figures | None  # of the stratified sample: rows, different rows, balance
+    judge: Figures | None  # the fields of `JudgeFigures`
+    ratings: Figures | None  # as `summarise_people` returns them
+    agreement: Figures | None  # question -> the fields of `Agreement`, of the judge with the majority of people
+    table: list[Figures]  # one row per question: the judge's and people's shares beside the published ones
+    left_out: dict[str, str]  # what is missing -> the reason
+    version: str
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What an evaluation found: `figures`, ready for JSON, and `samples`, the instances that the page shows.
+    """What an evaluation found: the figures, ready for JSON, and the instances that the page shows.
 
-    Samples are rows with the columns of `schema.INSTANCES`, `cluster` (str), `judgement` (a row with the columns of
+    `samples` are rows with the columns of `schema.INSTANCES`, `cluster` (str), `judgement` (a row with the columns of
     `questions.JUDGEMENTS`, or None) and `ratings` (a list of such rows).
     """
 
-    figures: dict[str, Any]
-    samples: list[dict[str, Any]]
+    figures: EvaluationFigures
+    samples: Sequence[DatasetRow]
 
 
 def evaluate(
-    material: Material,
+    dataset: EvaluatedDataset,
     teacher: Teacher | None = None,
     *,
     settings: JudgeSettings | None = None,
@@ -56,29 +74,23 @@ def evaluate(
     with_embeddings: bool = True,
     cache_dir: Path | None = None,
 ) -> Evaluation:
-    """Evaluate a dataset. The order of its rows decides nothing, and the same input gives the same figures.
+    """Evaluate a dataset. The order of its rows does not change the result, and a rerun gives the same figures.
 
     Args:
-        material: What, as `reading` returns it.
+        dataset: As `reading` returns it.
         teacher: The model that judges; None: none does.
-        settings: How many instances it judges.
-        unjudged: Why no model judges, to be told where none does.
-        warnings: What else is to be told of the judge.
-        ratings: People's, as `people.read_ratings` returns them; None: there are none.
+        settings: The number of instances that are judged.
+        unjudged: The reason why no model judges.
+        warnings: Further warnings about the judge.
+        ratings: People's ratings, as `rating.read_ratings` returns them; None: there are none.
         with_embeddings: Whether to measure what needs an embedding model.
         cache_dir: Folder of the cache; None: as in `transform.apply`.
 
     Returns:
-        The evaluation. Its figures by name: `dataset` (what it is; `digest` tells it from another), `measures` (as
-        `measures.measure_dataset`), `lengths` (as `distribution.count_lengths`, by column; instructions
-        as `measures` counts them), `clusters` (rows by name, of the instances and of the sample), `splits` (overlap of
-        each but the first with the others), `sample` (of the stratified sample: rows, different rows, balance), `judge`
-        (as `assessment.summarise`), `ratings` (as `people.summarise_people`), `agreement` (of the judge with most
-        people, as `judge_checks.measure_agreement`), `table` (a row a question: what the judge and people say beside
-        what is published), `left_out` (what is missing, and why). What is not known is None.
+        The evaluation.
     """
     settings = settings or JudgeSettings()
-    rows = material.judged
+    rows = dataset.judged
     people, votes, answers = None, [], {}
     if ratings is not None and rows is not None:
         people, current = summarise_people(ratings, rows)
@@ -86,103 +98,98 @@ def evaluate(
     found, agreement = None, None
     if teacher is not None and rows is not None:
         found = assess(
-            rows, teacher, settings=settings, seed=material.seed, written_by=material.teacher, cache_dir=cache_dir
+            rows, teacher, settings=settings, seed=dataset.seed, written_by=dataset.teacher, cache_dir=cache_dir
         )
-        found.figures["warnings"] += list(warnings)
+        found = replace(found, figures=replace(found.figures, warnings=[*found.figures.warnings, *warnings]))
         if votes:
-            agreement, found = _ask_about_rated(found, rows, votes, teacher, settings, cache_dir)
-    # After the judge: where none can be asked, that is told at once.
+            found = _judge_rated(found, rows, votes, teacher, settings, cache_dir)
+            compared = measure_agreement(found.judgements.to_list(), votes)
+            agreement = {name: asdict(one) for name, one in compared.items()}
+    # After the judge: a judge that cannot be asked is reported at once.
     measures = measure_dataset(
-        material.measured,
-        references=material.seeds,
-        embedding=material.embedding,
+        dataset.measured,
+        references=dataset.seeds,
+        embedding=dataset.embedding,
         with_embeddings=with_embeddings,
-        seed=material.seed,
+        seed=dataset.seed,
         cache_dir=cache_dir,
     )
     left_out = {f"measures.{name}": reason for name, reason in measures.pop("left_out").items()}
     if found is None:
         reason = "a column that the questions are about is missing" if rows is None else unjudged
         left_out["judge"] = reason or "no model was asked to judge"
-    if material.seeds is None:
-        left_out["overlap with the seeds"] = "the seed tasks are not to be had: name them"
-    clusters = _count_clusters(material)
-    figures = {
-        "dataset": _describe(material),
+    if dataset.seeds is None:
+        left_out["overlap with the seeds"] = "the seed tasks are not available: name them with --seeds"
+    clusters = _count_clusters(dataset)
+    judged = None if found is None else asdict(found.figures)
+    figures: EvaluationFigures = {
+        "dataset": {
+            "name": dataset.name,
+            "teacher": dataset.teacher,
+            "is_embedded": dataset.is_embedded,
+            "rows": len(dataset.measured),
+            "splits": {name: len(texts) for name, texts in dataset.splits.items()},
+            "digest": dataset.digest(),
+        },
         "measures": measures,
-        "lengths": _count_lengths(material.measured),
+        "lengths": _count_lengths(dataset.measured),
         "clusters": clusters,
-        "splits": _compare_splits(material.splits),
-        "sample": _measure_sample(material, clusters),
-        "judge": None if found is None else found.figures,
+        "splits": _compare_splits(dataset.splits),
+        "sample": _measure_sample(dataset, clusters),
+        "judge": judged,
         "ratings": people,
         "agreement": agreement,
-        "table": _tabulate(None if found is None else found.figures, people),
+        "table": _tabulate(judged, people),
         "left_out": left_out,
         "version": importlib.metadata.version("auto-instruct-hf"),
     }
-    plain: dict[str, Any] = json.loads(json.dumps(_round(figures)))
-    return Evaluation(plain, [] if rows is None else _show(rows, found, answers, settings.size, material.seed))
+    plain: EvaluationFigures = json.loads(json.dumps(_round(figures)))
+    return Evaluation(plain, [] if rows is None else _pick_samples(rows, found, answers, settings.size, dataset.seed))
 
 
-def _describe(material: Material) -> dict[str, Any]:
-    return {
-        "name": material.name,
-        "teacher": material.teacher,
-        "is_embedded": material.is_embedded,
-        "rows": len(material.measured),
-        "splits": {name: len(texts) for name, texts in material.splits.items()},
-        "digest": material.digest(),
-    }
+def _judge_rated(
+    found: Assessment,
+    rows: Dataset,
+    votes: Sequence[DatasetRow],
+    teacher: Teacher,
+    settings: JudgeSettings,
+    cache_dir: Path | None,
+) -> Assessment:
+    """Judge the rated instances as well: for the agreement with people, not for the shares."""
+    more = rated_only(rows, votes, found.judgements["instance_id"][:])
+    if not len(more):
+        return found
+    judged = judge(from_rows(more.to_list(), more.features), teacher, settings=settings, cache_dir=cache_dir)
+    both = [*found.judgements.to_list(), *judged.to_list()]
+    return replace(found, judgements=from_rows(both, found.judgements.features))
 
 
-def _count_lengths(rows: Dataset) -> dict[str, Any]:
-    """Return the lengths by column, those of instructions as often as `measures` measures them."""
-    there = [name for name in (*TEXT_COLUMNS, "instruction_id") if name in rows.column_names]
-    columns = {name: rows[name][:] for name in there}
+def _count_lengths(rows: Dataset) -> Figures:
+    columns = {name: rows[name][:] for name in (*TEXT_COLUMNS, "instruction_id") if name in rows.column_names}
     if "instruction" in columns:
         columns["instruction"] = list_instructions(columns)
     return {name: count_lengths(columns[name]) for name in TEXT_COLUMNS if name in columns}
 
 
-def _ask_about_rated(
-    found: Assessment,
-    rows: Dataset,
-    votes: Sequence[Mapping[str, Any]],
-    teacher: Teacher,
-    settings: JudgeSettings,
-    cache_dir: Path | None,
-) -> tuple[dict[str, Any], Assessment]:
-    """Let the judge answer about what people rated as well. It counts for their agreement, not for the shares."""
-    more = rated_only(rows, votes, found.judgements["instance_id"][:])
-    said = found.judgements.to_list()
-    if len(more):
-        more = from_rows(more.to_list(), more.features)
-        said += judge(more, teacher, settings=settings, cache_dir=cache_dir).to_list()
-    judgements = from_rows(said, found.judgements.features)
-    return measure_agreement(said, votes), Assessment(judgements, found.checks, found.figures)
-
-
-def _count_clusters(material: Material) -> list[dict[str, Any]] | None:
-    if "cluster" not in material.measured.column_names:
+def _count_clusters(dataset: EvaluatedDataset) -> list[Figures] | None:
+    if "cluster" not in dataset.measured.column_names:
         return None
-    feature = material.measured.features["cluster"]
-    whole = Counter(material.measured["cluster"][:])
-    drawn = Counter(one for part in (material.sample or {}).values() for one in part["cluster"][:])
+    feature = dataset.measured.features["cluster"]
+    whole = Counter(dataset.measured["cluster"][:])
+    drawn = Counter(one for part in (dataset.sample or {}).values() for one in part["cluster"][:])
     is_named = isinstance(feature, ClassLabel)
     kinds = range(feature.num_classes) if is_named else sorted(whole)
     return [
         {
             "name": feature.int2str(kind) if is_named else str(kind),
             "instances": whole[kind],
-            "sample": drawn[kind] if material.sample else None,
+            "sample": drawn[kind] if dataset.sample else None,
         }
         for kind in kinds
     ]
 
 
-def _compare_splits(splits: Mapping[str, Sequence[str]]) -> dict[str, Any]:
-    """Return how near the instructions of each split but the first are to those of all the others."""
+def _compare_splits(splits: Mapping[str, Sequence[str]]) -> Figures:
     return {
         name: measure_overlap(texts, [text for other, own in splits.items() if other != name for text in own])
         for name, texts in list(splits.items())[1:]
@@ -190,53 +197,46 @@ def _compare_splits(splits: Mapping[str, Sequence[str]]) -> dict[str, Any]:
     }
 
 
-def _measure_sample(material: Material, clusters: Sequence[Mapping[str, Any]] | None) -> dict[str, Any] | None:
-    if material.sample is None:
+def _measure_sample(dataset: EvaluatedDataset, clusters: Sequence[Figures] | None) -> Figures | None:
+    if dataset.sample is None:
         return None
-    parts = material.sample.values()
-    ids = Counter(key for part in parts for key in part["instance_id"][:])
-    rows = [
-        (key, label)
-        for part in parts
-        for key, label, is_clf in zip(
-            part["instruction_id"][:], part["attribute"][:], part["is_classification"][:], strict=True
-        )
-        if is_clf and label
-    ]
-    kinds = [one for part in parts for one in part["cluster"][:]]
+    names = ("instance_id", "instruction_id", "attribute", "is_classification", "cluster")
+    rows = [row for part in dataset.sample.values() for row in part.select_columns(list(names))]
+    times = Counter(row["instance_id"] for row in rows)
+    labelled = [row for row in rows if row["is_classification"] and row["attribute"]]
     return {
-        "rows": ids.total(),
-        "different_rows": len(ids),
-        "most_draws": max(ids.values()),
-        "classification_share": sum(sum(part["is_classification"][:]) for part in parts) / ids.total(),
-        "clusters": measure_evenness(kinds, len(clusters or ())),
-        "labels": measure_labels([task for task, _ in rows], [label for _, label in rows]),
+        "rows": len(rows),
+        "different_rows": len(times),
+        "most_draws": max(times.values()),
+        "classification_share": sum(row["is_classification"] for row in rows) / len(rows),
+        "clusters": measure_evenness([row["cluster"] for row in rows], len(clusters or ())),
+        "labels": measure_labels([row["instruction_id"] for row in labelled], [row["attribute"] for row in labelled]),
     }
 
 
-def _tabulate(judged: Mapping[str, Any] | None, people: Mapping[str, Any] | None) -> list[dict[str, Any]]:
+def _tabulate(judged: Figures | None, people: Figures | None) -> list[Figures]:
     return [
         {
             "name": question.name,
             "question": question.text,
             "published": dict(question.published),
-            "judge": None if judged is None else _bounded(judged["shares"][question.name]),
-            "people": None if people is None else _bounded(people["questions"][question.name]["majority"]),
+            "judge": None if judged is None else _select_bounds(judged["shares"][question.name]),
+            "people": None if people is None else _select_bounds(people["questions"][question.name]["majority"]),
         }
         for question in QUESTIONS
     ]
 
 
-def _bounded(share: Mapping[str, Any]) -> dict[str, Any] | None:
+def _select_bounds(share: Figures) -> Figures | None:
     return {name: share[name] for name in ("share", "low", "high", "yes", "asked")} if share["asked"] else None
 
 
-def _show(
-    rows: Dataset, found: Assessment | None, answers: Mapping[str, list[dict[str, Any]]], size: int, seed: int
-) -> list[dict[str, Any]]:
+def _pick_samples(
+    rows: Dataset, found: Assessment | None, answers: Mapping[str, Sequence[DatasetRow]], size: int, seed: int
+) -> list[DatasetRow]:
     """Return the instances to look at: those that people rated, and a sample of those judged."""
-    picked = pick(rows, min(size, _MOST_SHOWN), seed) if found is None else pick(rows, size, seed)
-    keys = [*answers, *(key for key in picked["instance_id"][:] if key not in answers)][:_MOST_SHOWN]
+    picked = pick(rows, min(size, _MAX_SHOWN) if found is None else size, seed)
+    keys = [*answers, *(key for key in picked["instance_id"][:] if key not in answers)][:_MAX_SHOWN]
     place = {key: row for row, key in enumerate(rows["instance_id"][:])}
     judged = {} if found is None else index(found.judgements.to_list())
     feature = rows.features.get("cluster")
@@ -252,7 +252,7 @@ def _show(
     return sorted(shown, key=lambda row: row["cluster"])
 
 
-def _round(value: Any) -> Any:
+def _round(value: object) -> object:
     if isinstance(value, float):
         return float(f"{value:.{_DIGITS}g}")
     if isinstance(value, Mapping):

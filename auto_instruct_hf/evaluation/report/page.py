@@ -1,25 +1,25 @@
-"""The page of an evaluation: one file that asks nothing of any network, and can be read without a script.
+"""The page of an evaluation: one HTML file that loads nothing from the network and is readable without its script.
 
-Texts of models and people are escaped by the template, whatever they hold, and a policy in the page's head lets no
-script run but its own.
+The template escapes all texts of models and people, and a Content-Security-Policy lets only the page's own script run.
 """
 
 import base64
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from itertools import groupby
 from pathlib import Path
-from typing import Any
 
 import jinja2
 
 from ...core import CONTROL
-from ..questions import NAMES, QUESTIONS
-from .evaluation import Evaluation
-from .headlines import count, find, list_headlines, number, percent
+from ..judging import passed_all
+from ..measures import Figures
+from ..questions import NAMES, QUESTIONS, DatasetRow
+from .evaluation import Evaluation, EvaluationFigures
+from .headlines import count, list_headlines, number, percent
 
 _HERE = Path(__file__).parent
-_MOST_LETTERS = 3000
+_MAX_LETTERS = 3000
 _SHORT = {
     "valid_task": "The task is valid",
     "input_fits": "The input fits",
@@ -29,14 +29,7 @@ _SHORT = {
 
 
 def render_page(evaluation: Evaluation) -> str:
-    """Render the page.
-
-    Args:
-        evaluation: As `report.evaluate` returns it.
-
-    Returns:
-        HTML, complete with its styles. The same evaluation gives the same page.
-    """
+    """Render the page as HTML with its styles and script; the same evaluation gives the same page."""
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(_HERE),
         undefined=jinja2.StrictUndefined,
@@ -68,24 +61,23 @@ def render_page(evaluation: Evaluation) -> str:
     )
 
 
-def _describe_group(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    shown = [{**row, "verdict": _verdict(row), "differs": _differs(row)} for row in rows]
+def _describe_group(rows: Sequence[DatasetRow]) -> Figures:
+    shown = [{**row, "verdict": _verdict(row["judgement"]), "differs": _differs(row)} for row in rows]
     return {"rows": shown, "refused": sum(row["verdict"] == "no" for row in shown)}
 
 
-def _verdict(row: Mapping[str, Any]) -> str:
-    said = row["judgement"]
-    return "" if said is None else "no" if any(said[name] is False for name in NAMES) else "yes"
+def _verdict(judgement: DatasetRow | None) -> str:
+    return "" if judgement is None else "yes" if passed_all(judgement) else "no"
 
 
-def _differs(row: Mapping[str, Any]) -> bool:
-    """Return whether two of those who answered, a model or a person, gave different answers."""
+def _differs(row: DatasetRow) -> bool:
+    """Return whether two raters, models or people, answered a question differently."""
     said = [*row["ratings"], *([row["judgement"]] if row["judgement"] else [])]
     return any(len({one[name] for one in said if one[name] is not None}) > 1 for name in NAMES)
 
 
-def _list_histograms(figures: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Return the histograms: bars in percent of the highest, each with its words, and the ends of the axis."""
+def _list_histograms(figures: EvaluationFigures) -> list[Figures]:
+    """Return the histograms: bars in percent of the highest, with labels, and the ends of the axis."""
     found = []
     for name, one in figures["lengths"].items():
         if one["counts"]:
@@ -100,7 +92,7 @@ def _list_histograms(figures: Mapping[str, Any]) -> list[dict[str, Any]]:
             ends = ("1", f"{len(counts) * width:,} words")
             found.append(_histogram(f"Length of {name}s in words", text, counts, edges, ends))
     for name in ("instructions", "outputs"):
-        near = find(figures["measures"], (name, "nearest"))
+        near = figures["measures"].get(name, {}).get("nearest")
         if near and near["rouge_l"]["count"]:
             counts = near["histogram"]
             edges = [f"{bar / len(counts):.2f} to {(bar + 1) / len(counts):.2f}" for bar in range(len(counts))]
@@ -109,9 +101,7 @@ def _list_histograms(figures: Mapping[str, Any]) -> list[dict[str, Any]]:
     return found
 
 
-def _histogram(
-    title: str, text: str, counts: Sequence[int], edges: Sequence[str], ends: tuple[str, str]
-) -> dict[str, Any]:
+def _histogram(title: str, text: str, counts: Sequence[int], edges: Sequence[str], ends: tuple[str, str]) -> Figures:
     top = max(counts)
     bars = [
         {"height": round(100 * size / top, 2), "edge": edge, "count": size}
@@ -121,12 +111,12 @@ def _histogram(
 
 
 def _whole(share: float) -> str:
-    """Return a share as a number of percent for a style."""
+    """Return a share in percent, as CSS takes it."""
     return f"{100 * share:.2f}"
 
 
 def _readable(text: str) -> str:
-    """Return text as it may stand in a page: line ends, no other control characters, not endless."""
-    shown = CONTROL.sub(lambda found: "\n" * found[0].count("\n") or " ", text[:_MOST_LETTERS])
-    more = len(text) - _MOST_LETTERS
+    """Return text for the page: control characters other than line ends removed, long texts truncated."""
+    shown = CONTROL.sub(lambda found: "\n" * found[0].count("\n") or " ", text[:_MAX_LETTERS])
+    more = len(text) - _MAX_LETTERS
     return f"{shown} … ({more:,} characters more)" if more > 0 else shown

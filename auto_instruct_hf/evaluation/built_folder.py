@@ -1,0 +1,81 @@
+"""Read the `dataset` folder of a build: its report, its recipe and its rows."""
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow
+import pyarrow.parquet
+from datasets import Dataset, DatasetDict
+
+from ..errors import RecipeError, SourceError
+from ..recipe import Recipe
+from .questions import DatasetRow
+
+
+@dataclass(frozen=True)
+class BuiltFolder:
+    """The `dataset` folder of a build."""
+
+    path: Path
+    report: DatasetRow
+    """The published report, as `publishing` writes it."""
+    recipe: Recipe
+
+    def read_splits(self, config: str) -> DatasetDict:
+        """Read a config, `default` or `instances`; splits in the order in which they were written."""
+        return DatasetDict({split: self._read_split(config, split) for split in self.report["configs"][config]})
+
+    def _read_split(self, config: str, split: str) -> Dataset:
+        files = sorted((self.path / "data" / config).glob(f"{split}-*.parquet"))
+        if not files:
+            raise SourceError(f"{self.path} has no file of {config}/{split}: run the build again, it asks for nothing")
+        try:
+            return Dataset(pyarrow.concat_tables(pyarrow.parquet.read_table(file) for file in files))
+        except (OSError, ValueError) as error:  # pyarrow's errors are of these kinds
+            raise SourceError(f"{self.path / 'data' / config} cannot be read: {error}") from None
+
+
+def read_built(out: Path) -> BuiltFolder:
+    """Read what a build left in a folder.
+
+    Args:
+        out: Folder of the build, with `dataset` in it.
+
+    Returns:
+        The report and the recipe; rows are read on demand.
+
+    Raises:
+        SourceError: If there is no build in the folder, or it was built by another version.
+    """
+    folder = out / "dataset"
+    try:
+        report = json.loads((folder / "report.json").read_text(encoding="utf-8"))
+        recipe = Recipe.from_yaml(folder / "recipe.yaml")
+        if not {"configs", "title", "seeds", "teacher"} <= set(report):
+            raise RecipeError("report.json lacks a part")
+    except (OSError, ValueError, TypeError):
+        raise SourceError(
+            f"{out} holds no built dataset (dataset/report.json, recipe.yaml and data): build one with "
+            "scripts/build.py, or give a file or the id of a dataset on the Hub"
+        ) from None
+    except RecipeError as error:
+        raise SourceError(
+            f"{out} was built by another version: run the build again, it asks for nothing ({error})"
+        ) from None
+    return BuiltFolder(folder, report, recipe)
+
+
+def digest_splits(instances: Mapping[str, Dataset], sample: Mapping[str, Dataset]) -> str:
+    """Return a hash of the rows of both configs, in any order; of the sample, of its ids by split."""
+    names = sorted(set(next(iter(instances.values())).column_names) - {"messages"})
+    whole = sorted(digest for part in instances.values() for digest in _digest_rows(part, names))
+    drawn = [name.encode() + b"".join(_digest_rows(part, ["instance_id"])) for name, part in sorted(sample.items())]
+    return hashlib.sha256(b"\n".join([b"".join(whole), *drawn])).hexdigest()[:16]
+
+
+def _digest_rows(rows: Dataset, names: Sequence[str]) -> list[bytes]:
+    columns = zip(*(rows[name][:] for name in names), strict=True)
+    return sorted(hashlib.sha256(repr(row).encode("utf-8", "surrogatepass")).digest() for row in columns)

@@ -1,0 +1,80 @@
+"""Instances, vectors and commands that the tests of judging, evaluation and ablation share."""
+
+import importlib.util
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import typer
+from datasets import Dataset
+from stub_teacher import KEY, StubTeacher, sign
+from typer.testing import CliRunner
+
+from auto_instruct_hf import Teacher
+from auto_instruct_hf.core import INSTANCES, from_rows
+from auto_instruct_hf.core.arrays import Vectors
+from auto_instruct_hf.recipe import TeacherSettings
+
+SCRIPTS = Path(__file__).parents[1] / "scripts"
+
+
+def instance(number: int, **values: Any) -> dict[str, Any]:
+    """Return an instance that the stub finds right: every third a classification, some of the others by a strategy."""
+    instruction, is_clf = f"Do thing {number}", number % 3 == 0
+    label = ("yes", "no", "perhaps")[number % 4 % 3]
+    row = {
+        "instance_id": f"i{number}",
+        "instruction_id": f"t{number}",
+        "instruction": instruction,
+        "is_classification": is_clf,
+        "attribute": label if is_clf else "Be short." if number % 2 else "",
+        "input": f"case {number} {label}" if is_clf else "",
+        "output": label if is_clf else f"{sign(instruction)} and {number} more",
+    }
+    return {**row, **values}
+
+
+def table(rows: Sequence[dict[str, Any]]) -> Dataset:
+    return from_rows(rows, INSTANCES)
+
+
+def open_teacher(stub: StubTeacher, folder: Path, model: str = "judge", **settings: Any) -> Teacher:
+    chosen = TeacherSettings(max_retries=3, **settings)
+    return Teacher(model, base_url=stub.url, api_key=KEY, journal=folder / "journal.sqlite", settings=chosen)
+
+
+def encode(texts: Sequence[str]) -> Vectors:
+    """Return vectors of unit length that depend on the texts."""
+    vectors = [np.random.default_rng(list(text.encode())).normal(size=8) for text in texts]
+    return np.array([vector / np.linalg.norm(vector) for vector in vectors], dtype=np.float32)
+
+
+def patch_embedding(patch: pytest.MonkeyPatch) -> None:
+    """Replace the embedding model, which takes ten seconds to import."""
+    for name, module in list(sys.modules.items()):
+        if name.startswith("auto_instruct_hf.") and hasattr(module, "make_encoder"):
+            patch.setattr(module, "make_encoder", lambda *_: encode)
+
+
+def run_script(name: str, *arguments: object, **replaced: object) -> Any:
+    """Run a script in this process, with some of its names replaced: imports take most of the time of another one."""
+    found = importlib.util.spec_from_file_location(f"{name}_command", SCRIPTS / f"{name}.py")
+    assert found
+    assert found.loader
+    script = importlib.util.module_from_spec(found)
+    found.loader.exec_module(script)
+    vars(script).update(replaced)
+    app = typer.Typer()
+    app.command()(script.main)
+    return CliRunner().invoke(app, [str(one) for one in arguments])
+
+
+def list_schemas(schema: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """Yield a JSON schema and the schemas of its parts."""
+    yield schema
+    for part in (*schema.get("properties", {}).values(), *schema.get("anyOf", ()), schema.get("items")):
+        if part:
+            yield from list_schemas(part)
