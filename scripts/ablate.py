@@ -1,4 +1,4 @@
-"""Compare the recipe with parts of it, with one teacher and one budget: arguments -> recipe -> ablate -> tables."""
+"""Compare the recipe with parts of it, with one teacher and one budget."""
 
 import logging
 from dataclasses import replace
@@ -20,8 +20,8 @@ DEMONSTRATION_SIZE = 16
 DEMONSTRATION_JUDGED = 6
 TABLE_WIDTH = 132
 DEMONSTRATION = (
-    " A demonstration: it shows that everything works; what so small a model writes, and says of what it wrote, tells "
-    "nothing of the recipe. For real figures set OPENAI_API_KEY or --teacher."
+    " A demonstration: it shows that everything works; the output and the verdicts of so small a model say nothing "
+    "about the recipe. For real figures set OPENAI_API_KEY or --teacher."
 )
 
 _OUT = Console(highlight=False, soft_wrap=True, markup=False)
@@ -42,13 +42,11 @@ def main(
     num_samples: Annotated[
         int | None, typer.Option(min=1, help="Rows of the sample of each arm; else half of the instructions.")
     ] = None,
-    seed: Annotated[int | None, typer.Option(help="Seed number of everything random.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Seed of everything random.")] = None,
     arms: Annotated[str, typer.Option(help="Which to compare, with commas between them.")] = ",".join(ARMS),
     size: Annotated[int | None, typer.Option(min=1, help="Instructions judged in each arm.")] = None,
-    judge: Annotated[str | None, typer.Option(help="Model that judges; else another than the teacher.")] = None,
-    judge_base_url: Annotated[
-        str | None, typer.Option(help="Where the judge answers; else where the teacher does.")
-    ] = None,
+    judge: Annotated[str | None, typer.Option(help="Model that judges; default: another than the teacher.")] = None,
+    judge_base_url: Annotated[str | None, typer.Option(help="Endpoint of the judge; default: the teacher's.")] = None,
     no_judge: Annotated[bool, typer.Option("--no-judge", help="Measure only.")] = False,
     budget: Annotated[
         float | None, typer.Option(min=0, help="US dollars for all requests of all arms, the judge's included.")
@@ -59,8 +57,8 @@ def main(
 ) -> None:
     """Take the same instructions of one teacher through parts of the recipe and through all of it, and compare.
 
-    What the arms have in common is asked once. Interrupted at any point, the same command goes on where it was. In the
-    folder of a build that was made with the same settings, the build is not made again.
+    What the arms have in common is requested once. After an interruption the same command resumes. In the folder of a
+    build that was made with the same settings, the build is not made again.
     """
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
     try:
@@ -89,10 +87,10 @@ def main(
         _ERR.print(f"error: {error}")
         raise typer.Exit(1) from None
     except OSError as error:
-        _ERR.print(f"error: {error}. Everything answered so far is in {out}; mend this and run the same command again")
+        _ERR.print(f"error: {error}. All replies so far are in {out}; fix this and run the same command again")
         raise typer.Exit(1) from None
     except KeyboardInterrupt:
-        _ERR.print(f"stopped. Everything answered so far is in {out}; run the same command again to go on from there")
+        _ERR.print(f"stopped. All replies so far are in {out}; run the same command again to resume")
         raise typer.Exit(1) from None
 
 

@@ -1,4 +1,4 @@
-"""Evaluate a build, or any instruction dataset: measurements, a judge, people's ratings, and a page of all that."""
+"""Evaluate a build, or any instruction dataset: measurements, a judge, people's ratings, and an HTML page."""
 
 import logging
 from dataclasses import replace
@@ -60,7 +60,7 @@ def main(
     batch: Annotated[bool, typer.Option("--batch", help="Ask through the Batch API: half the price, slower.")] = False,
     no_embeddings: Annotated[bool, typer.Option("--no-embeddings", help="Measure only what needs no model.")] = False,
     seed: Annotated[
-        int | None, typer.Option(min=0, max=MAX_SEED, help="Decides what is picked; else the build's, or 42.")
+        int | None, typer.Option(min=0, max=MAX_SEED, help="Seed of the samples; default: the build's, or 42.")
     ] = None,
     recipe: Annotated[
         Path | None, typer.Option(help="YAML file with settings of `judge` and `teacher`: prices, rates, retries.")
@@ -69,9 +69,9 @@ def main(
         Path | None, typer.Option(help="Folder of the results; a build's are in its own, others in ./evaluation.")
     ] = None,
 ) -> None:
-    """Measure a dataset, let a model judge a sample of it, and take in what people said.
+    """Measure a dataset, let a model judge a sample of it, and summarise people's ratings.
 
-    Writes evaluation.json and evaluation.html, and the card of a build. The same command again asks for nothing.
+    Writes evaluation.json and evaluation.html, and the card of a build. A rerun sends no request.
     """
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
     folder, is_build = out or Path("evaluation"), Path(source).is_dir()
@@ -114,9 +114,7 @@ def main(
         _ERR.print(f"error: {error}")
         raise typer.Exit(1) from None
     except KeyboardInterrupt:
-        _ERR.print(
-            f"stopped. Everything answered so far is in {folder}; run the same command again to go on from there"
-        )
+        _ERR.print(f"stopped. All replies so far are in {folder}; run the same command again to resume")
         raise typer.Exit(1) from None
     _show(found.figures)
     if found.figures["judge"]:

@@ -2,7 +2,7 @@
 
 import importlib.util
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -72,9 +72,12 @@ def run_script(name: str, *arguments: object, **replaced: object) -> Any:
     return CliRunner().invoke(app, [str(one) for one in arguments])
 
 
-def list_schemas(schema: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """Yield a JSON schema and the schemas of its parts."""
-    yield schema
+def assert_strict(schema: Any) -> None:
+    """Check that a JSON schema and its parts are in the subset that strict structured outputs take."""
+    assert set(schema) <= {"type", "properties", "required", "additionalProperties", "items", "enum", "anyOf"}
+    if schema.get("type") == "object":
+        assert schema["required"] == list(schema["properties"])
+        assert schema["additionalProperties"] is False
     for part in (*schema.get("properties", {}).values(), *schema.get("anyOf", ()), schema.get("items")):
         if part:
-            yield from list_schemas(part)
+            assert_strict(part)

@@ -14,7 +14,7 @@ import stub_teacher
 from datasets import Dataset
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from stub_instances import list_schemas, patch_embedding, run_script
+from stub_instances import assert_strict, patch_embedding, run_script
 from stub_teacher import KEY, StubTeacher, serve_stub
 
 from auto_instruct_hf import Recipe, Teacher, build, read_seeds
@@ -264,10 +264,7 @@ def test_prompts_keep_to_strict_schemas_with_the_label_before_its_input(source: 
     assert tuple(prompts) == DIRECT
     for prompt in prompts.values():
         assert prompt.messages(instruction="Do it.")[-1]["content"] == "Instruction:\nDo it."
-        for part in list_schemas(dict(prompt.schema)):
-            if part.get("type") == "object":
-                assert part["required"] == list(part["properties"])
-                assert part["additionalProperties"] is False
+        assert_strict(prompt.schema)
         for exchange in prompt.exchanges:
             assert prompt.accepts(exchange["assistant"])
     item = prompts["output_first"].schema["properties"]["instances"]["items"]

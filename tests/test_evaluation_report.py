@@ -15,13 +15,14 @@ from stub_teacher import KEY, StubTeacher, serve_stub, sign
 from auto_instruct_hf import Recipe, build, read_seeds
 from auto_instruct_hf.core.schema import INSTANCES
 from auto_instruct_hf.core.transform import from_rows
+from auto_instruct_hf.errors import SourceError
 from auto_instruct_hf.evaluation.questions import NAMES, QUESTIONS, applies
 from auto_instruct_hf.evaluation.rating.people import read_ratings
 from auto_instruct_hf.evaluation.rating.store import RatingStore
 from auto_instruct_hf.evaluation.rating.summary import RATINGS
-from auto_instruct_hf.evaluation.report.evaluation import Evaluation, evaluate
 from auto_instruct_hf.evaluation.report.page import render_page
 from auto_instruct_hf.evaluation.report.reading import EvaluatedDataset, read_any, read_build
+from auto_instruct_hf.evaluation.report.results import Evaluation, evaluate
 from auto_instruct_hf.publishing.card import render_card
 from auto_instruct_hf.recipe import BootstrapSettings, ClusteringSettings, JudgeSettings
 
@@ -378,6 +379,15 @@ def test_a_mistake_is_one_line_and_a_status(
     assert done.exit_code == status
     assert words in done.stderr
     assert len(done.stderr.splitlines()) == 1
+
+
+def test_a_build_of_another_version_is_named_with_its_remedy(tmp_path: Path) -> None:
+    (tmp_path / "dataset").mkdir()
+    (tmp_path / "dataset" / "report.json").write_text("{}")
+    for recipe in ("num_instructions: 3\n", "of_another_version: 1\n"):
+        (tmp_path / "dataset" / "recipe.yaml").write_text(recipe)
+        with pytest.raises(SourceError, match="was built by another version: run the build again"):
+            read_build(tmp_path)
 
 
 @pytest.mark.parametrize("seed", [-1, 2**32])

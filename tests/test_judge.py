@@ -14,7 +14,7 @@ from datasets import Dataset, load_dataset
 from hypothesis import given
 from hypothesis import strategies as st
 from stub_batch import serve_batches
-from stub_instances import instance, list_schemas, open_teacher, patch_embedding, run_script, table
+from stub_instances import instance, assert_strict, open_teacher, patch_embedding, run_script, table
 from stub_teacher import KEY, StubTeacher, serve_stub
 
 from auto_instruct_hf import Recipe, Teacher
@@ -23,9 +23,9 @@ from auto_instruct_hf.core.transform import Trace, columns
 from auto_instruct_hf.errors import BudgetError, RecipeError
 from auto_instruct_hf.evaluation.intervals import measure_paired_difference
 from auto_instruct_hf.evaluation.judging.assessment import assess, filter_judged
-from auto_instruct_hf.evaluation.judging.judge import judge, judge_batch, passes
-from auto_instruct_hf.evaluation.judging.judge_checks import measure_agreement, measure_discernment, swap_outputs
+from auto_instruct_hf.evaluation.judging.checks import measure_agreement, measure_discernment, swap_outputs
 from auto_instruct_hf.evaluation.judging.judge_model import choose_evaluator, choose_model, open_judge
+from auto_instruct_hf.evaluation.judging.verdicts import judge, judge_batch, passes
 from auto_instruct_hf.evaluation.questions import JUDGEMENTS, NAMES, QUESTIONS
 from auto_instruct_hf.prompts.prompt import JUDGE, load_judge_prompts
 from auto_instruct_hf.publishing.build_report import count_reasons
@@ -103,11 +103,7 @@ def test_each_form_asks_all_questions_reason_first_and_keeps_to_strict_schemas(f
     names = list(prompt.schema["properties"])
     assert names[0] == "reason"
     assert sorted(names[1:]) == sorted([*NAMES, "confidence"])
-    for part in list_schemas(dict(prompt.schema)):
-        assert set(part) <= {"type", "properties", "required", "additionalProperties", "items", "enum", "anyOf"}
-        if part.get("type") == "object":
-            assert part["required"] == list(part["properties"])
-            assert part["additionalProperties"] is False
+    assert_strict(prompt.schema)
     row = instance(1)
     texts = {name: row[name] for name in ("instruction", "input", "output")}
     asked = [{"name": question.name, "text": question.text} for question in QUESTIONS]

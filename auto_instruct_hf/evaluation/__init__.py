@@ -4,7 +4,17 @@ The four questions and the published figures are those of Auto-Instruct (Mansutt
 from Self-Instruct (arXiv:2212.10560, section 4.4).
 """
 
+from .built_folder import BuiltFolder, digest_splits, read_built
 from .intervals import measure_paired_difference, measure_share
 from .questions import NAMES, QUESTIONS, DatasetRow
 
-__all__ = ["NAMES", "QUESTIONS", "DatasetRow", "measure_paired_difference", "measure_share"]
+__all__ = [
+    "NAMES",
+    "QUESTIONS",
+    "BuiltFolder",
+    "DatasetRow",
+    "digest_splits",
+    "measure_paired_difference",
+    "measure_share",
+    "read_built",
+]

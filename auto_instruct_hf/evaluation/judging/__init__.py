@@ -1,8 +1,7 @@
 """A model judges instances, and its verdicts are tested."""
 
 from .assessment import Assessment, JudgeFigures, assess, filter_judged, passed_all
-from .judge import index, judge, judge_batch, judge_prompts
-from .judge_checks import measure_agreement
+from .checks import measure_agreement
 from .judge_model import (
     EMBEDDED_WARNING,
     choose_evaluator,
@@ -11,6 +10,7 @@ from .judge_model import (
     known_prices,
     open_judge,
 )
+from .verdicts import index, judge, judge_batch, judge_prompts
 
 __all__ = [
     "EMBEDDED_WARNING",

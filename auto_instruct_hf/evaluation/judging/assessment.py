@@ -25,9 +25,9 @@ from ...teacher import Teacher
 from ..intervals import ShareOfYes, measure_share
 from ..measures import Figures
 from ..questions import NAMES, QUESTIONS, DatasetRow
-from .judge import ASKED, READ, index, judge, passes
-from .judge_checks import OTHER_OUTPUT, REVERSED, REWORDED, make_checks, measure_agreement, measure_discernment
+from .checks import OTHER_OUTPUT, REVERSED, REWORDED, make_checks, measure_agreement, measure_discernment
 from .judge_model import warn_of_own_words
+from .verdicts import ASKED, READ, index, judge, passes
 
 _NEEDED = (*READ, "instruction_id")
 

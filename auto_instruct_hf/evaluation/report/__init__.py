@@ -1,10 +1,10 @@
 """Measurements, verdicts and ratings of a dataset in one report."""
 
 from ..built_folder import digest_splits
-from .evaluation import Evaluation, EvaluationFigures, evaluate
 from .headlines import list_headlines
 from .page import render_page
 from .reading import EvaluatedDataset, read_any, read_build
+from .results import Evaluation, EvaluationFigures, evaluate
 
 __all__ = [
     "EvaluatedDataset",

@@ -15,8 +15,8 @@ from ...core import CONTROL
 from ..judging import passed_all
 from ..measures import Figures
 from ..questions import NAMES, QUESTIONS, DatasetRow
-from .evaluation import Evaluation, EvaluationFigures
 from .headlines import count, list_headlines, number, percent
+from .results import Evaluation, EvaluationFigures
 
 _HERE = Path(__file__).parent
 _MAX_LETTERS = 3000

@@ -10,7 +10,7 @@ from datasets import Dataset
 from ...core import normalise
 from ..intervals import ShareOfYes, measure_paired_difference, measure_share
 from ..questions import NAMES, DatasetRow
-from .judge import READ, index
+from .verdicts import READ, index
 
 OTHER_OUTPUT, REVERSED, REWORDED = "other output", "reversed", "reworded"
 _CORRECT = "output_correct"
@@ -54,13 +54,13 @@ def make_checks(picked: Sequence[DatasetRow], pool: Dataset, seed: int) -> list[
     """Prepare the checks of the judge on instances.
 
     Args:
-        picked: Rows with `instruction_id` and the columns that `judge.judge` reads.
+        picked: Rows with `instruction_id` and the columns that `verdicts.judge` reads.
         pool: Source of the other outputs; the same columns. The order of its rows does not change the result.
         seed: Seed of the choice of other outputs.
 
     Returns:
-        Rows as `judge.ASKED`: each instance with the output of another instruction (see `swap_outputs`), with questions
-        and texts in reverse order, and in other words.
+        Rows as `verdicts.ASKED`: each instance with the output of another instruction (see `swap_outputs`), with
+        questions and texts in reverse order, and in other words.
     """
     plain = [{name: row[name] for name in READ} for row in picked]
     return [
