@@ -70,7 +70,7 @@ def build(
 
     with lock_build(out), judge_where_asked(teacher, recipe) as judge:
         estimated = read_or_make(out / "estimate.json", seeds, teacher, recipe)
-        teacher.expected = {share.phase: share.dollars for share in estimated.shares}
+        teacher.expect({share.phase: share.dollars for share in estimated.shares})
         with _phase("bootstrap", traces) as trace:
             instructions = bootstrap(
                 seeds,

@@ -22,7 +22,7 @@ from auto_instruct_hf.evaluation.judging.judge_model import choose_model
 from auto_instruct_hf.publishing.build_report import PHASES, format_figure
 from auto_instruct_hf.publishing.hub import check_name
 from auto_instruct_hf.recipe import override
-from auto_instruct_hf.teacher.prices import Cost
+from auto_instruct_hf.teacher import Cost
 
 DEMONSTRATION_SIZE = 40
 TABLE_WIDTH = 108

@@ -13,11 +13,16 @@ import re
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
+
+from auto_instruct_hf.prompts.prompt import Prompt
+from auto_instruct_hf.recipe import TeacherSettings
+from auto_instruct_hf.teacher import Reply, Request, Teacher
 
 KEY = "sk-stub-0123456789abcdef"
 _WORDS = [a + b for a in ("ba", "ce", "di", "fo", "gu", "ha", "ki", "lo") for b in ("mer", "tan", "sil", "pod", "rix")]
@@ -266,3 +271,33 @@ def _answer(schema: dict[str, Any], text: str, digest: str, number: int = 1, bef
     if "strategies" not in properties:
         answers["input"] = " ".join([*words, text.partition("\n")[0]])
     return {name: answers[name] for name in properties}
+
+
+# What tests ask of it.
+PROMPT = Prompt(
+    name="output",
+    system="Carry out the instruction.",
+    user="{{ instruction }}",
+    schema={
+        "type": "object",
+        "properties": {"output": {"type": "string"}},
+        "required": ["output"],
+        "additionalProperties": False,
+    },
+    temperature=0.7,
+    max_tokens=1200,
+)
+
+
+def make_requests(count: int) -> list[Request]:
+    texts = [f"Say the number {number}." for number in range(count)]
+    return [Request(PROMPT, PROMPT.messages(instruction=text)) for text in texts]
+
+
+def open_teacher(stub: StubTeacher, folder: Path, **settings: Any) -> Teacher:
+    chosen = TeacherSettings(**{"max_retries": 3, **settings})
+    return Teacher("stub", base_url=stub.url, api_key=KEY, journal=folder / "journal.sqlite", settings=chosen)
+
+
+def contents(replies: Sequence[Reply]) -> list[dict[str, Any] | None]:
+    return [reply.content for reply in replies]

@@ -27,9 +27,8 @@ from stub_teacher import KEY, serve_stub
 from auto_instruct_hf.errors import BudgetError, TeacherError
 from auto_instruct_hf.prompts.prompt import load_prompts
 from auto_instruct_hf.recipe import TeacherSettings
+from auto_instruct_hf.teacher import Request, Teacher
 from auto_instruct_hf.teacher.batch.batches import Answer, Batches
-from auto_instruct_hf.teacher.client import Teacher
-from auto_instruct_hf.teacher.exchange import Request
 
 PROMPT = load_prompts()["output"]
 SCHEMA = {"type": "json_schema", "json_schema": {"name": "output", "strict": True, "schema": PROMPT.schema}}
@@ -379,7 +378,7 @@ DRIVER = """
 import asyncio, json, os, signal, sqlite3, sys
 from pathlib import Path
 import openai
-from auto_instruct_hf.teacher.batch import Batches
+from auto_instruct_hf.teacher.batch.batches import Batches
 
 folder, url = Path(sys.argv[1]), sys.argv[2]
 requests = json.loads((folder / "requests.json").read_text())
@@ -468,7 +467,7 @@ def test_kill_9_at_any_moment_loses_nothing_and_pays_for_nothing_twice(tmp_path:
 
 
 def batch_teacher(api: StubBatches, folder: Path, **settings: Any) -> Teacher:
-    chosen = TeacherSettings(**{"batch": True, "batch_poll": 0.01, "retries": 3, **settings})
+    chosen = TeacherSettings(**{"batch": True, "batch_poll": 0.01, "max_retries": 3, **settings})
     return Teacher("stub", base_url=api.teacher.url, api_key=KEY, journal=folder / "journal.sqlite", settings=chosen)
 
 

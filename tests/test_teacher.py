@@ -4,47 +4,16 @@ import contextlib
 import json
 import sqlite3
 import threading
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-from stub_teacher import KEY, StubTeacher, serve_stub
+from stub_teacher import KEY, PROMPT, StubTeacher, contents, make_requests, open_teacher, serve_stub
 
 from auto_instruct_hf.errors import BudgetError, RecipeError, TeacherError
-from auto_instruct_hf.prompts.prompt import Prompt
-from auto_instruct_hf.recipe import TeacherSettings
-from auto_instruct_hf.teacher.client import Teacher
-from auto_instruct_hf.teacher.exchange import Reply, Request, find_fault
-
-PROMPT = Prompt(
-    name="output",
-    system="Carry out the instruction.",
-    user="{{ instruction }}",
-    schema={
-        "type": "object",
-        "properties": {"output": {"type": "string"}},
-        "required": ["output"],
-        "additionalProperties": False,
-    },
-    temperature=0.7,
-    max_tokens=1200,
-)
-
-
-def make_requests(count: int) -> list[Request]:
-    texts = [f"Say the number {number}." for number in range(count)]
-    return [Request(PROMPT, PROMPT.messages(instruction=text)) for text in texts]
-
-
-def open_teacher(stub: StubTeacher, folder: Path, **settings: Any) -> Teacher:
-    chosen = TeacherSettings(**{"retries": 3, **settings})
-    return Teacher("stub", base_url=stub.url, api_key=KEY, journal=folder / "journal.sqlite", settings=chosen)
-
-
-def contents(replies: Sequence[Reply]) -> list[dict[str, Any] | None]:
-    return [reply.content for reply in replies]
+from auto_instruct_hf.teacher import Reply, Request, Teacher
+from auto_instruct_hf.teacher.exchange import find_reply_fault
 
 
 def test_replies_come_in_the_order_of_the_requests_and_are_kept(stub: StubTeacher, tmp_path: Path) -> None:
@@ -127,7 +96,7 @@ def test_at_temperature_zero_a_new_draw_alone_would_change_nothing(tmp_path: Pat
     ],
 )
 def test_a_reply_is_checked_on_arrival(text: str, reason: str, error: str) -> None:
-    assert find_fault(text, reason, False, PROMPT) == error
+    assert find_reply_fault(text, reason, False, PROMPT) == error
 
 
 @pytest.mark.parametrize("status", [401, 403, 404])
@@ -254,13 +223,13 @@ def test_secrets_in_the_address_are_not_shown(tmp_path: Path, address: str) -> N
 
 @pytest.mark.parametrize("address", ["nonsense", "http://[::1", "ftp://127.0.0.1/v1", "http://127.0.0.1:99999/v1"])
 def test_an_address_that_is_none_is_refused(tmp_path: Path, address: str) -> None:
-    with pytest.raises(RecipeError, match="is no address of an endpoint"):
+    with pytest.raises(RecipeError, match="is not the base URL of an endpoint"):
         Teacher("m", base_url=address, journal=tmp_path / "j")
 
 
 @pytest.mark.parametrize("key", ["sk-0123…789", "sk-0123\x00789", "sk-\n-789"])
 def test_a_key_that_is_none_is_refused_before_anything_is_sent(tmp_path: Path, key: str) -> None:
-    with pytest.raises(RecipeError, match="copy it anew") as caught:
+    with pytest.raises(RecipeError, match="copy it again") as caught:
         Teacher("m", api_key=key, journal=tmp_path / "j")
     assert "789" not in str(caught.value)
 
@@ -367,7 +336,7 @@ def test_a_budget_is_never_crossed_and_raising_it_goes_on(stub: StubTeacher, tmp
 
 
 def test_a_budget_without_a_price_is_refused(stub: StubTeacher, tmp_path: Path) -> None:
-    with pytest.raises(RecipeError, match=r"that of stub is not known: give teacher.input_price"):
+    with pytest.raises(RecipeError, match=r"that of stub is not known: set teacher.input_price"):
         open_teacher(stub, tmp_path, budget=1.0)
 
 
@@ -376,7 +345,7 @@ def test_the_bar_shows_what_was_spent_and_what_it_will_be(stub: StubTeacher, tmp
         with teacher.phase("first", total=4) as bar:
             teacher.ask(make_requests(2))
             assert bar.describe_cost() == "spent $0.06, about $0.12 at the end of the phase"
-        teacher.expected = {"first": 1.0, "second": 2.0, "third": 5.0}
+        teacher.expect({"first": 1.0, "second": 2.0, "third": 5.0})
         with teacher.phase("second", total=4) as bar:
             assert bar.describe_cost() == "spent $0.06"  # nothing to reckon with yet
             teacher.ask(make_requests(3))  # two of them are in the journal

@@ -133,7 +133,7 @@ class Outcome:
     accepted: list[float] = field(default_factory=list)
     refused: list[float] = field(default_factory=list)
     sent: list[float] = field(default_factory=list)
-    most_in_flight: int = 0
+    max_in_flight: int = 0
 
 
 async def drive(
@@ -155,11 +155,10 @@ async def drive(
     async def work() -> None:
         nonlocal inside
         while True:
-            wait = 0.0
-            async with throttle.slot():
+            async with throttle.slot() as slot:
                 now = loop.time()
                 outcome.sent.append(now - start)
-                outcome.most_in_flight = max(outcome.most_in_flight, throttle.in_flight)
+                outcome.max_in_flight = max(outcome.max_in_flight, throttle.in_flight)
                 if places is not None and inside >= places:
                     is_accepted, honest = False, None
                 else:
@@ -170,13 +169,11 @@ async def drive(
                     await asyncio.sleep(latency)
                     inside -= 1
                     outcome.accepted.append(now - start)
-                    throttle.succeeded(said)
+                    throttle.succeeded(slot, said)
                 else:
                     outcome.refused.append(now - start)
                     await asyncio.sleep(refusal)
-                    wait = throttle.refused(retry_after(honest))
-            if wait:
-                await asyncio.sleep(wait)
+                    await asyncio.sleep(throttle.refused(slot, retry_after(honest)))
 
     tasks = [asyncio.create_task(work()) for _ in range(workers)]
     done, _ = await asyncio.wait(tasks, timeout=seconds, return_when=asyncio.FIRST_EXCEPTION)

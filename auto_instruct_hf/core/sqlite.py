@@ -12,9 +12,10 @@ def open_database(
     path: Path,
     schema: str,
     *,
-    format: int | None,
+    format: int | None,  # noqa: A002
     error: type[AutoInstructError],
     upgrades: Mapping[int, str] | None = None,
+    name: str = "database",
 ) -> sqlite3.Connection:
     """Open an SQLite file, create its tables or upgrade them, and check its format.
 
@@ -28,6 +29,7 @@ def open_database(
             (`CREATE TABLE IF NOT EXISTS` in a file that belongs to another schema).
         error: Class of the errors to raise.
         upgrades: SQL statements that convert an older format to this one, by its number.
+        name: What the file is, for messages.
 
     Returns:
         The connection.
@@ -45,14 +47,16 @@ def open_database(
         scripts = {found: schema} if format is None else {0: schema, format: "", **(upgrades or {})}
         if found not in scripts:
             connection.close()
-            raise error(f"{path} has format {found}, this version reads {format}: use a newer version or another file")
+            raise error(
+                f"{path} has {name} format {found}, this version reads {format}: use a newer version or another file"
+            )
         for statement in scripts[found].split(";"):
             connection.execute(statement)
         if format is not None:
             connection.execute(f"PRAGMA user_version={format}")
         connection.execute("COMMIT")
     except (sqlite3.DatabaseError, OSError) as reason:
-        raise error(f"cannot open {path}: {reason}") from None
+        raise error(f"cannot open the {name} {path}: {reason}") from None
     return connection
 
 

@@ -8,8 +8,7 @@ from pathlib import Path
 from ...core import hide_folder
 from ...errors import RecipeError
 from ...recipe import JudgeSettings, TeacherSettings
-from ...teacher import EMBEDDED, Endpoint, Prices, Teacher, rates_from
-from ...teacher.embedded import MODEL as EMBEDDED_MODEL
+from ...teacher import EMBEDDED, EMBEDDED_MODEL, Endpoint, Prices, Teacher, rates_from
 from .judge_model import judging_settings, model_at_openai
 
 WEAK = (
@@ -38,7 +37,7 @@ def choose_evaluator(settings: JudgeSettings, writer: str = "") -> tuple[str | N
     if settings.base_url:
         raise RecipeError("the judge has an address and no name: name its model with --judge")
     endpoint = Endpoint("judge", None, None, TeacherSettings())
-    api_key = endpoint.address_or(None)[1]
+    api_key = endpoint.base_url_or(None)[1]
     if endpoint.is_openai:
         if api_key:
             return model_at_openai(writer), ""
@@ -77,7 +76,7 @@ def open_evaluator(
         with Teacher(EMBEDDED, journal=journal, settings=replace(chosen, batch=False, budget=None)) as judge:
             yield judge
         return
-    base_url, api_key = Endpoint(model, None, None, TeacherSettings()).address_or(settings.base_url)
+    base_url, api_key = Endpoint(model, None, None, TeacherSettings()).base_url_or(settings.base_url)
     given = rates_from(chosen)
     if chosen.budget is not None and Prices({model: given} if given else {}).find(model) is None:
         raise RecipeError(

@@ -90,7 +90,7 @@ def open_judge(teacher: Teacher, settings: JudgeSettings, asking: TeacherSetting
         warn(model, teacher.model)
         yield teacher
         return
-    base_url, api_key = teacher.endpoint.address_or(settings.base_url)
+    base_url, api_key = teacher.endpoint.base_url_or(settings.base_url)
     chosen = judging_settings(asking, settings)
     if settings.base_url is not None:
         chosen = replace(chosen, batch=False)
@@ -102,7 +102,7 @@ def open_judge(teacher: Teacher, settings: JudgeSettings, asking: TeacherSetting
     with Teacher(model, base_url=base_url, api_key=api_key, journal=teacher.journal.path, settings=chosen) as judge:
         judge.prices.learn(teacher.prices)
         teacher.prices.learn(judge.prices)
-        judge.expected = teacher.expected
+        judge.expect(teacher.expected)
         warn(judge.model, teacher.model)
         yield judge
 
