@@ -8,14 +8,14 @@ request that two of them have in flight at the same time is paid and counted twi
 """
 
 import json
+import sqlite3
 import threading
 import time
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
-from types import TracebackType
-from typing import Any, TypeVar
+from typing import Any
 
 from ..core import open_database, transaction
 from ..errors import TeacherError
@@ -65,13 +65,13 @@ DROP TABLE replies_1;
 )
 _COLUMNS = 13
 _ENTRY = "text, error, input_tokens, cached_tokens, output_tokens, seconds, raw"
+_FIND = f"SELECT key, {_ENTRY} FROM replies WHERE key IN (SELECT value FROM json_each(?))"
 _ADD_SUMS = """
 INSERT INTO sums VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET requests = requests + excluded.requests,
     failed = failed + excluded.failed, input_tokens = input_tokens + excluded.input_tokens,
     cached_tokens = cached_tokens + excluded.cached_tokens, output_tokens = output_tokens + excluded.output_tokens,
     seconds = seconds + excluded.seconds
 """
-_Item = TypeVar("_Item")
 # SQLite allows 32,766 variables per statement.
 _CHUNK = 2000
 
@@ -133,24 +133,12 @@ class Journal:
         self.path = path
         self._writing, self._reading = threading.Lock(), threading.Lock()
         # Two connections: a reader does not wait for a commit.
-        self._writer, self._reader = (
-            open_database(
-                path,
-                _TABLES,
-                format=JOURNAL_FORMAT,
-                error=TeacherError,
-                upgrades={1: _FROM_1},
-                name="journal",
-            )
-            for _ in range(2)
-        )
+        self._writer, self._reader = self._open(), self._open()
 
     def __enter__(self) -> "Journal":
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self.close()
 
     def close(self) -> None:
@@ -191,12 +179,11 @@ class Journal:
             new.setdefault(record.key, record)
         with self._writing, transaction(self._writer, self.path, TeacherError):
             known: dict[str, Entry] = {}
-            for slice_ in _slices(list(new)):
-                marks = ", ".join("?" * len(slice_))
-                found = self._writer.execute(f"SELECT key, {_ENTRY} FROM replies WHERE key IN ({marks})", slice_)
-                known.update((row[0], Entry(*row[1:])) for row in found)
+            for key, *entry in self._writer.execute(_FIND, (json.dumps(list(new)),)):
+                known[key] = Entry(*entry)
             fresh = [record for key, record in new.items() if key not in known]
-            for chosen in _slices(fresh):
+            for start in range(0, len(fresh), _CHUNK):
+                chosen = fresh[start : start + _CHUNK]
                 # One statement for all: each one waits for the interpreter lock.
                 row = f"({', '.join('?' * _COLUMNS)})"
                 self._writer.execute(
@@ -233,9 +220,11 @@ class Journal:
             self._writer.execute("VACUUM")
         return int(count)
 
-
-def _slices(items: list[_Item]) -> Iterable[list[_Item]]:
-    return (items[start : start + _CHUNK] for start in range(0, len(items), _CHUNK))
+    def _open(self) -> sqlite3.Connection:
+        upgrades = {1: _FROM_1}
+        return open_database(
+            self.path, _TABLES, format=JOURNAL_FORMAT, error=TeacherError, upgrades=upgrades, name="journal"
+        )
 
 
 def _values(record: Record) -> tuple[object, ...]:

@@ -18,16 +18,7 @@ _SCHEMA_PROMPT = (
     "this JSON schema:\n"
 )
 # Words by which error messages name the schema parameter.
-_SCHEMA_WORDS = (
-    "response_format",
-    "json_schema",
-    "json schema",
-    "json_object",
-    "schema",
-    "structured",
-    "grammar",
-    "guided",
-)
+_SCHEMA_WORDS = ("response_format", "json_object", "schema", "structured", "grammar", "guided")
 # Words by which they say that max_tokens is too large: then the server's own maximum is used.
 _TOO_LONG = ("context", "too large", "at most", "exceed", "maximum")
 _LIMIT = "limit of the reply's length"

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from ...prompts import Prompt
 from ...recipe import TeacherSettings
@@ -20,37 +20,20 @@ _RETRIES = 4
 _MIN_FOR_AVERAGE = 50
 
 
+@dataclass
 class BatchRounds:
-    """Answers requests through the Batch API.
+    """Answers requests through the Batch API; open batches are recorded in the file of the journal."""
 
-    Args:
-        model: The model's name.
-        journal: The journal; open batches are recorded in its file too.
-        endpoint: The endpoint.
-        sender: Knows the request format of the endpoint, and validates answers.
-        budget: The budget.
-        prices: The prices of models.
-        settings: Attempts and polling interval.
-    """
+    model: str
+    journal: Journal
+    endpoint: Endpoint
+    sender: Sender
+    budget: Budget
+    prices: Prices
+    settings: TeacherSettings
 
-    def __init__(
-        self,
-        model: str,
-        journal: Journal,
-        endpoint: Endpoint,
-        sender: Sender,
-        budget: Budget,
-        prices: Prices,
-        settings: TeacherSettings,
-    ) -> None:
-        self._model = model
-        self._journal = journal
-        self._batches = Batches(journal.path, poll=settings.batch_poll)
-        self._endpoint = endpoint
-        self._sender = sender
-        self._budget = budget
-        self._prices = prices
-        self._attempts = settings.max_attempts
+    def __post_init__(self) -> None:
+        self._batches = Batches(self.journal.path, poll=self.settings.batch_poll)
 
     def close(self) -> None:
         """Close the file. Open batches continue at the API; another run collects them."""
@@ -79,29 +62,29 @@ class BatchRounds:
             unknown = {key: one for key, one in self._find_unknown(requests).items() if failures[key] < _ATTEMPTS}
             if len(unknown) < _MIN_BATCH:
                 return
-            if not self._sender.has_answered:  # a single request shows that the endpoint answers, and its format
+            if not self.sender.has_answered:  # a single request shows that the endpoint answers, and its format
                 key, (body, prompt) = next(iter(unknown.items()))
                 await send_one(key, body, prompt)
                 failures[key] += 1
                 continue
             wanted = {key: body for key, (body, _) in unknown.items()}
-            chosen = self._budget.choose(wanted, self._prices.find(self._model), self._average_cost(phase), _MIN_BATCH)
-            bodies = {key: self._sender.request_format.translate(body) for key, body in chosen.items()}
-            client = (await self._endpoint.connect()).with_options(max_retries=_RETRIES)
+            chosen = self.budget.choose(wanted, self.prices.find(self.model), self._average_cost(phase), _MIN_BATCH)
+            bodies = {key: self.sender.request_format.translate(body) for key, body in chosen.items()}
+            client = (await self.endpoint.connect()).with_options(max_retries=_RETRIES)
             async for answer in self._batches.answer(client, bodies, note=note):
                 if answer.is_passing:
                     failures[answer.key] += 1
                     continue
                 body, known = unknown.get(answer.key, ({}, None))
-                yield answer.key, body, self._sender.read_answer(answer, known)
+                yield answer.key, body, self.sender.read_answer(answer, known)
 
     def _find_unknown(self, requests: Sequence[Request]) -> dict[str, tuple[Body, Prompt]]:
         """Return the next attempts that are not in the journal, by key."""
         unknown = {}
         for request in requests:
-            for attempt in range(count_attempts(request, self._attempts)):
-                key, body = request_key_and_body(request, self._model, attempt)
-                entry = self._journal.get(key)
+            for attempt in range(count_attempts(request, self.settings.max_attempts)):
+                key, body = request_key_and_body(request, self.model, attempt)
+                entry = self.journal.get(key)
                 if entry is None:
                     unknown[key] = (body, request.prompt)
                 if entry is None or is_final(entry):
@@ -110,7 +93,7 @@ class BatchRounds:
 
     def _average_cost(self, phase: str) -> float | None:
         """Return the average cost of a request of a phase in a batch, in US dollars; None: too few are known."""
-        sums = [one for one in self._journal.usage() if (one.phase, one.model) == (phase, self._model)]
+        sums = [one for one in self.journal.usage() if (one.phase, one.model) == (phase, self.model)]
         count = sum(one.requests for one in sums)
-        dollars = sum((self._prices.price(replace(one, is_batch=True)) for one in sums), Cost(0.0)).dollars
+        dollars = sum((self.prices.price(replace(one, is_batch=True)) for one in sums), Cost(0.0)).dollars
         return None if dollars is None or count < _MIN_FOR_AVERAGE else dollars / count

@@ -34,26 +34,23 @@ class Throttle:
 
     Given limits are held in any 60 s; others are found from `x-ratelimit` headers and refusals (HTTP 429). The limit of
     requests in flight is decreased at most once per round trip. Below one it is a pace: at 0.2, one request per five
-    round trips (as in Swift, Kumar et al. 2020). A request of over a tenth of `tpm` may exceed it by the rest.
+    round trips (as in Swift, Kumar et al. 2020). A request of over a tenth of
+    `tpm`, or one that waits for `rpm`, may exceed `tpm` by its own tokens.
 
     Args:
-        concurrency: Requests in flight, from the start; None: found, from 4 up to `max_concurrency`.
+        concurrency: Requests in flight, from the start; None: found, from 4 up to `max_in_flight`.
         rpm: Requests per minute; None: found.
         tpm: Tokens per minute; None: found.
-        max_concurrency: Upper bound where `concurrency` is None.
+        max_in_flight: Upper bound where `concurrency` is None.
 
     Raises:
         ValueError: If one of them is not above 0.
     """
 
     def __init__(
-        self,
-        concurrency: int | None = None,
-        rpm: float | None = None,
-        tpm: int | None = None,
-        max_concurrency: int = 64,
+        self, concurrency: int | None = None, rpm: float | None = None, tpm: int | None = None, max_in_flight: int = 64
     ) -> None:
-        given = {"concurrency": concurrency, "rpm": rpm, "tpm": tpm, "max_concurrency": max_concurrency}
+        given = {"concurrency": concurrency, "rpm": rpm, "tpm": tpm, "max_in_flight": max_in_flight}
         for name, value in given.items():
             if value is not None and not value > 0:
                 raise ValueError(f"{name} is {value}: it must be above 0, or None for no limit")
@@ -61,8 +58,8 @@ class Throttle:
         self._owed = 0  # tokens used above the estimates
         self._line, self._changed = asyncio.Lock(), asyncio.Event()  # only the first in line looks at the limits
         self.in_flight = self._tokens_in_flight = 0
-        self._max = float(concurrency or max_concurrency)
-        self.limit, self._threshold = float(concurrency or min(4, max_concurrency)), math.inf  # doubles up to that
+        self._max = float(concurrency or max_in_flight)
+        self.limit, self._threshold = float(concurrency or min(4, max_in_flight)), math.inf  # doubles up to that
         self._refused, self._pauses, self._latency = 0.0, 0, 0.0  # share; since the last success; seconds, average
         self._last_sent = self._paused_until = self._decreased = -math.inf
         self._left: dict[str, tuple[float, float]] = {}  # requests or tokens left, until when
