@@ -36,19 +36,14 @@ class StubTeacher:
     faults: dict[str, float] = field(default_factory=dict)
     """Share of requests by fault: error500, error429, dropped, broken, cut, refused, garbage; missing,
     doubled (of the answers to a group, one); poison: always a 500."""
-    down: int = 0
-    """Where not 0: the HTTP status of every answer."""
-    delay: float = 0.0
-    """Seconds before each answer."""
-    failing: int = 0
-    """How many of the next requests get a 503."""
-    poison: int = 500
-    """The status that poisoned requests get."""
+    down: int = 0  # where not 0: the HTTP status of every answer
+    delay: float = 0.0  # seconds before each answer
+    failing: int = 0  # how many of the next requests get a 503
+    poison: int = 500  # the status that poisoned requests get
     unknown: tuple[str, ...] = ()
     """What the endpoint does not take, each refused as servers do: json_schema, json_object, temperature, max_tokens,
     seed, system; `ignores_schema`: it takes any response_format and heeds none."""
-    wraps: str = "{}"
-    """What a model writes around its JSON where the server does not hold it to JSON."""
+    wraps: str = "{}"  # what a model writes around its JSON where the server does not hold it to JSON
     refused: int = 0
     now: int = 0
     most_at_once: int = 0
