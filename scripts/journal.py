@@ -11,7 +11,6 @@ from rich.table import Table
 
 from auto_instruct_hf import AutoInstructError
 from auto_instruct_hf.teacher import (
-    MAX_FOUND,
     PERCENTILES,
     Journal,
     JournalRow,
@@ -23,6 +22,7 @@ from auto_instruct_hf.teacher import (
     summarise_journal,
 )
 
+_MAX_FOUND = 20
 _TABLE_WIDTH = 120
 
 
@@ -48,10 +48,10 @@ def main(
             if show:
                 _show(find_request(journal, show))
             elif grep:
-                found = search_journal(journal, grep)
+                found = search_journal(journal, grep, _MAX_FOUND)
                 for row in found:
                     typer.echo(f"{row['key'][:16]} {row['phase']}: {row['error'] or row['text'][:90]}")
-                typer.echo(f"{len(found)} found{', the first of them' if len(found) == MAX_FOUND else ''}")
+                typer.echo(f"{len(found)} found{', the first of them' if len(found) == _MAX_FOUND else ''}")
             elif export_failures:
                 _export(journal, export_failures)
             elif prune:

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from throttle_model import FixedWindow, NoLimit, SlidingWindow, Stray, TokenBucket, drive, run
+from throttle_model import FixedWindow, NoLimit, SlidingWindow, TokenBucket, drive, run
 
 from auto_instruct_hf.teacher.pacing.headers import remaining, retry_after
 from auto_instruct_hf.teacher.pacing.throttle import Throttle
@@ -94,7 +94,7 @@ def test_refusals_at_random_never_leave_a_slow_pace(
     climb, part, workers = 0.0 if concurrency else 60 * latency, 25 * latency, concurrency or 64
     full = workers / (latency + share / (1 - share) * 1.01)  # what is in flight, with a second for each refusal
     for seed in range(2):
-        server = Stray(share, random=Random(seed))
+        server = NoLimit(share=share, random=Random(seed))
         work = drive(
             Throttle(concurrency), server, seconds=climb + 4 * part, workers=workers, latency=latency, retry_after=says
         )
@@ -105,7 +105,7 @@ def test_refusals_at_random_never_leave_a_slow_pace(
 
 @pytest.mark.parametrize("says", [one_second, nothing])
 def test_after_an_overload_the_speed_is_back_in_half_a_minute(says: Says) -> None:
-    server = Stray(0.0, busy=(30, 50), random=Random(1))
+    server = NoLimit(busy=(30, 50), random=Random(1))
     outcome = run(drive(Throttle(32), server, seconds=90, workers=32, retry_after=says))
     assert sum(80 <= time < 90 for time in outcome.accepted) >= 0.8 * 10 * 32 / LATENCY
 

@@ -102,30 +102,18 @@ class FixedWindow:
 
 @dataclass
 class NoLimit:
-    stray: int = 0  # the number of the one request that is refused for nothing
+    """Refuses, for nothing, one request by its number, a share at random, and half of those within `busy` seconds."""
 
+    stray: int = 0
+    share: float = 0.0
+    busy: tuple[float, float] = (math.inf, math.inf)
+    random: Random = field(default_factory=lambda: Random(0))
     asked: int = 0
 
     def ask(self, now: float) -> Answer:
         self.asked += 1
-        return self.asked != self.stray, None
-
-    def opportunities(self, seconds: float) -> float:
-        return math.nan
-
-
-@dataclass
-class Stray:
-    """Refuses a share of the requests at random, for nothing; another share from `busy[0]` to `busy[1]`."""
-
-    share: float
-    busy: tuple[float, float] = (math.inf, math.inf)
-    busy_share: float = 0.5
-    random: Random = field(default_factory=lambda: Random(0))
-
-    def ask(self, now: float) -> Answer:
-        is_busy = self.busy[0] <= now - 1000 < self.busy[1]
-        return self.random.random() >= (self.busy_share if is_busy else self.share), None
+        share = 0.5 if self.busy[0] <= now - 1000 < self.busy[1] else self.share
+        return self.asked != self.stray and self.random.random() >= share, None
 
 
 @dataclass

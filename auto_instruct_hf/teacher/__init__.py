@@ -5,7 +5,6 @@ from .embedded import MODEL as EMBEDDED_MODEL
 from .endpoint import EMBEDDED, Endpoint
 from .exchange import Ask, Reply, Request
 from .inspection import (
-    MAX_FOUND,
     PERCENTILES,
     JournalRow,
     failed_requests,
@@ -20,7 +19,6 @@ from .prices import Cost, Prices, Rates, find_provider, rates_from
 __all__ = [
     "EMBEDDED",
     "EMBEDDED_MODEL",
-    "MAX_FOUND",
     "PERCENTILES",
     "Ask",
     "Cost",

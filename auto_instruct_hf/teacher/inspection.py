@@ -11,7 +11,6 @@ from ..errors import TeacherError
 from .journal import Journal, Usage
 
 PERCENTILES = (50, 90, 99)
-MAX_FOUND = 20
 JournalRow = dict[str, Any]
 """A row of the table `replies` by column, its request as parsed JSON."""
 _COLUMNS = "key, phase, model, is_batch, request, text, raw, error, input_tokens, cached_tokens, output_tokens, seconds"
@@ -59,10 +58,10 @@ def find_request(journal: Journal, key: str) -> JournalRow:
     return matches[0]
 
 
-def search_journal(journal: Journal, text: str) -> list[JournalRow]:
-    """Return the first MAX_FOUND requests that contain a text, in themselves or their replies, ignoring case."""
+def search_journal(journal: Journal, text: str, limit: int) -> list[JournalRow]:
+    """Return the first `limit` requests that contain a text, in themselves or their replies, ignoring case."""
     condition = "instr(lower(request), ?) OR instr(lower(text), ?) LIMIT ?"
-    return list(_rows(journal, condition, text.lower(), text.lower(), MAX_FOUND))
+    return list(_rows(journal, condition, text.lower(), text.lower(), limit))
 
 
 def failed_requests(journal: Journal) -> Iterator[JournalRow]:

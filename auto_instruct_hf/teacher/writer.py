@@ -5,6 +5,7 @@ Unanswered requests are written only after a request has been answered: until th
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import dataclass, field
 
 from ..errors import TeacherError
 from .exchange import NO_ANSWER, NOT_A_COMPLETION
@@ -15,22 +16,19 @@ from .sender import Sender
 _MAX_UNANSWERED = 8
 
 
+@dataclass
 class Writer:
     """Groups records into commits: those that arrive during a commit share the next one.
 
-    Args:
-        journal: The journal.
-        sender: Knows whether any request was ever answered.
-        stopped_by: Makes the error that stops a run, from a reason.
+    `stopped_by` makes the error that stops a run, from a reason.
     """
 
-    def __init__(self, journal: Journal, sender: Sender, stopped_by: Callable[[str], TeacherError]) -> None:
-        self._journal = journal
-        self._sender = sender
-        self._stopped_by = stopped_by
-        self._unanswered: list[Record] = []
-        self._waiting: list[tuple[Record, asyncio.Future[Entry]]] = []
-        self._task: asyncio.Task[None] | None = None
+    journal: Journal
+    sender: Sender
+    stopped_by: Callable[[str], TeacherError]
+    _unanswered: list[Record] = field(default_factory=list, init=False)
+    _waiting: list[tuple[Record, asyncio.Future[Entry]]] = field(default_factory=list, init=False)
+    _task: asyncio.Task[None] | None = field(default=None, init=False)
 
     def reset(self) -> None:
         """Forget unanswered requests, after an aborted call."""
@@ -40,18 +38,18 @@ class Writer:
         """Raise TeacherError if there were requests and none was ever answered."""
         if self._unanswered:
             reason = self._unanswered[-1].entry.error
-            raise self._stopped_by(f"refuses whatever it is asked: {reason}")
+            raise self.stopped_by(f"refuses whatever it is asked: {reason}")
 
     async def keep(self, record: Record) -> Entry:
         """Commit a reply; return the entry that stands for its request, which is the first one recorded."""
         error = record.entry.error
-        if not self._sender.has_answered and (error.startswith(NO_ANSWER) or error == NOT_A_COMPLETION):
+        if not self.sender.has_answered and (error.startswith(NO_ANSWER) or error == NOT_A_COMPLETION):
             self._unanswered.append(record)
             if len(self._unanswered) >= _MAX_UNANSWERED:
                 self.check()
             return record.entry
         held, self._unanswered = self._unanswered, []
-        for other in held if self._sender.has_answered else ():
+        for other in held if self.sender.has_answered else ():
             await self._write(other)
         return await self._write(record)
 
@@ -66,7 +64,7 @@ class Writer:
         while self._waiting:
             group, self._waiting = self._waiting, []
             try:
-                entries = await asyncio.to_thread(self._journal.record, [record for record, _ in group])
+                entries = await asyncio.to_thread(self.journal.record, [record for record, _ in group])
             except Exception as error:  # any error: nobody may wait forever
                 for _, written in group:
                     if not written.done():

@@ -52,24 +52,11 @@ class BatchApi:
         return (await self._retry(send, FileObject)).id
 
     async def create(self, name: str, file: str) -> Batch:
-        """Submit an uploaded file once, and return the batch.
-
-        After a failure, its name is looked up before the next try. The client's retries are off: they do not look.
-
-        Args:
-            name: A name that no other batch has.
-            file: The id of the file.
-
-        Returns:
-            The batch.
-
-        Raises:
-            TeacherError: If the endpoint rejects it or cannot be reached; it may still have been accepted.
-        """
+        """Submit an uploaded file under a unique name, once, and return the batch."""
         is_sent = False
 
         async def submit() -> Batch:
-            nonlocal is_sent
+            nonlocal is_sent  # after a failure it may have been accepted; the client's own retries would not look
             if is_sent and (found := await self.find([name])):
                 return found[name]
             is_sent = True
