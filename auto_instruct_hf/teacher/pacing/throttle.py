@@ -131,7 +131,8 @@ class Throttle:
         """Return when a request may be sent; infinity: not before another one has ended."""
         if self.in_flight >= max(int(self.limit), 1):
             return math.inf
-        at = max(self._paused_until, self._last_sent + (self._latency / self.limit if self.limit < 1 else 0.0))
+        gap = min(self._latency / self.limit, _MAX_GAP) if self.limit < 1 else 0.0
+        at = max(self._paused_until, self._last_sent + gap)
         for kind, (left, until) in list(self._left.items()):
             if until > asyncio.get_running_loop().time():
                 at = max(at, until if left < (1 if kind == "requests" else tokens) else at)
