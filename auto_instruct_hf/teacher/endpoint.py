@@ -82,10 +82,7 @@ class Endpoint:
     def explain(self, error: Exception) -> str:
         """Return an error in one line without the key, which some servers and libraries repeat."""
         name = "no connection" if isinstance(error, openai.APIConnectionError) else type(error).__name__
-        text = " ".join(f"{name}: {error.__cause__ or error}".split()).replace(" ssl:default", "")
-        if self._api_key:
-            text = text.replace(self._api_key, "***")
-        return re.sub(r"Bearer \S+", "Bearer ***", text)[:300]
+        return redact(f"{name}: {error.__cause__ or error}".replace(" ssl:default", ""), self._api_key)
 
     async def connect(self) -> openai.AsyncOpenAI:
         """Return the client, always the same; raise TeacherError if OpenAI's key or the embedded server is missing."""
@@ -114,6 +111,14 @@ class Endpoint:
         if self._stop_server is not None:
             self._stop_server()
         self._client = self._stop_server = None
+
+
+def redact(text: object, api_key: str) -> str:
+    """Return a message in one line of at most 300 characters, without the key and account names."""
+    line = " ".join(str(text).split())
+    if api_key not in ("", _NO_KEY):
+        line = line.replace(api_key, "***")
+    return re.sub(r"(Bearer |\borg-)\S+", r"\1***", line)[:300]
 
 
 def _is_url(url: str) -> bool:

@@ -6,7 +6,6 @@ Reference: https://platform.openai.com/docs/api-reference/batch
 import asyncio
 import contextlib
 import json
-import re
 from collections.abc import Awaitable, Callable, Collection
 from typing import IO, TypeVar
 
@@ -15,6 +14,7 @@ import openai
 from openai.types import Batch, FileObject
 
 from ...errors import TeacherError
+from ..endpoint import redact
 
 MAX_FAILURES = 10
 """Consecutive failures of a call, without the client's own retries, after which it is given up."""
@@ -119,11 +119,8 @@ class BatchApi:
             await self._once.files.delete(file)
 
     def clean(self, text: object) -> str:
-        """Return a server's message in one line of at most 300 characters, without the key and account names."""
-        line = " ".join(str(text).split())
-        if len(self._client.api_key) > len("placeholder"):
-            line = line.replace(self._client.api_key, "***")
-        return re.sub(r"(Bearer |\borg-)\S+", r"\1***", line)[:300]
+        """Return a server's message in one short line, without the key and account names."""
+        return redact(text, self._client.api_key)
 
     async def _retry(
         self, call: Callable[[], Awaitable[_Result | None]], kind: type[_Result], *, is_known: bool = False
