@@ -31,10 +31,10 @@ from memory import highest, resident
 from auto_instruct_hf import cluster
 from auto_instruct_hf.clustering import phase as clustering
 from auto_instruct_hf.clustering.mixture import fit_mixture
-from auto_instruct_hf.clustering.reduction import find_nearest, reduce_vectors
+from auto_instruct_hf.clustering.reduction import find_neighbors, reduce_vectors
 from auto_instruct_hf.core.schema import INSTANCES
 from auto_instruct_hf.core.transform import Trace, from_rows
-from auto_instruct_hf.embedding import embed as embedding
+from auto_instruct_hf.embedding import phase as embedding
 from auto_instruct_hf.embedding.encoders import make_encoder
 from auto_instruct_hf.recipe import ClusteringSettings, EmbeddingSettings
 
@@ -172,10 +172,10 @@ def assign_once(vectors: Array, number: int, seed: int) -> dict[str, tuple[float
     known, new = vectors[fitted], vectors[rest]
     options: dict[str, Any] = {"n_init": 2, "seed": seed, "covariance_type": "full"}
     (whole,) = reduce_vectors(vectors, (6,), n_neighbors=15, seed=seed)
-    wanted = fit_mixture(whole, number, **options).assign(whole)[0]
+    wanted = fit_mixture(whole, number, **options).predict(whole)
     (positions,) = reduce_vectors(known, (6,), n_neighbors=15, seed=seed + 50)
     mixture = fit_mixture(positions, number, **options)
-    labels = mixture.assign(positions)[0]
+    labels = mixture.predict(positions)
     model = umap.UMAP(n_components=6, metric="cosine", min_dist=0.0, n_epochs=200, random_state=seed, n_jobs=1)
     theirs = np.asarray(model.fit_transform(known), dtype=float)
     of_theirs = fit_mixture(theirs, number, **options)
@@ -186,24 +186,24 @@ def assign_once(vectors: Array, number: int, seed: int) -> dict[str, tuple[float
     seconds = time.perf_counter() - start
 
     def vote() -> Array:
-        nearest, distances = find_nearest(new, known, 15)
+        nearest, distances = find_neighbors(new, known, 15)
         votes = np.zeros((len(new), labels.max() + 1))
         np.add.at(votes, (np.arange(len(new))[:, None], labels[nearest]), 1 - distances)
         return votes.argmax(axis=1)
 
     def nearby(n_neighbors: int) -> Array:
         """Return the components of the mean position of the nearest, the nearer the heavier."""
-        nearest, distances = find_nearest(new, known, n_neighbors)
+        nearest, distances = find_neighbors(new, known, n_neighbors)
         width = np.maximum(distances[:, -1:] - distances[:, :1], 1e-6)
         weights = np.exp(-3 * (distances - distances[:, :1]) / width)
         weights /= weights.sum(axis=1, keepdims=True)
-        return mixture.assign(np.einsum("rn,rnd->rd", weights, positions[nearest]))[0]
+        return mixture.predict(np.einsum("rn,rnd->rd", weights, positions[nearest]))
 
     ways: dict[str, Callable[[], Array]] = {
-        "umap.transform, mixture": lambda: of_theirs.assign(model.transform(new).astype(float))[0],
-        "nearest neighbour's position, mixture": lambda: nearby(1),
-        "15 neighbours' positions, mixture": lambda: nearby(15),
-        "15 neighbours' vote": vote,
+        "umap.transform, mixture": lambda: of_theirs.predict(model.transform(new).astype(float)),
+        "nearest neighbor's position, mixture": lambda: nearby(1),
+        "15 neighbors' positions, mixture": lambda: nearby(15),
+        "15 neighbors' vote": vote,
         "ridge regression to the cluster": lambda: ridge.predict(new).argmax(axis=1),
         "logistic regression to the cluster": lambda: logistic.predict(new),
     }
@@ -239,7 +239,7 @@ def backends(texts: list[str]) -> None:
                 made = encode(texts)
                 seconds = time.perf_counter() - start
             known = made if known is None else known
-            one, other = (find_nearest(vectors, vectors, 11, is_self=True)[0][:, 1:] for vectors in (known, made))
+            one, other = (find_neighbors(vectors, vectors, 11, is_self=True)[0][:, 1:] for vectors in (known, made))
             kept = np.mean([len(set(a) & set(b)) / 10 for a, b in zip(one.tolist(), other.tolist(), strict=True)])
             cosine = (known * made).sum(axis=1)
             print(f"{backend:6s} {tokens:5d} tokens {len(texts) / seconds:6.0f} texts/s, least cosine "
@@ -264,7 +264,7 @@ def main() -> None:
     parser.add_argument("--most", type=int, default=50)
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--first", type=int, default=0, help="the first of the seeds")
-    parser.add_argument("--rules", default="silhouette,elbow,stability")
+    parser.add_argument("--rules", default="silhouette,elbow")
     parser.add_argument("--fit-sample", type=int, default=50_000)
     args = parser.parse_args()
     disable_progress_bars()

@@ -26,7 +26,7 @@ from auto_instruct_hf.ablation.arms import ARMS, ablate
 from auto_instruct_hf.ablation.contrasts import MEASURES, contrast_measures
 from auto_instruct_hf.ablation.coordinated_samples import draw, take_one_each
 from auto_instruct_hf.ablation.self_instruct import direct_batch
-from auto_instruct_hf.embedding import embed as embedding
+from auto_instruct_hf.embedding import phase as embedding
 from auto_instruct_hf.errors import RecipeError
 from auto_instruct_hf.evaluation.intervals import measure_paired_difference
 from auto_instruct_hf.evaluation.measures import vendi as vectors

@@ -15,9 +15,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from auto_instruct_hf.core.transform import from_rows
-from auto_instruct_hf.embedding import embed as embedding
-from auto_instruct_hf.embedding.embed import EMBEDDED, embed, encode_new
+from auto_instruct_hf.embedding import phase as embedding
 from auto_instruct_hf.embedding.encoders import identify, make_encoder, split_by_tokens
+from auto_instruct_hf.embedding.phase import EMBEDDED, embed, encode_new
 from auto_instruct_hf.errors import BuildError, RecipeError
 from auto_instruct_hf.recipe import EmbeddingSettings
 
@@ -190,5 +190,5 @@ def test_8_bits_give_nearly_the_vectors_of_torch(tmp_path: Path) -> None:
 
 
 def test_an_unknown_backend_is_told() -> None:
-    with pytest.raises(RecipeError, match=r"embedding\.backend is 'jax'; it must be one of torch, onnx"):
+    with pytest.raises(RecipeError, match=r"embedding\.backend is 'jax'; it should be 'torch', 'onnx'"):
         EmbeddingSettings(backend="jax")  # type: ignore[arg-type]

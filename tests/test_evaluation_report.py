@@ -20,7 +20,7 @@ from typer.testing import CliRunner
 from auto_instruct_hf import Recipe, read_seeds
 from auto_instruct_hf.core.schema import INSTANCES
 from auto_instruct_hf.core.transform import from_rows
-from auto_instruct_hf.embedding import embed as embedding
+from auto_instruct_hf.embedding import phase as embedding
 from auto_instruct_hf.errors import RecipeError
 from auto_instruct_hf.evaluation.judging.evaluator import choose_evaluator
 from auto_instruct_hf.evaluation.measures import vendi as vectors

@@ -24,7 +24,7 @@ from typer.testing import CliRunner
 from auto_instruct_hf import Recipe, Teacher
 from auto_instruct_hf.core.schema import INSTANCES
 from auto_instruct_hf.core.transform import Trace, columns, from_rows
-from auto_instruct_hf.embedding import embed as embedding
+from auto_instruct_hf.embedding import phase as embedding
 from auto_instruct_hf.errors import BudgetError, RecipeError
 from auto_instruct_hf.evaluation.judging.assessment import assess, filter_judged
 from auto_instruct_hf.evaluation.judging.judge import judge, judge_batch, passes

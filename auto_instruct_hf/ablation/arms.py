@@ -6,7 +6,7 @@ Auto-Instruct (Mansutti) names it as a limit that it compared datasets of differ
 import json
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -111,7 +111,7 @@ def ablate(
             "judge": shares,
             "notes": {**NOTES, "measurements": NOTES["measurements"].format(draws=num_draws)},
             "warnings": shares["assessment"]["warnings"] if shares else [],
-            "usage": list_costs(teacher),
+            "usage": [asdict(usage) for usage in list_costs(teacher)],
             "dollars": teacher.spent().dollars,
         }
     (out / "ablation.json").write_text(json.dumps(report, indent=2, ensure_ascii=False), encoding="utf-8")
@@ -135,7 +135,7 @@ def _make_pools(
 ) -> tuple[dict[str, Dataset], dict[str, dict[str, Any]]]:
     """Return what each arm draws from, in the order of ARMS, and how many rows that are and were dropped."""
     whole = concatenate_datasets(list(made.instances.values())).select_columns(list(CLUSTERED))
-    phases = made.report["phases"]
+    phases = made.report.phases
     dropped = [phases[name]["rejected"] for name in ("complete", "curate", "decontaminate") if name in phases]
     pools, reasons = (
         {ATTRIBUTES: whole.select_columns(list(INSTANCES)), FULL: whole},

@@ -1,26 +1,25 @@
 """Phase 4: clusters of instructions. Embed, reduce with UMAP, fit a Gaussian mixture, name each cluster.
 
-As Auto-Instruct does it, but over all instructions: UMAP to 6 dimensions under the cosine distance, a mixture with full
-covariances, and a number of components that a rule chooses and explains. Above `fit_sample` instructions a sample is
-fitted; the others get their clusters by a logistic regression from embedding to cluster.
+As in Auto-Instruct, but over all instructions: UMAP to 6 dimensions with the cosine distance, a mixture with full
+covariances, and the number of components by a rule that gives its reason. Above `fit_sample` instructions a sample is
+fitted; the others are assigned by a logistic regression from embedding to cluster.
 """
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 from datasets import ClassLabel, Dataset, Features, List, Value
 
-from ..core import INSTANCES, Batch, FloatArray, IntArray, Trace, apply, from_table, require_columns, rows
+from ..core import INSTANCES, Batch, Columns, FloatArray, IntArray, Trace, apply, from_table, require_columns
 from ..embedding import embed
 from ..errors import BuildError
+from ..prompts import PromptSet
 from ..recipe import ClusteringSettings, EmbeddingSettings
 from ..teacher import Teacher
 from .assign_rest import ASSIGNED, extend, sample_rows
-from .count_choice import Choice, choose_by_elbow, choose_by_silhouette, choose_by_stability
-from .count_scores import measure
+from .cluster_count import Choice, choose_by_elbow, choose_by_silhouette, measure_curve
 from .mixture import fit_mixture, measure_centrality
 from .reduction import reduce_vectors
 from .topics import name_topics
@@ -39,22 +38,23 @@ def cluster(
     embedding: EmbeddingSettings | None = None,
     settings: ClusteringSettings | None = None,
     seed: int = 42,
-    prompts: str | None = None,
+    prompts: str | PromptSet | None = None,
     cache_dir: Path | None = None,
     trace: Trace | None = None,
 ) -> Dataset:
-    """Give each instance the cluster of its instruction.
+    """Cluster the instructions, and label each instance with the cluster of its instruction.
 
     Args:
         instances: Columns as `schema.INSTANCES`.
-        teacher: Who names the clusters; None: they are named by their keywords.
-        embedding: The model.
-        settings: UMAP and mixture.
-        seed: Seeds both. The same seed gives the same clusters, whatever the order of the rows.
-        prompts: A set of prompts: `default`, `small` or a folder; None: the one that suits the teacher.
-        cache_dir: Folder of the cache; None: as in `transform.apply`.
-        trace: Where given, it receives the number of clusters, why it was chosen, the curve it was chosen from, and as
-            table `map` the place on a plane and the cluster of each instruction that was fitted.
+        teacher: The model that names the clusters; None: names are keywords.
+        embedding: Settings of the embedding model.
+        settings: Settings of UMAP and mixture.
+        seed: Random seed. The same seed gives the same clusters on the same kind of processor, whatever the order of
+            the rows and the number of threads.
+        prompts: `default`, `small` or a folder; None: the teacher's default.
+        cache_dir: Folder of the cache; None: as in `core.apply`.
+        trace: If given, it receives the number of clusters, the reason, the silhouette curve, and as table `map` the
+            2D position and the cluster of each fitted instruction.
 
     Returns:
         The same rows with the columns `cluster`, a ClassLabel whose names are the topics, and `cluster_probability`
@@ -80,7 +80,7 @@ def cluster(
         show_progress=True,
         cache_dir=cache_dir,
     )
-    curve = measure(known, reduced, settings, seed, cache_dir)
+    curve = measure_curve(reduced, settings, seed, cache_dir)
     choice = _choose(curve, settings)
     fitted = apply(
         reduced,
@@ -108,7 +108,8 @@ def cluster(
         cache_dir=cache_dir,
     )
     if trace is not None:
-        trace.facts.update(num_clusters=len(topics), choice=choice.reason, curve=rows(curve[:]))
+        points = [{"num_clusters": number, "silhouette": silhouette} for number, silhouette in curve]
+        trace.facts.update(num_clusters=len(topics), choice=choice.reason, curve=points)
         trace.facts.update(fitted=len(fitted), assigned=len(embedded) - len(fitted))
         trace.tables["map"] = reduced.select_columns(["place"]).add_column("cluster", fitted["cluster"][:])
     found = [fitted, *extend(embedded, known, sample, fitted, cache_dir)]
@@ -129,35 +130,33 @@ def cluster(
     )
 
 
-def label_batch(
-    batch: Batch, *, ids: npt.NDArray[np.str_], labels: IntArray, probabilities: FloatArray
-) -> dict[str, Any]:
-    """Add to a batch the columns `cluster` and `cluster_probability`.
+def label_batch(batch: Batch, *, ids: npt.NDArray[np.str_], labels: IntArray, probabilities: FloatArray) -> Columns:
+    """Add the columns `cluster` and `cluster_probability` to a batch.
 
     Args:
         batch: Column `instruction_id`, and others.
-        ids: Of all instructions, sorted.
+        ids: Ids of all instructions, sorted.
         labels: Their clusters.
-        probabilities: And how sure these are.
+        probabilities: Their probabilities.
 
     Returns:
-        The same columns and the two.
+        The batch with the two columns.
     """
     places = np.searchsorted(ids, np.array(batch["instruction_id"]))
     return {**batch, "cluster": labels[places].tolist(), "cluster_probability": probabilities[places].tolist()}
 
 
-def reduce_table(batch: Batch, *, n_components: int, n_neighbors: int, seed: int) -> dict[str, Any]:
-    """Reduce embeddings, for the mixture and for the map.
+def reduce_table(batch: Batch, *, n_components: int, n_neighbors: int, seed: int) -> dict[str, object]:
+    """Reduce embeddings to the dimensions of the mixture, and to two for the map.
 
     Args:
         batch: All rows; columns as `EMBEDDED`, the embeddings of unit length.
-        n_components: Of the positions.
+        n_components: Dimensions of `position`.
         n_neighbors: UMAP's n_neighbors.
         seed: UMAP's random_state.
 
     Returns:
-        Columns `instruction_id`, `position` and `place` (on a plane), float32.
+        Columns `instruction_id`, `position` and `place` (2D), float32.
     """
     vectors = np.stack(batch["embedding"]).astype(np.float32)
     position, place = reduce_vectors(vectors, (n_components, 2), n_neighbors=n_neighbors, seed=seed)
@@ -165,26 +164,26 @@ def reduce_table(batch: Batch, *, n_components: int, n_neighbors: int, seed: int
     return {"instruction_id": batch["instruction_id"], **found}
 
 
-def assign_table(batch: Batch, *, num_clusters: int, n_init: int, covariance_type: str, seed: int) -> dict[str, Any]:
+def assign_table(batch: Batch, *, num_clusters: int, n_init: int, covariance_type: str, seed: int) -> dict[str, object]:
     """Assign rows to the components of a mixture.
 
     Args:
         batch: All rows; columns `instruction_id` and `position`.
         num_clusters: Components to fit.
-        n_init: Of the fit.
-        covariance_type: As `mixture.fit_mixture` takes it.
-        seed: Of the fit.
+        n_init: Starts of the fit.
+        covariance_type: As for `fit_mixture`.
+        seed: Random seed.
 
     Returns:
-        Columns `instruction_id`; `cluster` (numbered by falling size, none empty); `probability` of it; `centrality`:
-        the probability times how much nearer the row is to the mean of its own cluster than to the next one's, in
-        [-1, 1], as a silhouette to the means would be.
+        Columns `instruction_id`; `cluster` (numbered by decreasing size, none empty); its `probability`; and
+        `centrality`: the probability times `measure_centrality`.
     """
     positions = np.stack(batch["position"]).astype(np.float64)
     mixture = fit_mixture(positions, num_clusters, n_init=n_init, seed=seed, covariance_type=covariance_type)
-    sizes = np.bincount(mixture.assign(positions)[0], minlength=num_clusters)
-    by_size = np.argsort(-sizes, kind="stable")
-    labels, probabilities = mixture.keep(by_size[sizes[by_size] > 0]).assign(positions)
+    found: FloatArray = mixture.predict_proba(positions)
+    components, probabilities = found.argmax(axis=1), found.max(axis=1)
+    rank_of = np.argsort(np.argsort(-np.bincount(components, minlength=num_clusters), kind="stable"))
+    labels: IntArray = rank_of[components]
     return {
         "instruction_id": batch["instruction_id"],
         "cluster": labels.astype(np.int32),
@@ -194,19 +193,15 @@ def assign_table(batch: Batch, *, num_clusters: int, n_init: int, covariance_typ
 
 
 def _unique(instances: Dataset) -> Dataset:
-    """Return each instruction once, by id: the order of the rows decides nothing from here on."""
+    """Return each instruction once, sorted by id, so that the order of the rows does not matter."""
     table = instances.select_columns(list(_UNIQUE)).with_format("arrow")[:].cast(_UNIQUE.arrow_schema)
-    # Of the spellings that share an id, and of the kinds that are said of it, the first.
+    # If spellings or kinds differ for one id, the first in sorting order is kept.
     table = table.sort_by([(name, "ascending") for name in _UNIQUE])
     ids = np.array(table["instruction_id"].to_pylist())
     return from_table(table.filter(pa.array(np.append(True, ids[1:] != ids[:-1]))), _UNIQUE)
 
 
-def _choose(curve: Dataset, settings: ClusteringSettings) -> Choice:
+def _choose(curve: list[tuple[int, float]], settings: ClusteringSettings) -> Choice:
     if settings.num_clusters:
-        return Choice(settings.num_clusters, "The number was given.")
-    numbers, silhouettes = curve["num_clusters"][:], curve["silhouette"][:]
-    if settings.criterion == "elbow":
-        return choose_by_elbow(numbers, silhouettes)
-    rule = choose_by_stability if settings.criterion == "stability" else choose_by_silhouette
-    return rule(numbers, silhouettes, curve["stability"][:])
+        return Choice(settings.num_clusters, "The number was given by the recipe.")
+    return choose_by_elbow(curve) if settings.criterion == "elbow" else choose_by_silhouette(curve)

@@ -1,7 +1,9 @@
-"""From embeddings to positions in few dimensions: by UMAP where there are rows enough.
+"""Reduce embeddings to few dimensions with UMAP.
 
-UMAP (McInnes et al. 2018, arXiv:1802.03426) from exact neighbours and principal components. With a seed it runs on one
-thread and repeats to the bit.
+UMAP (McInnes et al. 2018, arXiv:1802.03426) starts from exact nearest neighbors and principal components. With a seed
+it runs on one thread. All matrix products here run on one thread too, since float sums depend on the number of threads:
+results are the same for any number of threads. On another kind of processor the last digits can differ, and with them
+the clusters.
 """
 
 import warnings
@@ -11,18 +13,18 @@ from threadpoolctl import threadpool_limits
 
 from ..core import FloatArray, IntArray, Vectors
 
-# Rows a block: with 50,000 rows to compare to, a block is 100 MB.
+# Rows per block: against 50,000 rows, a block takes 100 MB.
 _BLOCK = 512
 _EPOCHS = 200
 
 
 def reduce_vectors(vectors: Vectors, sizes: tuple[int, ...], *, n_neighbors: int, seed: int) -> list[FloatArray]:
-    """Reduce embeddings, once for each number of dimensions wanted.
+    """Reduce embeddings, once for each requested number of dimensions.
 
     Args:
         vectors: Shape (rows, dimensions), of unit length.
         sizes: Numbers of dimensions.
-        n_neighbors: UMAP's n_neighbors. Where there are not more rows, the positions are principal components.
+        n_neighbors: UMAP's n_neighbors. With no more rows than that, the positions are principal components.
         seed: UMAP's random_state.
 
     Returns:
@@ -34,7 +36,7 @@ def reduce_vectors(vectors: Vectors, sizes: tuple[int, ...], *, n_neighbors: int
 
     import umap  # takes seconds to import: only where it is used
 
-    near = find_nearest(vectors, vectors, n_neighbors, is_self=True)
+    near = find_neighbors(vectors, vectors, n_neighbors, is_self=True)
     noise = np.random.default_rng(seed).normal(scale=1e-4, size=starts.shape)
     starts = (10 * starts / np.abs(starts).max() + noise).astype(np.float32)
     found = []
@@ -46,7 +48,7 @@ def reduce_vectors(vectors: Vectors, sizes: tuple[int, ...], *, n_neighbors: int
             metric="cosine",
             min_dist=0.0,  # for clustering, as UMAP's documentation advises
             init=starts[:, :size],
-            precomputed_knn=(*near, None),  # exact, and spares a minute of compilation
+            precomputed_knn=(*near, None),  # exact, and saves a minute of compilation
             random_state=seed,
             n_jobs=1,
         )
@@ -57,27 +59,28 @@ def reduce_vectors(vectors: Vectors, sizes: tuple[int, ...], *, n_neighbors: int
             warnings.filterwarnings("ignore", message="n_jobs value", module="umap")
             warnings.filterwarnings("ignore", message="A few of your vertices were disconnected", module="umap")
             position = np.asarray(model.fit_transform(vectors), dtype=np.float64)
-        # UMAP gives NaN to rows without a neighbour nearer than a right angle: their principal components instead.
+        # UMAP returns NaN for rows without a neighbor at a cosine distance below 1: use their principal components.
         found.append(np.where(np.isfinite(position), position, starts[:, :size]))
     return found
 
 
-def find_nearest(vectors: Vectors, known: Vectors, count: int, *, is_self: bool = False) -> tuple[IntArray, Vectors]:
-    """Find each row's nearest known rows, exactly, a block at a time.
+def find_neighbors(vectors: Vectors, known: Vectors, count: int, *, is_self: bool = False) -> tuple[IntArray, Vectors]:
+    """Find the exact nearest known rows of each row, in blocks.
 
     Args:
-        vectors: Of unit length.
-        known: Of unit length.
-        count: How many, at most as many as are known.
-        is_self: Whether `vectors` are the known rows: each is then its own first, before its equals.
+        vectors: Unit length.
+        known: Unit length.
+        count: Number of neighbors, at most the number of known rows.
+        is_self: Whether `vectors` are the known rows: each is then its own first neighbor.
 
     Returns:
-        Indices and cosine distances, shape (rows, count), nearest first, equals by index.
+        Indices and cosine distances, shape (rows, count), nearest first, ties by index.
     """
     indices = np.empty((len(vectors), count), dtype=np.int64)
     distances = np.empty((len(vectors), count), dtype=np.float32)
     for start in range(0, len(vectors), _BLOCK):
-        block = 1 - vectors[start : start + _BLOCK] @ known.T
+        with threadpool_limits(1):
+            block = 1 - vectors[start : start + _BLOCK] @ known.T
         if is_self:
             block[np.arange(len(block)), np.arange(start, start + len(block))] = -1.0
         part = np.argpartition(block, count - 1, axis=1)[:, :count]
@@ -89,14 +92,14 @@ def find_nearest(vectors: Vectors, known: Vectors, count: int, *, is_self: bool 
 
 
 def _principal_components(vectors: Vectors, dimensions: int) -> FloatArray:
-    """Return the first principal components, zeros where there are fewer; their signs do not depend on the machine."""
+    """Return the first principal components, padded with zeros; signs are fixed by the largest coordinate."""
     mean = vectors.mean(axis=0, dtype=np.float64)
     with threadpool_limits(1):
         square = sum(
             (block := vectors[start : start + 8192] - mean).T @ block for start in range(0, len(vectors), 8192)
         )
         axes = np.linalg.eigh(square)[1][:, ::-1][:, :dimensions]
-    axes = axes * np.sign(axes[np.abs(axes).argmax(axis=0), np.arange(axes.shape[1])])
-    found = np.zeros((len(vectors), dimensions))
-    found[:, : axes.shape[1]] = (vectors - mean) @ axes
+        axes = axes * np.sign(axes[np.abs(axes).argmax(axis=0), np.arange(axes.shape[1])])
+        found = np.zeros((len(vectors), dimensions))
+        found[:, : axes.shape[1]] = (vectors - mean) @ axes
     return found

@@ -1,22 +1,21 @@
-"""Names of clusters: from the teacher, else from the words that are frequent in one and rare in the others."""
+"""Name clusters: by the teacher, else by keywords that are frequent in one cluster and rare in the others."""
 
 from collections.abc import Sequence
 from itertools import chain, count
 from pathlib import Path
-from typing import Any
 
 from datasets import Features, List, Value
 
-from ..core import Batch, apply, columns, flatten, from_rows, rows
-from ..prompts import Prompt, load_prompts
+from ..core import Batch, Columns, apply, columns, flatten, from_rows, rows
+from ..prompts import Prompt, PromptSet, load_prompts
 from ..teacher import Ask, Request, Teacher
 
 _CLUSTERS = Features({"instructions": List(Value("string")), "keywords": List(Value("string"))})
 _TOPICS = Features({"topic": Value("string")})
 _WORD = r"(?u)\b[^\W\d_]{3,}\b"
 _NUM_KEYWORDS = 6
-_LONGEST_NAME = 60
-_MOST_SHARED = 0.5
+_MAX_NAME_LENGTH = 60
+_MAX_SHARED_WORDS = 0.5
 
 
 def name_topics(
@@ -26,22 +25,22 @@ def name_topics(
     teacher: Teacher | None,
     *,
     num_instructions: int = 8,
-    prompts: str | None = None,
+    prompts: str | PromptSet | None = None,
     cache_dir: Path | None = None,
 ) -> list[str]:
     """Name clusters.
 
     Args:
-        instructions: The members of all clusters.
-        clusters: The cluster of each, from 0; none is empty below the highest.
-        centrality: How central each is; the higher, the more.
-        teacher: Who names them; None: their keywords do.
-        num_instructions: How many of the most central instructions of each to show, no two of them alike.
-        prompts: A set of prompts: `default`, `small` or a folder; None: the one that suits the teacher.
-        cache_dir: Folder of the cache; None: as in `transform.apply`.
+        instructions: All instructions.
+        clusters: Their clusters, from 0 without gaps.
+        centrality: Their centrality; higher is more central.
+        teacher: The model that names clusters; None: names are keywords.
+        num_instructions: Number of central, dissimilar instructions of a cluster to show.
+        prompts: `default`, `small` or a folder; None: the teacher's default.
+        cache_dir: Folder of the cache; None: as in `core.apply`.
 
     Returns:
-        A name for each cluster, no two equal.
+        A unique name for each cluster.
     """
     members: list[list[tuple[float, str]]] = [[] for _ in range(max(clusters) + 1)]
     for instruction, number, value in zip(instructions, clusters, centrality, strict=True):
@@ -69,16 +68,16 @@ def name_topics(
     return _make_unique(named["topic"][:], keywords)
 
 
-def name_batch(batch: Batch, *, ask: Ask, prompt: Prompt) -> dict[str, list[Any]]:
-    """Ask for the names of a batch of clusters.
+def name_batch(batch: Batch, *, ask: Ask, prompt: Prompt) -> Columns:
+    """Request the names of a batch of clusters.
 
     Args:
         batch: Columns `instructions` and `keywords` (lists of str).
-        ask: Answers requests.
+        ask: Sends requests and returns replies.
         prompt: The prompt `topic`.
 
     Returns:
-        Column `topic` (str, "" where the request failed).
+        Column `topic` (str, "" if the request failed).
     """
     replies = ask([Request(prompt, prompt.messages(**row)) for row in rows(batch)])
     topics = [{"topic": flatten(reply.content["topic"]) if reply.content else ""} for reply in replies]
@@ -86,14 +85,14 @@ def name_batch(batch: Batch, *, ask: Ask, prompt: Prompt) -> dict[str, list[Any]
 
 
 def pick_different(texts: Sequence[str], count: int) -> list[str]:
-    """Pick the first texts that share at most half of their words with one picked before; else the first of the rest.
+    """Pick texts in order, each sharing at most half of its words with any picked before; fill up with the rest.
 
     Args:
-        texts: The best first.
-        count: How many to pick.
+        texts: Texts by falling priority.
+        count: Number to pick.
 
     Returns:
-        At most so many, in their order of picking.
+        At most `count` texts.
     """
     picked: list[str] = []
     bags: list[set[str]] = []
@@ -102,7 +101,7 @@ def pick_different(texts: Sequence[str], count: int) -> list[str]:
         if len(picked) == count:
             break
         bag = set(text.casefold().split())
-        if all(len(bag & other) <= _MOST_SHARED * len(bag | other) for other in bags):
+        if all(len(bag & other) <= _MAX_SHARED_WORDS * len(bag | other) for other in bags):
             picked.append(text)
             bags.append(bag)
         else:
@@ -111,7 +110,7 @@ def pick_different(texts: Sequence[str], count: int) -> list[str]:
 
 
 def find_keywords(groups: list[list[str]]) -> list[list[str]]:
-    """Return each group's words by class-based TF-IDF (Grootendorst 2022, arXiv:2203.05794), the best first."""
+    """Return the keywords of each group by class-based TF-IDF (Grootendorst 2022, arXiv:2203.05794), best first."""
     import numpy as np
     from sklearn.feature_extraction.text import CountVectorizer
 
@@ -128,11 +127,11 @@ def find_keywords(groups: list[list[str]]) -> list[list[str]]:
 
 
 def _make_unique(topics: list[str], keywords: list[list[str]]) -> list[str]:
-    """Cut long names; fill in missing ones; tell equal ones apart by keyword, then by number."""
+    """Truncate long names, fill in missing ones, and make equal ones unique by a keyword or a number."""
     names: list[str] = []
     taken: set[str] = set()
     for number, (topic, words) in enumerate(zip(topics, keywords, strict=True), start=1):
-        name = flatten(topic).strip(" .\"'")[:_LONGEST_NAME].strip() or ", ".join(words[:3]) or f"cluster {number}"
+        name = flatten(topic).strip(" .\"'")[:_MAX_NAME_LENGTH].strip() or ", ".join(words[:3]) or f"cluster {number}"
         others = (word for word in words if word not in name.casefold())
         choices = chain([name], (f"{name} ({word})" for word in others), (f"{name} ({n})" for n in count(number)))
         name = next(choice for choice in choices if choice.casefold() not in taken)

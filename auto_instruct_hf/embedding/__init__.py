@@ -1,6 +1,6 @@
 """Embeddings of texts, each computed once."""
 
-from .embed import embed, encode_new
 from .encoders import identify, make_encoder
+from .phase import embed, encode_new
 
 __all__ = ["embed", "encode_new", "identify", "make_encoder"]

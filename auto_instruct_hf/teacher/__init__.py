@@ -13,7 +13,7 @@ from .inspection import (
     search_journal,
     summarise_journal,
 )
-from .journal import Journal
+from .journal import Journal, Usage
 from .prices import Cost, Prices, Rates, find_provider, rates_from
 
 __all__ = [
@@ -30,6 +30,7 @@ __all__ = [
     "Reply",
     "Request",
     "Teacher",
+    "Usage",
     "failed_requests",
     "find_provider",
     "find_request",

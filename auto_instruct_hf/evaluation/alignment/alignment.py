@@ -6,8 +6,8 @@ import datasets
 import evaluate
 import numpy as np
 
-from ...recipe import EmbeddingSettings
-from ..measures import embed_texts, join_prompt, measure_alignment
+from auto_instruct_hf.evaluation.measures import embed_texts, join_prompt, measure_alignment
+from auto_instruct_hf.recipe import EmbeddingSettings
 
 _DESCRIPTION = """\
 How often an output is nearer, by the cosine of sentence embeddings, to its own instruction and input than to those of a

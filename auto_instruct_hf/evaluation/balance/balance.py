@@ -5,7 +5,7 @@ from typing import Any
 import datasets
 import evaluate
 
-from ..measures import measure_evenness, measure_labels
+from auto_instruct_hf.evaluation.measures import measure_evenness, measure_labels
 
 _DESCRIPTION = """\
 How evenly rows fall on clusters, and those of each classification task on its labels: the entropy by its highest

@@ -6,8 +6,14 @@ import datasets
 import evaluate
 import numpy as np
 
-from ...recipe import EmbeddingSettings
-from ..measures import embed_texts, measure_distinct, measure_evenness, measure_nearest, measure_vendi
+from auto_instruct_hf.evaluation.measures import (
+    embed_texts,
+    measure_distinct,
+    measure_evenness,
+    measure_nearest,
+    measure_vendi,
+)
+from auto_instruct_hf.recipe import EmbeddingSettings
 
 _DESCRIPTION = """\
 How varied a set of texts is: distinct-1 to distinct-4; ROUGE-L F1 of each text with the nearest other one; the Vendi

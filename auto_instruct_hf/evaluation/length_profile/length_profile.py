@@ -5,7 +5,7 @@ from typing import Any
 import datasets
 import evaluate
 
-from ..measures import measure_lengths
+from auto_instruct_hf.evaluation.measures import measure_lengths
 
 _DESCRIPTION = """\
 How long texts are, in words: mean, median, quartiles and deciles of those that are not empty, and the share of those

@@ -5,7 +5,7 @@ from typing import Any
 import datasets
 import evaluate
 
-from ..measures import THRESHOLD, measure_overlap
+from auto_instruct_hf.evaluation.measures import THRESHOLD, measure_overlap
 
 _DESCRIPTION = """\
 ROUGE-L between two sets of texts: the F1 of each text of the one with the text of the other that is nearest to it. The

@@ -5,7 +5,7 @@ from typing import Any
 import datasets
 import evaluate
 
-from ..measures import measure_verb_nouns
+from auto_instruct_hf.evaluation.measures import measure_verb_nouns
 
 _DESCRIPTION = """\
 How varied the root verbs of English instructions and their direct objects are. The words are found by rules, not by a
