@@ -14,7 +14,7 @@ from datasets import Dataset, load_dataset
 from hypothesis import given
 from hypothesis import strategies as st
 from stub_batch import serve_batches
-from stub_instances import instance, assert_strict, open_teacher, patch_embedding, run_script, table
+from stub_instances import assert_strict, instance, open_teacher, patch_embedding, run_script, table
 from stub_teacher import KEY, StubTeacher, serve_stub
 
 from auto_instruct_hf import Recipe, Teacher
@@ -291,7 +291,7 @@ def test_a_key_is_not_sent_to_an_endpoint_it_was_not_given_for(
     stub: StubTeacher, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with open_teacher(stub, tmp_path) as teacher:
-        elsewhere = teacher.endpoint.address_or
+        elsewhere = teacher.endpoint.base_url_or
         assert elsewhere(None) == elsewhere(stub.url) == (stub.url, KEY)
         assert elsewhere("http://127.0.0.1:9/v1") == ("http://127.0.0.1:9/v1", "none")
         monkeypatch.setenv("OPENAI_API_KEY", "sk-of-openai")
