@@ -12,13 +12,21 @@ from rich.console import Console
 from rich.table import Table
 
 from auto_instruct_hf import AutoInstructError
-from auto_instruct_hf.core.transform import without_bars
+from auto_instruct_hf.core import without_bars
 from auto_instruct_hf.errors import RatingError
-from auto_instruct_hf.evaluation.rating.items import SEED, SIZE, fix_items
-from auto_instruct_hf.evaluation.rating.server import serve
-from auto_instruct_hf.evaluation.rating.space import write_space
-from auto_instruct_hf.evaluation.rating.store import RatingStore
-from auto_instruct_hf.evaluation.rating.summary import collect_ratings, summarise_ratings
+from auto_instruct_hf.evaluation.rating import (
+    SEED,
+    SIZE,
+    RatingAppError,
+    RatingStore,
+    collect_ratings,
+    fix_items,
+    name_dataset,
+    open_store,
+    serve_page,
+    summarise_ratings,
+    write_space,
+)
 
 TABLE_WIDTH = 120
 MOST_SEED = 2**32 - 1
@@ -54,7 +62,7 @@ def main(
         if export and not path.is_file():
             raise RatingError(f"{path} is not there: rate first, without --export")
         is_new = not path.exists()
-        with RatingStore(path) as store:
+        with open_store(path) as store:
             try:
                 if export:
                     ratings = collect_ratings(store, named=not pseudonyms)
@@ -68,17 +76,17 @@ def main(
                     path.unlink()
                 raise
             if space:
-                write_space(store, space, raters)
+                write_space(store, space, raters, name_dataset(out))
                 typer.echo(f"{count} instances in {space}; its README.md says how it runs")
             else:
-                _serve(store, raters, port, browser, count)
-    except (AutoInstructError, OSError) as error:
+                _serve(store, raters, name_dataset(out), port, browser, count)
+    except (AutoInstructError, RatingAppError, OSError) as error:
         typer.echo(f"error: {error}", err=True)
         raise typer.Exit(1) from None
 
 
-def _serve(store: RatingStore, raters: int, port: int | None, browser: bool, count: int) -> None:
-    address, stop = serve(store, raters, port=port)
+def _serve(store: RatingStore, raters: int, title: str, port: int | None, browser: bool, count: int) -> None:
+    address, stop = serve_page(store, raters, title, port=port)
     typer.echo(
         f"{count} instances, ratings asked of each: {raters}. {address} (Ctrl-C ends; ratings are in {store.path})"
     )

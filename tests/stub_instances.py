@@ -74,7 +74,9 @@ def run_script(name: str, *arguments: object, **replaced: object) -> Any:
 
 def assert_strict(schema: Any) -> None:
     """Check that a JSON schema and its parts are in the subset that strict structured outputs take."""
-    assert set(schema) <= {"type", "properties", "required", "additionalProperties", "items", "enum", "anyOf"}
+    known = {"type", "properties", "required", "additionalProperties", "items", "enum", "anyOf", "pattern"}
+    known |= {"minItems", "maxItems", "minLength", "maxLength", "description"}
+    assert set(schema) <= known
     if schema.get("type") == "object":
         assert schema["required"] == list(schema["properties"])
         assert schema["additionalProperties"] is False

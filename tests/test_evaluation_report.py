@@ -17,12 +17,13 @@ from auto_instruct_hf.core.schema import INSTANCES
 from auto_instruct_hf.core.transform import from_rows
 from auto_instruct_hf.errors import SourceError
 from auto_instruct_hf.evaluation.questions import NAMES, QUESTIONS, applies
+from auto_instruct_hf.evaluation.rating import open_store
 from auto_instruct_hf.evaluation.rating.people import read_ratings
-from auto_instruct_hf.evaluation.rating.store import RatingStore
 from auto_instruct_hf.evaluation.rating.summary import RATINGS
 from auto_instruct_hf.evaluation.report.page import render_page
 from auto_instruct_hf.evaluation.report.reading import EvaluatedDataset, read_any, read_build
 from auto_instruct_hf.evaluation.report.results import Evaluation, evaluate
+from auto_instruct_hf.publishing.build_report import parse_report
 from auto_instruct_hf.publishing.card import render_card
 from auto_instruct_hf.recipe import BootstrapSettings, ClusteringSettings, JudgeSettings
 
@@ -68,7 +69,7 @@ def rate(out: Path) -> None:
     """Let one person find all right, and another find two of five outputs wrong; the last is of an older dataset."""
     rows = list(load_dataset(str(out / "dataset"), "instances", split="train"))[:6]
     rows[5] = {**rows[5], "output": "What it was when it was rated."}  # an id does not tell of the output
-    with RatingStore(out / "ratings.sqlite") as store:
+    with open_store(out / "ratings.sqlite") as store:
         store.add_items([{name: row[name] for name in INSTANCES} for row in rows], 42)
         for name, wrong in (("Ada <script>", ()), ("Ben", (0, 1))):
             rater = store.enter(name)
@@ -141,7 +142,7 @@ def test_the_card_tells_of_the_evaluation_and_a_push_renders_the_same(evaluated:
     report = json.loads((out / "dataset" / "report.json").read_text())
     card = (out / "dataset" / "README.md").read_text()
     assert report["evaluation"] == json.loads((out / "evaluation.json").read_text())
-    assert card == render_card(report, (out / "dataset").as_posix())
+    assert card == render_card(parse_report(report, out), (out / "dataset").as_posix())
     for words in ("on a sample: another judged 12 instances", "The judge itself was checked.", "| Vendi score |"):
         assert words in " ".join(card.split())
     for path in (path for path in out.rglob("*") if path.is_file()):

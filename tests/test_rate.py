@@ -21,12 +21,12 @@ from urllib.parse import urlsplit
 import pytest
 import typer
 from datasets import load_dataset
+from rating_data import make_rating_build, make_rating_rows
 from stub_hub import serve_hub
-from test_ratings import make_build, make_rows
 from typer.testing import CliRunner
 
 from auto_instruct_hf.evaluation.questions import NAMES, QUESTIONS, applies
-from auto_instruct_hf.evaluation.rating.store import RatingStore
+from auto_instruct_hf.evaluation.rating import open_store, serve_page
 
 pytest.importorskip("gradio", reason="the page needs gradio: pip install 'auto-instruct-hf[rating]'")
 
@@ -149,11 +149,11 @@ def opened(browser: Any, url: str) -> Iterator[tuple[Any, set[str | None]]]:
 
 
 def test_two_raters_rate_ten_items_by_keys_through_a_reload_and_a_kill(browser: Any, tmp_path: Path) -> None:
-    make_build(tmp_path, 12)
+    make_rating_build(tmp_path, 12)
     port = free_port()
     url = f"http://127.0.0.1:{port}/"
     command = [sys.executable, RATE, tmp_path, "--size", 10, "--port", port, "--no-browser"]
-    with running(command, url, env=ENV) as server, RatingStore(tmp_path / "ratings.sqlite") as store:
+    with running(command, url, env=ENV) as server, open_store(tmp_path / "ratings.sqlite") as store:
         items = store.items()
         assert len(items) == 10
         with opened(browser, url) as (page, hosts), opened(browser, url) as (other, other_hosts):
@@ -207,25 +207,28 @@ def check_export(out: Path) -> None:
 def test_what_a_model_wrote_is_shown_as_it_is_and_nothing_is_asked_of_the_network(
     browser: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from auto_instruct_hf.evaluation.rating.server import serve
-
     asked = []
     resolve = socket.getaddrinfo
     monkeypatch.setattr(
         socket, "getaddrinfo", lambda host, *rest, **more: (asked.append(host), resolve(host, *rest))[1]
     )
-    row = {**make_rows(1)[0], **{name: f"{name} {EVIL}" for name in ("instruction", "input", "attribute", "output")}}
-    with RatingStore(tmp_path / "ratings.sqlite") as store, serve_hub() as elsewhere:
+    row = {
+        **make_rating_rows(1)[0],
+        **{name: f"{name} {EVIL}" for name in ("instruction", "input", "attribute", "output")},
+    }
+    with open_store(tmp_path / "ratings.sqlite") as store, serve_hub() as elsewhere:
         store.add_items([row], 42)
-        url, stop = serve(store, port=free_port())
+        url, stop = serve_page(store, title=f"Data {EVIL[:50]}", port=free_port())
         try:
             with opened(browser, url) as (page, hosts):
                 page.on("dialog", lambda dialog: hosts.add(dialog.message))
                 rater = Rater(page, f"Eve {EVIL[:50]}", [row])
-                for name, column in {"instruction": "instruction", "strategy": "attribute"}.items():
-                    assert page.locator(f"#{name} textarea").input_value() == row[column]
-                for name in ("input", "output"):
-                    assert page.locator(f"#{name} textarea").input_value() == row[name]
+                for name in ("instruction", "input", "strategy", "output"):
+                    shown = page.locator(f"#{name}").inner_text()
+                    assert "<img src=x onerror='window.hacked = 1'><script>window.hacked = 1</script> bold" in shown
+                    assert "[x](javascript:1) $x$" in shown
+                    assert page.locator(f"#{name} strong").inner_text() == "bold"
+                assert EVIL[:50] in page.locator("#progress").inner_text()
                 rater.press_and_wait("y", "Enter")
                 assert "no answer yet" in page.locator("[role=alert]").inner_text()
                 assert store.ratings() == []
@@ -238,7 +241,7 @@ def test_what_a_model_wrote_is_shown_as_it_is_and_nothing_is_asked_of_the_networ
                     page.get_by_role("group", name=re.compile("^3. Is the strategy")).get_by_label("yes").is_checked()
                 )
                 assert page.evaluate("window.hacked") is None
-                assert page.locator("main img, main h1:visible").count() == 0
+                assert page.locator("main img, #instance a, #progress img").count() == 0
                 fetch = "url => fetch(url, {mode: 'no-cors'}).then(() => 'sent', () => 'blocked')"
                 assert page.evaluate(fetch, f"{elsewhere.url}/api") == "blocked"  # by the page's own policy
             assert hosts == {"127.0.0.1"}
@@ -248,14 +251,14 @@ def test_what_a_model_wrote_is_shown_as_it_is_and_nothing_is_asked_of_the_networ
 
 
 def test_a_space_runs_by_itself(tmp_path: Path) -> None:
-    make_build(tmp_path, 5)
+    make_rating_build(tmp_path, 5)
     space = tmp_path / "space"
     made = rate(tmp_path, "--space", space, "--raters", 3)
     assert made.exit_code == 0, made.stderr
     front = (space / "README.md").read_text(encoding="utf-8").split("---")[1]
     assert {"sdk: gradio", "app_file: app.py"} <= set(front.splitlines())
-    for source in space.rglob("*.py"):
-        assert "auto_instruct_hf" not in source.read_text(encoding="utf-8"), f"{source} needs what is not there"
+    assert [path.name for path in space.rglob("*.py")] == ["app.py"]
+    assert "auto_instruct_hf" not in (space / "app.py").read_text(encoding="utf-8")
     port = free_port()
     env = {**ENV, "PYTHONPATH": str(ROOT / "tests" / "offline"), "GRADIO_SERVER_PORT": str(port)}
     env.pop("HF_TOKEN", None)
@@ -264,10 +267,10 @@ def test_a_space_runs_by_itself(tmp_path: Path) -> None:
         assert "Your name" in page
         assert "All ratings so far" in page
         kept = Path("/data") if os.access("/data", os.W_OK) else space
-        with RatingStore(kept / "ratings.sqlite") as store:
+        with open_store(kept / "ratings.sqlite") as store:
             assert store.items() == json.loads((space / "items.json").read_text(encoding="utf-8"))["items"]
     again = rate(tmp_path, "--space", space)
-    assert (again.exit_code, again.stderr) == (1, f"error: {space} is not empty: name a new folder\n")
+    assert (again.exit_code, again.stderr) == (1, f"error: {space} is not empty: use a new folder\n")
 
 
 def test_wrong_use_is_said_in_a_line(tmp_path: Path) -> None:
@@ -275,10 +278,10 @@ def test_wrong_use_is_said_in_a_line(tmp_path: Path) -> None:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = taken.getsockname()[1]
-        make_build(tmp_path, 5)
+        make_rating_build(tmp_path, 5)
         refused = rate(tmp_path, "--port", port, "--no-browser")
     assert (refused.exit_code, refused.stderr.count("\n")) == (1, 1)
-    assert f"port {port} is taken" in refused.stderr
+    assert f"port {port} is in use" in refused.stderr
     empty = tmp_path / "empty"
     empty.mkdir()
     none = rate(empty, "--no-browser")

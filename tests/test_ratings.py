@@ -18,40 +18,24 @@ import pytest
 from datasets import Dataset, load_dataset
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from rating_data import make_rating_build, make_rating_rows
 from stub_hub import TOKEN, serve_hub
 
-from auto_instruct_hf.core.schema import INSTANCES
 from auto_instruct_hf.errors import RatingError
 from auto_instruct_hf.evaluation.questions import JUDGEMENTS, NAMES, QUESTIONS, applies
-from auto_instruct_hf.evaluation.rating import store as rating_store
+from auto_instruct_hf.evaluation.rating import app, open_store
+from auto_instruct_hf.evaluation.rating.app import (
+    RatingAppError,
+    RatingStore,
+    collect_ratings,
+    push_ratings,
+    render_instance,
+    restore_ratings,
+)
 from auto_instruct_hf.evaluation.rating.items import fix_items
-from auto_instruct_hf.evaluation.rating.space import push_ratings, restore
-from auto_instruct_hf.evaluation.rating.store import RatingStore
-from auto_instruct_hf.evaluation.rating.summary import RATINGS, collect_ratings, measure_alpha, summarise_ratings
+from auto_instruct_hf.evaluation.rating.summary import RATINGS, measure_alpha, summarise_ratings
 
 pytest.importorskip("krippendorff", reason="agreement needs krippendorff: pip install 'auto-instruct-hf[rating]'")
-
-
-def make_rows(count: int) -> list[dict[str, Any]]:
-    """Rows in turn with a strategy, of classification, and with neither."""
-    kinds: list[dict[str, Any]] = [
-        {"is_classification": False, "attribute": "by example"},
-        {"is_classification": True, "attribute": "good"},
-        {"is_classification": False, "attribute": ""},
-    ]
-    texts = [{"instruction": f"Do {number}.", "input": "", "output": f"Done {number}."} for number in range(count)]
-    return [
-        {"instance_id": f"a{number}", "instruction_id": f"i{number}", **text, **kinds[number % 3]}
-        for number, text in enumerate(texts)
-    ]
-
-
-def make_build(out: Path, count: int) -> Path:
-    folder = out / "dataset" / "data" / "instances"
-    folder.mkdir(parents=True, exist_ok=True)
-    data = Dataset.from_list(make_rows(count), features=INSTANCES)
-    data.to_parquet(folder / "train-00000-of-00001.parquet")
-    return out
 
 
 def say(store: RatingStore, rater: int, position: int, answer: bool | None = True, note: str = "") -> None:
@@ -61,8 +45,8 @@ def say(store: RatingStore, rater: int, position: int, answer: bool | None = Tru
 
 @pytest.fixture
 def store(tmp_path: Path) -> Any:
-    with RatingStore(tmp_path / "ratings.sqlite") as one:
-        one.add_items(make_rows(6), 42)
+    with open_store(tmp_path / "ratings.sqlite") as one:
+        one.add_items(make_rating_rows(6), 42)
         yield one
 
 
@@ -74,15 +58,15 @@ def test_answers_come_back_and_a_correction_replaces_them(store: RatingStore) ->
     first, second = store.ratings()
     assert [first[name] for name in NAMES] == [False, None, False, True]
     assert [second[name] for name in NAMES] == [True, True, None, False]
-    assert (first["note"], first["name"], first["instance"]) == ("y", "Ann", make_rows(1)[0])
+    assert (first["note"], first["name"], first["instance"]) == ("y", "Ann", make_rating_rows(1)[0])
     assert store.item(ann, 2).answers == {"valid_task": True, "input_fits": True, "output_correct": False}
     assert store.item(ann, 3).answers is None
 
 
 def test_a_question_that_does_not_apply_is_not_answered(store: RatingStore) -> None:
-    with pytest.raises(RatingError, match="item 2 is asked about valid_task, input_fits, output_correct"):
+    with pytest.raises(RatingAppError, match="item 2 is asked about valid_task, input_fits, output_correct"):
         store.save(store.enter("Ann"), 2, dict.fromkeys(NAMES, True))
-    with pytest.raises(RatingError, match="got valid_task"):
+    with pytest.raises(RatingAppError, match="got valid_task"):
         store.save(store.enter("Ann"), 1, {"valid_task": True})
     assert store.ratings() == []
 
@@ -90,7 +74,7 @@ def test_a_question_that_does_not_apply_is_not_answered(store: RatingStore) -> N
 def test_a_name_is_one_rater_however_it_is_typed(store: RatingStore) -> None:
     assert store.enter("Ann  Lee") == store.enter(" ann lee ") != store.enter("Ann")
     for name in ("", "  ", "x" * 61):
-        with pytest.raises(RatingError, match="letters"):
+        with pytest.raises(RatingAppError, match="letters"):
             store.enter(name)
 
 
@@ -98,7 +82,7 @@ def test_a_rater_comes_back_to_where_they_were(store: RatingStore) -> None:
     ann = store.enter("Ann")
     say(store, ann, 1)
     shown = store.next_item(ann, 2)
-    with RatingStore(store.path) as again:
+    with open_store(store.path) as again:
         assert shown is not None
         assert again.next_item(again.enter("Ann"), 2) == shown
 
@@ -134,8 +118,8 @@ def test_an_item_before_others_is_not_offered_until_they_have_left(
     shown = [store.next_item(rater, 2) for rater in (ann, bob, eve)]
     assert [item and item.position for item in shown] == [1, 1, 2]
     say(store, ann, 1)
-    late = time.time() + rating_store.HELD_SECONDS + 1
-    monkeypatch.setattr(rating_store.time, "time", lambda: late)
+    late = time.time() + app.RESERVED_SECONDS + 1
+    monkeypatch.setattr(app.time, "time", lambda: late)
     item = store.next_item(store.enter("Joe"), 2)
     assert item is not None
     assert item.position == 1
@@ -146,8 +130,8 @@ def test_an_item_before_others_is_not_offered_until_they_have_left(
 @settings(max_examples=25, deadline=None)
 @given(st.integers(1, 3), st.integers(1, 4), st.randoms(use_true_random=False))
 def test_each_item_gets_its_raters_and_nobody_twice(wanted: int, people: int, chance: Any) -> None:
-    with tempfile.TemporaryDirectory() as folder, RatingStore(Path(folder) / "ratings.sqlite") as store:
-        store.add_items(make_rows(4), 42)
+    with tempfile.TemporaryDirectory() as folder, open_store(Path(folder) / "ratings.sqlite") as store:
+        store.add_items(make_rating_rows(4), 42)
         raters = [store.enter(f"rater {number}") for number in range(people)]
         skips = 6
         while any(store.progress(rater, wanted).open for rater in raters):
@@ -165,11 +149,11 @@ def test_each_item_gets_its_raters_and_nobody_twice(wanted: int, people: int, ch
 
 def test_two_processes_share_the_items(tmp_path: Path) -> None:
     path = tmp_path / "ratings.sqlite"
-    with RatingStore(path) as first:
-        first.add_items(make_rows(30), 42)
+    with open_store(path) as first:
+        first.add_items(make_rating_rows(30), 42)
 
     def rate(name: str) -> None:
-        with RatingStore(path) as own:
+        with open_store(path) as own:
             rater = own.enter(name)
             while item := own.next_item(rater, 1):
                 say(own, rater, item.position)
@@ -179,7 +163,7 @@ def test_two_processes_share_the_items(tmp_path: Path) -> None:
         thread.start()
     for thread in threads:
         thread.join()
-    with RatingStore(path) as store:
+    with open_store(path) as store:
         counts = Counter(row["instance"]["instance_id"] for row in store.ratings())
     assert set(counts) == {f"a{number}" for number in range(30)}
     assert set(counts.values()) == {1}
@@ -188,8 +172,8 @@ def test_two_processes_share_the_items(tmp_path: Path) -> None:
 def test_a_saved_answer_survives_a_kill(store: RatingStore) -> None:
     program = (
         "import sys, time; from pathlib import Path\n"
-        "from auto_instruct_hf.evaluation.rating.store import RatingStore\n"
-        "store = RatingStore(Path(sys.argv[1]))\n"
+        "from auto_instruct_hf.evaluation.rating import open_store\n"
+        "store = open_store(Path(sys.argv[1]))\n"
         "store.save(store.enter('Ann'), 2, dict.fromkeys(('valid_task', 'input_fits', 'output_correct'), True))\n"
         "print('saved', flush=True); time.sleep(60)"
     )
@@ -204,19 +188,19 @@ def test_a_saved_answer_survives_a_kill(store: RatingStore) -> None:
 def test_a_file_that_is_none_of_ours_is_refused(tmp_path: Path) -> None:
     (tmp_path / "text").write_text("no database, but long enough to be looked at" * 30, encoding="utf-8")
     with pytest.raises(RatingError, match="cannot open"):
-        RatingStore(tmp_path / "text")
+        open_store(tmp_path / "text")
     with sqlite3.connect(tmp_path / "later") as later:
         later.execute("PRAGMA user_version=9")
     with pytest.raises(RatingError, match="format 9"):
-        RatingStore(tmp_path / "later")
+        open_store(tmp_path / "later")
 
 
 def test_picks_stay_and_a_larger_size_adds_to_them(tmp_path: Path) -> None:
-    make_build(tmp_path, 30)
-    with RatingStore(tmp_path / "ratings.sqlite") as store:
+    make_rating_build(tmp_path, 30)
+    with open_store(tmp_path / "ratings.sqlite") as store:
         assert fix_items(store, tmp_path, 10, 7) == 10
         picked = store.items()
-        make_build(tmp_path, 20)  # the build changes
+        make_rating_build(tmp_path, 20)  # the build changes
         assert fix_items(store, tmp_path) == 10
         assert store.items() == picked
         assert fix_items(store, tmp_path, 15) == 15
@@ -233,7 +217,7 @@ def test_a_copy_without_names_holds_none(store: RatingStore, tmp_path: Path) -> 
     say(store, store.enter("Annabella"), 1, note="fine")
     store.copy_to(tmp_path / "copy.sqlite", named=False)
     assert b"annabella" not in (tmp_path / "copy.sqlite").read_bytes().lower()
-    with RatingStore(tmp_path / "copy.sqlite") as copy:
+    with open_store(tmp_path / "copy.sqlite") as copy:
         assert copy.ratings() == [{**row, "name": "rater-1"} for row in store.ratings()]
     assert store.ratings()[0]["name"] == "Annabella"
 
@@ -308,7 +292,7 @@ def test_a_restarted_space_begins_with_what_it_pushed(
         hub.create_repo("alice/ratings", repo_type="dataset", private=True)
         restored = tmp_path / "new" / "ratings.sqlite"
         restored.parent.mkdir()
-        restore(hub, "alice/ratings", restored)
+        restore_ratings(hub, "alice/ratings", restored)
         assert not restored.exists()
         say(store, store.enter("Ann"), 1)
         pushed = push_ratings(hub, "alice/ratings", store, [])
@@ -316,8 +300,8 @@ def test_a_restarted_space_begins_with_what_it_pushed(
         commits = len(hub.list_repo_commits("alice/ratings", repo_type="dataset"))
         assert push_ratings(hub, "alice/ratings", store, pushed) == pushed
         assert len(hub.list_repo_commits("alice/ratings", repo_type="dataset")) == commits
-        restore(hub, "alice/ratings", restored)
-        with RatingStore(restored) as again:
+        restore_ratings(hub, "alice/ratings", restored)
+        with open_store(restored) as again:
             assert again.ratings() == store.ratings()
             assert again.items() == store.items()
 
@@ -333,7 +317,7 @@ def test_a_push_that_fails_stops_nobody(store: RatingStore, capsys: pytest.Captu
 
 
 def test_ratings_are_a_dataset(store: RatingStore, tmp_path: Path) -> None:
-    with pytest.raises(RatingError, match="no rating yet"):
+    with pytest.raises(RatingAppError, match="no rating yet"):
         collect_ratings(store)
     say(store, store.enter("Bob"), 2, False, "odd")
     say(store, store.enter("Ann"), 1, None)
@@ -345,3 +329,13 @@ def test_ratings_are_a_dataset(store: RatingStore, tmp_path: Path) -> None:
     assert data["output_correct"][:] == [None, False]
     assert data["reason"][:] == ["", "odd"]
     assert data["instruction"][:] == ["Do 0.", "Do 1."]
+
+
+def test_text_is_rendered_without_html_links_images_and_empty_parts() -> None:
+    row = {"instruction": "**Sort** ![x](http://a.b/c.png)", "input": "", "attribute": "", "is_classification": False}
+    shown = render_instance(
+        {**row, "output": "```python\nprint('<b>')\n```\n<script>alert(1)</script> [a](http://b.c)"}
+    )
+    assert "<strong>Sort</strong>" in shown
+    assert "<code class=\"language-python\">print('&lt;b&gt;')" in shown
+    assert not any(tag in shown for tag in ("<img", "<script", "<a ", 'id="input"', 'id="strategy"'))

@@ -141,7 +141,7 @@ def test_flaws_are_named_with_their_row(tmp_path: Path, rows: list[Any], message
         ("seeds.csv", b'instruction,output\n"Name two,apple\n', "cannot be read as CSV"),
         ("seeds.json", b"[1, 2]", "row 1 must be an object"),
         ("seeds.json", b"5", "must hold a list"),
-        ("seeds.csv", b"output,instruction,output\na,b,c\n", "two columns of one name"),
+        ("seeds.csv", b"output,instruction,output\na,b,c\n", "two columns with the same name"),
         ("seeds.txt", b"x", "ends in .txt"),
         ("seeds.parquet", b"not parquet", "cannot be read as Parquet"),
     ],

@@ -1,5 +1,6 @@
-"""Which instances of a build are rated: picked once, and kept with the ratings."""
+"""Choose the instances of a build to rate; the choice is kept with the ratings."""
 
+import json
 from pathlib import Path
 
 import pyarrow
@@ -9,10 +10,31 @@ from datasets import Dataset
 from ...core import INSTANCES
 from ...errors import RatingError
 from ...sampling import pick
-from .store import RatingStore
+from ..questions import QUESTIONS
+from .app import RatingAppError, RatingQuestion, RatingStore
 
 SIZE = 50
 SEED = 42
+
+
+def open_store(path: Path) -> RatingStore:
+    """Open or create a file of ratings with the four questions.
+
+    Raises:
+        RatingError: If it cannot be opened, is not a file of ratings, or has a later format.
+    """
+    try:
+        return RatingStore(path, [RatingQuestion(one.name, one.text, one.needs_strategy) for one in QUESTIONS])
+    except RatingAppError as error:
+        raise RatingError(str(error)) from None
+
+
+def name_dataset(out: Path) -> str:
+    """Return the title of a build, or the name of its folder."""
+    try:
+        return str(json.loads((out / "dataset" / "report.json").read_text(encoding="utf-8"))["title"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return out.resolve().name
 
 
 def read_instances(out: Path) -> Dataset:
@@ -34,27 +56,28 @@ def read_instances(out: Path) -> Dataset:
 
 
 def fix_items(store: RatingStore, out: Path, size: int | None = None, seed: int | None = None) -> int:
-    """Pick the instances that are to be rated, or more of them; those that were picked before stay, as they were.
+    """Choose the instances to rate, or more of them; those chosen before stay.
 
     Args:
-        store: Where they are kept. From the first pick on a changed build changes none of them.
+        store: Where they are kept, independent of later changes of the build.
         out: Folder of the build.
-        size: How many there are to be. None: those that are there, at first SIZE. The new ones of a larger number are
-            picked by themselves, of instructions that are not among the others.
-        seed: Decides the picks. None: the one used before, at first SEED.
+        size: Their number. None: as before, at first SIZE. Further ones are sampled from the other instructions.
+        seed: Random seed. None: as before, at first SEED.
 
     Returns:
-        How many there are; fewer than `size` where the build has fewer instructions.
+        Their number; fewer than `size` if the build has fewer instructions.
 
     Raises:
-        RatingError: If `size` is smaller than what is there, `seed` is another, or there is no build.
+        RatingError: If `size` is smaller than before, `seed` differs, or there is no build.
     """
     there, before = store.items(), store.seed()
     if before is not None and seed not in (None, before):
-        raise RatingError(f"{store.path} holds picks of seed {before}, not {seed}: leave out the seed, or move it away")
+        raise RatingError(
+            f"{store.path} holds a sample with seed {before}, not {seed}: leave out the seed, or move the file away"
+        )
     if size is not None and size < len(there):
         raise RatingError(
-            f"{store.path} holds {len(there)} instances, more than {size}: leave out the size, or move it away"
+            f"{store.path} holds {len(there)} instances, more than {size}: leave out the size, or move the file away"
         )
     more = (size or len(there) or SIZE) - len(there)
     if more:

@@ -13,8 +13,9 @@ from datasets import Dataset, Features
 from ...core import TEXT_COLUMNS
 from ...errors import RatingError
 from ..questions import JUDGEMENTS, NAMES
-from .store import RatingStore
-from .summary import collect_ratings, majority, summarise_ratings
+from .app import collect_ratings
+from .items import open_store
+from .summary import majority, summarise_ratings
 
 _NUMBERED = re.compile(r"rater-\d+")
 
@@ -33,7 +34,7 @@ def read_ratings(out: Path) -> Dataset | None:
     """
     store, files = out / "ratings.sqlite", sorted((out / "ratings").glob("*.parquet"))
     if store.is_file():
-        with RatingStore(store) as found:
+        with open_store(store) as found:
             return collect_ratings(found, named=False) if found.ratings() else None
     if not files:
         return None

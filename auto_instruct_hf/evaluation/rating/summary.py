@@ -1,4 +1,4 @@
-"""Ratings as a dataset, and what they say: shares of yes, majorities, and how far raters agree."""
+"""Summarize ratings: shares of yes, majorities, and agreement between raters."""
 
 import itertools
 from collections import Counter, defaultdict
@@ -6,44 +6,15 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from datasets import Dataset, Features, Value
+from datasets import Dataset
 
 from ...errors import RatingError
 from ..intervals import ShareOfYes, measure_share
-from ..questions import JUDGEMENTS, NAMES, QUESTIONS
-from .store import RatingStore
+from ..questions import NAMES, QUESTIONS
+from .app import rating_features
 
-_INSTANCE = ("instruction_id", "instruction", "attribute", "input", "output")
-RATINGS = Features({**JUDGEMENTS, **{name: Value("string") for name in _INSTANCE}, "is_classification": Value("bool")})
-"""`questions.JUDGEMENTS` with the instance that was rated. `reason` is the rater's note."""
-
-
-def collect_ratings(store: RatingStore, *, named: bool = True) -> Dataset:
-    """Return all ratings, one row each, by item and rater.
-
-    Args:
-        store: Where they are.
-        named: Whether `rater` is the name; else `rater-1` and so on, in the order in which the raters came.
-
-    Returns:
-        Columns as RATINGS; an answer is null where the question does not apply or the rater could not tell.
-
-    Raises:
-        RatingError: If there is none yet.
-    """
-    rows = [
-        {
-            **{name: rating["instance"][name] for name in ("instance_id", *_INSTANCE, "is_classification")},
-            **{name: rating[name] for name in NAMES},
-            "rater": rating["name"] if named else f"rater-{rating['rater']}",
-            "confidence": None,
-            "reason": rating["note"],
-        }
-        for rating in store.ratings()
-    ]
-    if not rows:
-        raise RatingError(f"{store.path} holds no rating yet: rate first, without --export")
-    return Dataset.from_list(rows, features=RATINGS)
+RATINGS = rating_features(NAMES)
+"""The columns of JUDGEMENTS and the rated instance; `reason` is the note of the rater."""
 
 
 def majority(answers: Iterable[bool | None]) -> bool | None:

@@ -1,0 +1,30 @@
+"""Made-up rows and a made-up build to rate."""
+
+from pathlib import Path
+from typing import Any
+
+from datasets import Dataset
+
+from auto_instruct_hf.core import INSTANCES
+
+
+def make_rating_rows(count: int) -> list[dict[str, Any]]:
+    """Rows in turn with a strategy, of classification, and with neither."""
+    kinds: list[dict[str, Any]] = [
+        {"is_classification": False, "attribute": "by example"},
+        {"is_classification": True, "attribute": "good"},
+        {"is_classification": False, "attribute": ""},
+    ]
+    texts = [{"instruction": f"Do {number}.", "input": "", "output": f"Done {number}."} for number in range(count)]
+    return [
+        {"instance_id": f"a{number}", "instruction_id": f"i{number}", **text, **kinds[number % 3]}
+        for number, text in enumerate(texts)
+    ]
+
+
+def make_rating_build(out: Path, count: int) -> Path:
+    folder = out / "dataset" / "data" / "instances"
+    folder.mkdir(parents=True, exist_ok=True)
+    data = Dataset.from_list(make_rating_rows(count), features=INSTANCES)
+    data.to_parquet(folder / "train-00000-of-00001.parquet")
+    return out
