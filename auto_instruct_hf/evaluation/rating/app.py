@@ -70,6 +70,12 @@ SELECT (SELECT COUNT(*) FROM ratings WHERE rater = :rater), COUNT(*), COALESCE(S
 """
 
 
+_Row = dict[str, Any]
+"""An instance or a rating: column -> value."""
+_Update = dict[Any, Any]
+"""Components of the page -> their new values."""
+
+
 class RatingAppError(Exception):
     """An error that a rater or the person who runs the page can act on."""
 
@@ -82,7 +88,7 @@ class RatingQuestion:
     text: str
     needs_strategy: bool = False
 
-    def is_asked_of(self, instance: Mapping[str, Any]) -> bool:
+    def is_asked_of(self, instance: Mapping[str, object]) -> bool:
         """Return whether the question applies; a classification task has a label instead of a strategy."""
         return not self.needs_strategy or bool(instance["attribute"] and not instance["is_classification"])
 
@@ -92,7 +98,7 @@ class RatingItem:
     """An instance shown to a rater, with the rater's answers so far: None before a rating."""
 
     position: int
-    instance: dict[str, Any]
+    instance: _Row
     answers: dict[str, bool | None] | None = None
     note: str = ""
 
@@ -153,7 +159,7 @@ class RatingStore:
         with self._lock:
             self._file.close()
 
-    def items(self) -> list[dict[str, Any]]:
+    def items(self) -> list[_Row]:
         """Return the instances to rate, in order."""
         return [json.loads(row[0]) for row in self._read("SELECT instance FROM items ORDER BY position")]
 
@@ -162,7 +168,7 @@ class RatingStore:
         rows = self._read("SELECT value FROM settings WHERE name = 'seed'")
         return int(rows[0][0]) if rows else None
 
-    def add_items(self, instances: Sequence[Mapping[str, Any]], seed: int) -> None:
+    def add_items(self, instances: Sequence[Mapping[str, object]], seed: int) -> None:
         """Append instances that are not among the items yet; `seed` is that of their sample."""
         rows = [(row["instance_id"], json.dumps(row, ensure_ascii=False)) for row in instances]
         with self._transaction():
@@ -265,7 +271,7 @@ class RatingStore:
         with self._lock:
             return RatingProgress(*self._file.execute(_COUNTS, {"rater": rater, "wanted": wanted}).fetchone())
 
-    def ratings(self) -> list[dict[str, Any]]:
+    def ratings(self) -> list[_Row]:
         """Return all ratings by item and rater: `rater` (number), `name`, the answers, `note`, and the `instance`."""
         rows = self._read(
             f"SELECT rater, name, note, instance, {', '.join(self.names)} FROM ratings JOIN raters USING (rater) "
@@ -503,7 +509,7 @@ def make_page(store: RatingStore, raters: int, title: str, *, offer_download: bo
         # Kept in the browser, so that an answer belongs to the item that was shown.
         who, position = gr.Textbox(visible=False), gr.Number(visible=False, precision=0)
 
-        def show(name: str, item: RatingItem | None, rater: int) -> dict[Any, Any]:
+        def show(name: str, item: RatingItem | None, rater: int) -> _Update:
             shown = {
                 **{entry: gr.update(visible=False), desk: gr.update(visible=True), message: "", who: name},
                 **dict.fromkeys((form, note, save, skip), gr.update(visible=item is not None)),
@@ -519,16 +525,16 @@ def make_page(store: RatingStore, raters: int, title: str, *, offer_download: bo
                 shown[radio] = gr.update(value=value, visible=question.is_asked_of(item.instance))
             return shown
 
-        def show_next(name: str) -> dict[Any, Any]:
+        def show_next(name: str) -> _Update:
             rater = store.enter(name)
             return show(name, store.next_item(rater, raters), rater)
 
-        def enter(name: str | None) -> dict[Any, Any]:
+        def enter(name: str | None) -> _Update:
             if not (name or "").strip():
                 return {entry: gr.update(visible=True), desk: gr.update(visible=False), message: ""}
             return show_next(name or "")
 
-        def save_answers(name: str, position: int, note: str, *words: str | None) -> dict[Any, Any]:
+        def save_answers(name: str, position: int, note: str, *words: str | None) -> _Update:
             rater = store.enter(name)
             item = store.item(rater, position)
             said = {
@@ -541,21 +547,21 @@ def make_page(store: RatingStore, raters: int, title: str, *, offer_download: bo
             store.save(rater, position, {name: _ANSWERS[word] for name, word in said.items() if word}, note)
             return show_next(name)
 
-        def skip_item(name: str, position: int) -> dict[Any, Any]:
+        def skip_item(name: str, position: int) -> _Update:
             rater = store.enter(name)
             if store.item(rater, position).answers is None:
                 store.skip(rater, position)
             return show_next(name)
 
-        def go_back(name: str, position: int | None) -> dict[Any, Any]:
+        def go_back(name: str, position: int | None) -> _Update:
             rater = store.enter(name)
             item = store.previous_item(rater, position)
             return show(name, item, rater) if item else {message: _alert("There is nothing before this one.")}
 
-        def guard(step: Callable[..., dict[Any, Any]]) -> Callable[..., dict[Any, Any]]:
+        def guard(step: Callable[..., _Update]) -> Callable[..., _Update]:
             """Show an error on the page, and change nothing else."""
 
-            def guarded(*values: Any) -> dict[Any, Any]:
+            def guarded(*values: Any) -> _Update:
                 try:
                     return step(*values)
                 except RatingAppError as error:
@@ -581,7 +587,7 @@ def make_page(store: RatingStore, raters: int, title: str, *, offer_download: bo
     return page
 
 
-def render_instance(row: Mapping[str, Any]) -> str:
+def render_instance(row: Mapping[str, object]) -> str:
     """Render an instance as HTML: Markdown and code, without raw HTML, links and images. Empty parts are left out."""
     from markdown_it import MarkdownIt
 
@@ -590,7 +596,7 @@ def render_instance(row: Mapping[str, Any]) -> str:
     label = "label" if row["is_classification"] else "strategy"
     parts = (("instruction", row["instruction"]), ("input", row["input"]), (label, row["attribute"]))
     return "".join(
-        f'<section id="{name}"><h2>{name.capitalize()}</h2><div>{markdown.render(text)}</div></section>'
+        f'<section id="{name}"><h2>{name.capitalize()}</h2><div>{markdown.render(str(text))}</div></section>'
         for name, text in (*parts, ("output", row["output"]))
         if text
     )
@@ -716,7 +722,7 @@ def restore_ratings(hub: "HfApi", repo: str, path: Path) -> None:
             shutil.copyfile(hub.hf_hub_download(repo, path.name, repo_type="dataset", local_dir=folder), path)
 
 
-def push_ratings(hub: "HfApi", repo: str, store: RatingStore, pushed: list[Any]) -> list[Any]:
+def push_ratings(hub: "HfApi", repo: str, store: RatingStore, pushed: list[_Row]) -> list[_Row]:
     """Push the ratings in one commit if they changed since `pushed`; return those in the repository.
 
     A failure is printed, and the next call tries again.

@@ -1,10 +1,9 @@
-"""What people said of a dataset, as far as it is still the one they rated, and how far a judge agrees with them."""
+"""Read the ratings of a dataset, and keep those of rows that have not changed since."""
 
 import re
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import pyarrow
 import pyarrow.parquet
@@ -12,22 +11,22 @@ from datasets import Dataset, Features
 
 from ...core import TEXT_COLUMNS
 from ...errors import RatingError
-from ..questions import JUDGEMENTS, NAMES
+from ..questions import JUDGEMENTS, NAMES, DatasetRow
 from .app import collect_ratings
 from .items import open_store
-from .summary import majority, summarise_ratings
+from .summary import RatingSummary, majority, summarise_ratings
 
 _NUMBERED = re.compile(r"rater-\d+")
 
 
 def read_ratings(out: Path) -> Dataset | None:
-    """Read the ratings of a build: those being given, else those exported.
+    """Read the ratings of a build: the current ones, else exported ones.
 
     Args:
         out: Its folder, with `ratings.sqlite` or `ratings/*.parquet`.
 
     Returns:
-        Columns as `ratings.RATINGS`, with numbers for people's names; None: nobody has rated.
+        Columns as `RATINGS`, with numbers in place of names; None if there are none.
 
     Raises:
         RatingError: If a file cannot be read, or lacks a column.
@@ -49,7 +48,7 @@ def read_ratings(out: Path) -> Dataset | None:
 
 
 def _number_raters(ratings: Dataset) -> Dataset:
-    """Put numbers for names, unless that was done in the export: names are to stay in the file that people gave."""
+    """Replace names by numbers, unless the export did: names must not leave the file of ratings."""
     names = ratings["rater"][:]
     if all(_NUMBERED.fullmatch(str(name)) for name in names):
         return ratings
@@ -59,7 +58,7 @@ def _number_raters(ratings: Dataset) -> Dataset:
 
 
 def keep_current(ratings: Dataset, instances: Dataset) -> Dataset:
-    """Keep the ratings of instances that are in a dataset with the same texts."""
+    """Keep the ratings of instances whose texts are unchanged in a dataset."""
     now = {
         key: texts for key, *texts in zip(*(instances[name][:] for name in ("instance_id", *TEXT_COLUMNS)), strict=True)
     }
@@ -67,24 +66,23 @@ def keep_current(ratings: Dataset, instances: Dataset) -> Dataset:
     return ratings.select([row for row, (key, *texts) in enumerate(rated) if now.get(key) == texts])
 
 
-def summarise_people(ratings: Dataset, instances: Dataset) -> tuple[dict[str, Any], Dataset]:
-    """Say what the ratings come to.
+def summarise_people(ratings: Dataset, instances: Dataset) -> tuple[RatingSummary, Dataset]:
+    """Summarize the ratings of instances whose texts are unchanged.
 
     Args:
         ratings: As `read_ratings` returns them.
         instances: The dataset, columns as `schema.INSTANCES`.
 
     Returns:
-        As `ratings.summarise_ratings`, of the ratings whose instance is in the dataset as it was rated, and `outdated`,
-        how many others there are; and the former ratings.
+        As `summarise_ratings`, with `outdated`, the number of ratings left out; and the ratings that were kept.
     """
     current = keep_current(ratings, instances)
     return {**summarise_ratings(current), "outdated": len(ratings) - len(current)}, current
 
 
-def vote(ratings: Dataset) -> list[dict[str, Any]]:
-    """Return a row an instance: `instance_id`, and what most people answered to each question, None at a tie."""
-    said: dict[str, list[Mapping[str, Any]]] = defaultdict(list)
+def vote(ratings: Dataset) -> list[DatasetRow]:
+    """Return a row per instance: `instance_id`, and the majority answer to each question, None at a tie."""
+    said: dict[str, list[DatasetRow]] = defaultdict(list)
     for row in ratings.select_columns(["instance_id", *NAMES]):
         said[row["instance_id"]].append(row)
     return [
@@ -93,16 +91,16 @@ def vote(ratings: Dataset) -> list[dict[str, Any]]:
     ]
 
 
-def list_answers(ratings: Dataset) -> dict[str, list[dict[str, Any]]]:
+def list_answers(ratings: Dataset) -> dict[str, list[DatasetRow]]:
     """Return the ratings of each instance by its id."""
     columns = Features(JUDGEMENTS)
-    found: dict[str, list[dict[str, Any]]] = defaultdict(list)
+    found: dict[str, list[DatasetRow]] = defaultdict(list)
     for row in ratings.select_columns(list(columns)):
         found[row["instance_id"]].append(row)
     return found
 
 
-def rated_only(instances: Dataset, votes: Sequence[Mapping[str, Any]], judged: Sequence[str]) -> Dataset:
-    """Return the instances that people have rated and no judge has judged yet."""
+def rated_only(instances: Dataset, votes: Sequence[DatasetRow], judged: Sequence[str]) -> Dataset:
+    """Return the instances that people rated and no judge judged."""
     wanted = {row["instance_id"] for row in votes} - set(judged)
     return instances.select([row for row, key in enumerate(instances["instance_id"][:]) if key in wanted])

@@ -16,9 +16,12 @@ from .app import rating_features
 RATINGS = rating_features(NAMES)
 """The columns of JUDGEMENTS and the rated instance; `reason` is the note of the rater."""
 
+RatingSummary = dict[str, Any]
+"""As `summarise_ratings` returns it, ready for JSON."""
+
 
 def majority(answers: Iterable[bool | None]) -> bool | None:
-    """Return what more than half of those who could tell said; None at a tie, and where nobody could."""
+    """Return the majority answer, without those who could not tell; None at a tie or without answers."""
     counts = Counter(answer for answer in answers if answer is not None)
     return None if counts[True] == counts[False] else counts[True] > counts[False]
 
@@ -46,7 +49,7 @@ def measure_alpha(units: Iterable[Sequence[bool]]) -> float | None:
     return float(krippendorff.alpha(value_counts=counts, level_of_measurement="nominal"))
 
 
-def summarise_ratings(ratings: Dataset) -> dict[str, Any]:
+def summarise_ratings(ratings: Dataset) -> RatingSummary:
     """Say what the ratings come to, question by question.
 
     Args:
@@ -79,7 +82,7 @@ def summarise_ratings(ratings: Dataset) -> dict[str, Any]:
     }
 
 
-def _summarise(units: Sequence[Sequence[bool]]) -> dict[str, Any]:
+def _summarise(units: Sequence[Sequence[bool]]) -> RatingSummary:
     votes = [majority(unit) for unit in units]
     pairs = [one == other for unit in units for one, other in itertools.combinations(unit, 2)]
     return {
@@ -94,5 +97,5 @@ def _summarise(units: Sequence[Sequence[bool]]) -> dict[str, Any]:
     }
 
 
-def _to_json(share: ShareOfYes) -> dict[str, Any]:
+def _to_json(share: ShareOfYes) -> RatingSummary:
     return asdict(share)
