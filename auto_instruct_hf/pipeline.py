@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -15,7 +16,7 @@ from .errors import BuildError
 from .estimate import Estimate, compare
 from .evaluation.judging import filter_judged, judge_where_asked
 from .generation import attribute, bootstrap, complete
-from .prompts import load_prompts
+from .prompts import PromptSet, load_prompts
 from .publishing import (
     BuildReport,
     CardInputs,
@@ -59,6 +60,18 @@ class _Phases:
         trace.facts["seconds"] = round(time.monotonic() - start, 3)
         return found
 
+    def ask(
+        self,
+        teacher: Teacher,
+        prompts: PromptSet,
+        name: str,
+        phase: Callable[..., Dataset],
+        rows: Dataset,
+        **settings: Any,
+    ) -> Dataset:
+        """Run a phase that asks the teacher."""
+        return self.run(name, phase, rows, teacher, prompts=prompts, **settings)
+
     def filter(self, name: str, phase: Callable[..., Dataset], *inputs: object, **settings: Any) -> Dataset:
         """Run a phase that drops rows; raise a BuildError if it drops all."""
         found = self.run(name, phase, *inputs, **settings)
@@ -97,52 +110,28 @@ def build(
         RecipeError: If instances are to be judged within a budget and the judge's price is not known.
     """
     recipe, out = recipe or Recipe(), Path(out)
-    prompts = load_prompts(recipe.prompts or teacher.prompts)
     phases = _Phases(out / "cache")
+    ask = partial(phases.ask, teacher, load_prompts(recipe.prompts or teacher.prompts))
+    shared = {"clf_share": recipe.clf_share, "seed": recipe.seed}
     with lock_build(out), judge_where_asked(teacher, recipe) as judge:
         if estimate:
             teacher.expect({share.phase: share.dollars for share in estimate.shares})
-        instructions = phases.run(
-            "bootstrap",
-            bootstrap,
-            seeds,
-            teacher,
-            num_instructions=recipe.num_instructions,
-            clf_share=recipe.clf_share,
-            seed=recipe.seed,
-            settings=recipe.bootstrap,
-            prompts=prompts,
-        )
-        attributed = phases.run(
-            "attribute", attribute, instructions, teacher, settings=recipe.attribution, prompts=prompts
-        )
-        instances = phases.run("complete", complete, attributed, teacher, settings=recipe.completion, prompts=prompts)
+        sizes = {"num_instructions": recipe.num_instructions, **shared}
+        instructions = ask("bootstrap", bootstrap, seeds, settings=recipe.bootstrap, **sizes)
+        attributed = ask("attribute", attribute, instructions, settings=recipe.attribution)
+        instances = ask("complete", complete, attributed, settings=recipe.completion)
         curated = phases.filter("curate", curate, instances, settings=recipe.curation)
         if recipe.decontamination.sources:
             curated = phases.filter("decontaminate", decontaminate, curated, settings=recipe.decontamination)
         if judge:
             options = {"settings": recipe.judge, "seed": recipe.seed, "written_by": teacher.model}
             curated = phases.filter("judge", filter_judged, curated, judge, **options)
-        clustered = phases.run(
-            "cluster",
-            cluster,
-            curated,
-            teacher,
-            embedding=recipe.embedding,
-            settings=recipe.clustering,
-            seed=recipe.seed,
-            prompts=prompts,
-        )
+        models = {"embedding": recipe.embedding, "settings": recipe.clustering, "seed": recipe.seed}
+        clustered = ask("cluster", cluster, curated, **models)
         splits = phases.run("split", split, clustered, settings=recipe.splitting, seed=recipe.seed)
-        sampled = phases.run(
-            "sample",
-            stratify,
-            splits,
-            num_samples=recipe.num_samples or SAMPLES_AN_INSTRUCTION * len(instructions),
-            clf_share=recipe.clf_share,
-            settings=recipe.sampling,
-            seed=recipe.seed,
-        )
+        num_samples = recipe.num_samples or SAMPLES_AN_INSTRUCTION * len(instructions)
+        sizes = {"num_samples": num_samples, **shared}
+        sampled = phases.run("sample", stratify, splits, settings=recipe.sampling, **sizes)
         configs = {
             "default": add_messages(sampled, cache_dir=phases.cache_dir),
             "instances": add_messages(splits, cache_dir=phases.cache_dir),
@@ -158,13 +147,7 @@ def build(
             language=language,
             estimate=compare(estimate, list(map(asdict, list_costs(teacher)))) if estimate else None,
         )
-        inputs = CardInputs(
-            instructions,
-            configs["instances"],
-            configs["default"],
-            seeds,
-            phases.traces["cluster"].tables["map"],
-            recipe.bootstrap.max_similarity,
-        )
+        places, threshold = phases.traces["cluster"].tables["map"], recipe.bootstrap.max_similarity
+        inputs = CardInputs(instructions, configs["instances"], configs["default"], seeds, places, threshold)
         report = write_build(out, report, recipe, inputs, phases.traces)
     return Build(configs["default"], configs["instances"], report, attributed)
