@@ -1,11 +1,10 @@
 """The phases in order: seeds go in, a folder with a dataset comes out."""
 
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from datasets import Dataset, DatasetDict
 
@@ -13,28 +12,59 @@ from .clustering import cluster
 from .core import Trace, lock_build
 from .curation import curate, decontaminate
 from .errors import BuildError
-from .estimate import compare, read_or_make
+from .estimate import Estimate, compare
 from .evaluation.judging import filter_judged, judge_where_asked
 from .generation import attribute, bootstrap, complete
-from .publishing import Material
-from .publishing import build_folder as publish
-from .publishing import build_report as facts
+from .prompts import load_prompts
+from .publishing import (
+    BuildReport,
+    CardInputs,
+    collect_report,
+    count_reasons,
+    list_costs,
+    tabulate_phases,
+    write_build,
+)
 from .recipe import Recipe
 from .sampling import SAMPLES_AN_INSTRUCTION, add_messages, split, stratify
 from .teacher import Teacher
 
+_Result = TypeVar("_Result")
+
 
 @dataclass(frozen=True)
 class Build:
-    """What a build made: the published configs, and the report.
+    """The result of a build: the published configs and the report.
 
-    `attributed` are the instructions that its instances were written for, columns as `schema.ATTRIBUTED`.
+    `attributed` are the instructions of its instances, columns as `schema.ATTRIBUTED`.
     """
 
     sample: DatasetDict
     instances: DatasetDict
-    report: dict[str, Any]
+    report: BuildReport
     attributed: Dataset
+
+
+class _Phases:
+    """Run phases with one cache folder; keep a trace of each, with its duration in seconds."""
+
+    def __init__(self, cache_dir: Path) -> None:
+        self.cache_dir = cache_dir
+        self.traces: dict[str, Trace] = {}
+
+    def run(self, name: str, phase: Callable[..., _Result], *inputs: object, **settings: Any) -> _Result:
+        trace = self.traces[name] = Trace()
+        start = time.monotonic()
+        found = phase(*inputs, **settings, cache_dir=self.cache_dir, trace=trace)
+        trace.facts["seconds"] = round(time.monotonic() - start, 3)
+        return found
+
+    def filter(self, name: str, phase: Callable[..., Dataset], *inputs: object, **settings: Any) -> Dataset:
+        """Run a phase that drops rows; raise a BuildError if it drops all."""
+        found = self.run(name, phase, *inputs, **settings)
+        if not len(found):
+            raise BuildError(f"no instance is left after {name}: {count_reasons(self.traces[name].rejected)}")
+        return found
 
 
 def build(
@@ -45,124 +75,96 @@ def build(
     *,
     license: str | None = None,
     language: str | None = None,
+    estimate: Estimate | None = None,
 ) -> Build:
-    """Run all phases and write the dataset. A rerun goes on where an earlier run ended, however it ended.
+    """Run all phases and write the dataset. A rerun continues where an earlier run ended.
 
     Args:
         seeds: Seed tasks, columns as `schema.SEEDS`.
-        teacher: Who writes. Its journal should be `out/journal.sqlite`.
+        teacher: The teacher. Its journal should be `out/journal.sqlite`.
         out: Folder of the build: `dataset/`, `rejected/`, `report.json`, `cache/`.
         recipe: The settings; None: the published ones.
-        license: Under which the dataset is to be published, as the Hub writes it (`cc-by-4.0`); None: not stated.
-        language: Of the dataset, as the Hub writes it (`en`); None: English with the bundled seeds, else not stated.
+        license: License of the dataset, as the Hub writes it (`cc-by-4.0`); None: not stated.
+        language: Language of the dataset, as the Hub writes it (`en`); None: English with the bundled seeds, else not
+            stated.
+        estimate: An estimate of this build, for the progress bar and to report beside the actual usage.
 
     Returns:
-        What was made.
+        The datasets and the report.
 
     Raises:
         BuildError: If another build runs in `out`, or no row is left.
         RecipeError: If instances are to be judged within a budget and the judge's price is not known.
     """
     recipe, out = recipe or Recipe(), Path(out)
-    traces: dict[str, Trace] = {}
-    common: dict[str, Any] = {"cache_dir": out / "cache"}
-    asking: dict[str, Any] = {**common, "prompts": recipe.prompts}
-
+    prompts = load_prompts(recipe.prompts or teacher.prompts)
+    phases = _Phases(out / "cache")
     with lock_build(out), judge_where_asked(teacher, recipe) as judge:
-        estimated = read_or_make(out / "estimate.json", seeds, teacher, recipe)
-        teacher.expected = {share.phase: share.dollars for share in estimated.shares}
-        with _phase("bootstrap", traces) as trace:
-            instructions = bootstrap(
-                seeds,
-                teacher,
-                num_instructions=recipe.num_instructions,
-                clf_share=recipe.clf_share,
-                seed=recipe.seed,
-                settings=recipe.bootstrap,
-                trace=trace,
-                **asking,
-            )
-        with _phase("attribute", traces) as trace:
-            attributed = attribute(instructions, teacher, settings=recipe.attribution, trace=trace, **asking)
-        with _phase("complete", traces) as trace:
-            completed = complete(attributed, teacher, settings=recipe.completion, trace=trace, **asking)
-        with _phase("curate", traces) as trace:
-            curated = _some(curate(completed, settings=recipe.curation, trace=trace, **common), "curation", trace)
+        if estimate:
+            teacher.expect({share.phase: share.dollars for share in estimate.shares})
+        instructions = phases.run(
+            "bootstrap",
+            bootstrap,
+            seeds,
+            teacher,
+            num_instructions=recipe.num_instructions,
+            clf_share=recipe.clf_share,
+            seed=recipe.seed,
+            settings=recipe.bootstrap,
+            prompts=prompts,
+        )
+        attributed = phases.run(
+            "attribute", attribute, instructions, teacher, settings=recipe.attribution, prompts=prompts
+        )
+        instances = phases.run("complete", complete, attributed, teacher, settings=recipe.completion, prompts=prompts)
+        curated = phases.filter("curate", curate, instances, settings=recipe.curation)
         if recipe.decontamination.sources:
-            with _phase("decontaminate", traces) as trace:
-                clean = decontaminate(curated, settings=recipe.decontamination, trace=trace, **common)
-                curated = _some(clean, "decontamination", trace)
+            curated = phases.filter("decontaminate", decontaminate, curated, settings=recipe.decontamination)
         if judge:
-            with _phase("judge", traces) as trace:
-                passed = filter_judged(
-                    curated,
-                    judge,
-                    settings=recipe.judge,
-                    seed=recipe.seed,
-                    written_by=teacher.model,
-                    trace=trace,
-                    **common,
-                )
-                curated = _some(passed, "judging", trace)
-        with _phase("cluster", traces) as trace:
-            clustered = cluster(
-                curated,
-                teacher,
-                embedding=recipe.embedding,
-                settings=recipe.clustering,
-                seed=recipe.seed,
-                trace=trace,
-                **asking,
-            )
-        with _phase("split", traces) as trace:
-            splits = split(clustered, settings=recipe.splitting, seed=recipe.seed, trace=trace, **common)
-        with _phase("sample", traces) as trace:
-            drawn = stratify(
-                splits,
-                num_samples=recipe.num_samples or SAMPLES_AN_INSTRUCTION * len(instructions),
-                clf_share=recipe.clf_share,
-                settings=recipe.sampling,
-                seed=recipe.seed,
-                trace=trace,
-                **common,
-            )
-        with _phase("messages", traces):
-            sample, instances = add_messages(drawn, **common), add_messages(splits, **common)
-        report = facts.make_report(
-            facts.summarise(instructions, attributed, completed, sample),
-            {"default": sample, "instances": instances},
+            options = {"settings": recipe.judge, "seed": recipe.seed, "written_by": teacher.model}
+            curated = phases.filter("judge", filter_judged, curated, judge, **options)
+        clustered = phases.run(
+            "cluster",
+            cluster,
+            curated,
+            teacher,
+            embedding=recipe.embedding,
+            settings=recipe.clustering,
+            seed=recipe.seed,
+            prompts=prompts,
+        )
+        splits = phases.run("split", split, clustered, settings=recipe.splitting, seed=recipe.seed)
+        sampled = phases.run(
+            "sample",
+            stratify,
+            splits,
+            num_samples=recipe.num_samples or SAMPLES_AN_INSTRUCTION * len(instructions),
+            clf_share=recipe.clf_share,
+            settings=recipe.sampling,
+            seed=recipe.seed,
+        )
+        configs = {
+            "default": add_messages(sampled, cache_dir=phases.cache_dir),
+            "instances": add_messages(splits, cache_dir=phases.cache_dir),
+        }
+        report = collect_report(
+            tabulate_phases(instructions, attributed, instances, sampled),
+            configs,
             seeds,
             teacher,
             recipe,
-            traces,
+            phases.traces,
             license=license,
             language=language,
+            estimate=compare(estimate, list(map(asdict, list_costs(teacher)))) if estimate else None,
         )
-        report["estimate"] = compare(estimated, report["usage"])
-        material = Material(
+        inputs = CardInputs(
             instructions,
-            instances,
-            sample,
+            configs["instances"],
+            configs["default"],
             seeds,
-            traces["cluster"].tables["map"],
-            report["phases"]["bootstrap"]["rounds"],
-            report["usage"],
+            phases.traces["cluster"].tables["map"],
             recipe.bootstrap.max_similarity,
-            traces["cluster"].facts["curve"],
         )
-        publish.write_build(out, report, recipe, material, traces)
-    return Build(sample, instances, report, attributed)
-
-
-def _some(rows: Dataset, after: str, trace: Trace) -> Dataset:
-    if not len(rows):
-        raise BuildError(f"no instance is left after {after}: {facts.count_reasons(trace.rejected)}")
-    return rows
-
-
-@contextmanager
-def _phase(name: str, traces: dict[str, Trace]) -> Iterator[Trace]:
-    start = time.monotonic()
-    traces[name] = Trace()
-    yield traces[name]
-    traces[name].facts["seconds"] = round(time.monotonic() - start, 3)
+        report = write_build(out, report, recipe, inputs, phases.traces)
+    return Build(configs["default"], configs["instances"], report, attributed)

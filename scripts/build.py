@@ -12,17 +12,15 @@ from rich.console import Console
 from rich.table import Table
 
 from auto_instruct_hf import AutoInstructError, Build, Recipe, Teacher, build, push_build, read_seeds
-from auto_instruct_hf.core.row_readers import parse_columns
+from auto_instruct_hf.core import parse_columns
 from auto_instruct_hf.errors import RecipeError
-from auto_instruct_hf.estimate.estimator import estimate as make_estimate
-from auto_instruct_hf.estimate.estimator import write
-from auto_instruct_hf.estimate.preview import describe
-from auto_instruct_hf.estimate.preview import preview as take_preview
-from auto_instruct_hf.evaluation.judging.judge_model import choose_model
-from auto_instruct_hf.publishing.build_report import PHASES, format_figure
-from auto_instruct_hf.publishing.hub import check_name
+from auto_instruct_hf.estimate import describe, read_or_make, write
+from auto_instruct_hf.estimate import estimate as make_estimate
+from auto_instruct_hf.estimate import preview as take_preview
+from auto_instruct_hf.evaluation.judging import choose_model
+from auto_instruct_hf.publishing import PHASES, check_name, format_figure
 from auto_instruct_hf.recipe import override
-from auto_instruct_hf.teacher.prices import Cost
+from auto_instruct_hf.teacher import Cost
 
 DEMONSTRATION_SIZE = 40
 TABLE_WIDTH = 108
@@ -116,7 +114,8 @@ def main(
             if estimate or probe or preview:
                 _look_ahead(seed_tasks, model, settings, out, preview, probe)
                 return
-            made = build(seed_tasks, model, out, settings, license=license, language=language)
+            estimated = read_or_make(out / "estimate.json", seed_tasks, model, settings)
+            made = build(seed_tasks, model, out, settings, license=license, language=language, estimate=estimated)
             _show(made, out, model)
         if push:
             options: dict[str, Any] = {"private": private, "revision": revision, "tag": tag, "create_pr": create_pr}
@@ -186,26 +185,26 @@ def _show(made: Build, out: Path, teacher: Teacher) -> None:
     table.add_column("", no_wrap=True)
     for number, phase in enumerate(PHASES, start=1):
         table.add_column(f"{number} {phase}", justify="right", no_wrap=True)
-    for row in made.report["table"]:
-        cells = [map(format_figure, cell) for cell in zip(row["ours"], row["published"], strict=True)]
-        table.add_row(row["name"], *(f"{ours} ({published})" if ours else "" for ours, published in cells))
+    for row in made.report.table:
+        cells = [map(format_figure, cell) for cell in zip(row.ours, row.published, strict=True)]
+        table.add_row(row.name, *(f"{ours} ({published})" if ours else "" for ours, published in cells))
     Console(width=max(_OUT.width, TABLE_WIDTH), highlight=False).print(table)
-    for phase, found in made.report["phases"].items():
+    for phase, found in made.report.phases.items():
         if found["rejected"]:
             reasons = ", ".join(f"{count:,} {reason}" for reason, count in found["rejected"].items())
             _OUT.print(f"dropped in {phase}: {reasons}")
         if found.get("stopped"):
             _OUT.print(f"bootstrap stopped early: {found['stopped']}")
-    if "judge" in made.report["phases"]:
-        _show_judge(made.report["phases"]["judge"])
-    _compare(made.report["estimate"])
+    if "judge" in made.report.phases:
+        _show_judge(made.report.phases["judge"])
+    _compare(made.report.estimate or [])
     sizes = ", ".join(f"{name} {len(split):,}" for name, split in made.sample.items())
     _OUT.print(f"Spent so far: {teacher.spent()}. Rows: {sizes}.")
     _OUT.print(f'load_dataset("{out / "dataset"}") reads them; {out / "report.json"} holds all figures.')
-    if not made.report["license"]:
+    if not made.report.license:
         _OUT.print("No licence is stated: give one with --license before you publish.")
-    if made.report["terms"]:
-        _OUT.print(made.report["terms"])
+    if made.report.terms:
+        _OUT.print(made.report.terms)
 
 
 def _show_judge(found: dict[str, Any]) -> None:

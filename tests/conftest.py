@@ -16,6 +16,7 @@ from typing import Any
 
 import datasets
 import pytest
+from made_data import make_build
 from stub_teacher import KEY, StubTeacher, serve_stub
 
 from auto_instruct_hf import Teacher
@@ -48,3 +49,9 @@ def teacher(stub: StubTeacher, tmp_path: Path) -> Iterator[Teacher]:
     settings = TeacherSettings(max_retries=3)
     with Teacher("stub", base_url=stub.url, api_key=KEY, journal=tmp_path / "journal.sqlite", settings=settings) as one:
         yield one
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a made-up build."""
+    return make_build(tmp_path_factory.mktemp("built"))

@@ -11,12 +11,12 @@ from huggingface_hub.repocard import REGEX_YAML_BLOCK
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
-from test_hub import built as built  # noqa: PLC0414  # a fixture
 
 from auto_instruct_hf.clustering.topics import _make_unique
 from auto_instruct_hf.core.markdown import inline, json_block
-from auto_instruct_hf.publishing.build_report import warn_of_terms
+from auto_instruct_hf.publishing.build_report import parse_report
 from auto_instruct_hf.publishing.card import render_card
+from auto_instruct_hf.publishing.collect import warn_of_terms
 
 MARKDOWN = MarkdownIt("gfm-like", {"linkify": False, "html": True})
 HOSTILE = st.one_of(
@@ -39,6 +39,10 @@ HOSTILE = st.one_of(
 def report(built: Any) -> dict[str, Any]:
     found: dict[str, Any] = json.loads((built / "dataset" / "report.json").read_text())
     return found
+
+
+def render(report: dict[str, Any]) -> str:
+    return render_card(parse_report(report, "out"), "user/name")
 
 
 def take_apart(text: str) -> tuple[dict[str, Any], str]:
@@ -107,7 +111,7 @@ def test_hostile_text_breaks_neither_yaml_nor_page(report: dict[str, Any], topic
         "dataset_info": [{"config_name": "default", **info}],
         "examples": {"a task": {"instruction": hostile, "output": hostile}},
     }
-    text = render_card(poisoned, "user/name")
+    text = render(poisoned)
     head, body = take_apart(text)
     names = head["dataset_info"][0]["features"][-1]["dtype"]["class_label"]["names"]
     assert [names[str(number)] for number in range(len(topics))] == feature.names
@@ -123,7 +127,7 @@ def report_features(report: dict[str, Any], cluster: ClassLabel) -> Any:
 
 
 def test_yaml_holds_facts(report: dict[str, Any]) -> None:
-    head, _ = take_apart(render_card(report, "user/name"))
+    head, _ = take_apart(render(report))
     assert head["license"] == "mit"
     assert head["language"] == "en"
     assert head["source_datasets"] == ["original"]
@@ -134,7 +138,7 @@ def test_yaml_holds_facts(report: dict[str, Any]) -> None:
 
 
 def test_what_nobody_stated_is_not_said(report: dict[str, Any]) -> None:
-    text = render_card({**report, "license": None, "language": None}, "user/name")
+    text = render({**report, "license": None, "language": None})
     head, _ = take_apart(text)
     assert "license" not in head
     assert "language" not in head
@@ -142,7 +146,7 @@ def test_what_nobody_stated_is_not_said(report: dict[str, Any]) -> None:
 
 
 def test_page_says_what_a_reader_needs(report: dict[str, Any]) -> None:
-    text = render_card(report, "user/name")
+    text = render(report)
     for words in (
         'load_dataset("user/name", "instances")',
         "| `cluster` | ClassLabel of 5 | the topic |",
@@ -159,13 +163,13 @@ def test_page_says_what_a_reader_needs(report: dict[str, Any]) -> None:
     ):
         assert words in text
     assert "demonstration" not in text
-    assert "A demonstration, not training data" in render_card({**report, "is_embedded": True}, "user/name")
+    assert "A demonstration, not training data" in render({**report, "is_embedded": True})
 
 
 def test_the_split_and_the_sample_are_told_as_measured(report: dict[str, Any]) -> None:
     def told(**changes: Any) -> str:
         phases = {**report["phases"], **changes.pop("phases", {})}
-        return " ".join(render_card({**report, **changes, "phases": phases}, "user/name").split())
+        return " ".join(render({**report, **changes, "phases": phases}).split())
 
     text = told()
     assert "in different splits is 0.250, measured over all such pairs." in text
@@ -190,7 +194,7 @@ def test_the_split_and_the_sample_are_told_as_measured(report: dict[str, Any]) -
 
 def test_card_shows_only_figures_that_are_there(built: Any, report: dict[str, Any]) -> None:
     assert [plot["file"] for plot in report["plots"]] == [
-        f"assets/{name}.png" for name in ("topics", "lengths", "similarity", "acceptance", "verbs", "cost")
+        f"assets/{name}.png" for name in ("topics", "lengths", "similarity", "verbs")
     ]
     for plot in report["plots"]:
         assert (built / "dataset" / plot["file"]).read_bytes().startswith(b"\x89PNG")
@@ -213,12 +217,12 @@ def test_terms_are_told_where_they_restrict(model: str, provider: str) -> None:
 
 
 def test_card_says_how_many_clusters_and_how_sure(report: dict[str, Any]) -> None:
-    assert "Clusters:" not in render_card(report, "user/name")
+    assert "Clusters:" not in render(report)
     found = {"choice": "The curve still rises at 50.", "fitted": 50_000, "assigned": 0, "rejected": {}}
     phases = {**report["phases"], "cluster": found}
-    text = render_card({**report, "phases": phases}, "user/name")
+    text = render({**report, "phases": phases})
     assert "Clusters: 5. The curve still rises at 50." in text
     assert "assigned by their embeddings" not in text
     phases["cluster"] = {**found, "assigned": 1_234}
-    page = " ".join(render_card({**report, "phases": phases}, "user/name").split())
+    page = " ".join(render({**report, "phases": phases}).split())
     assert "They were fitted on 50,000 instructions; the other 1,234 were assigned by their embeddings." in page

@@ -10,7 +10,7 @@ import pytest
 from datasets import Dataset, DatasetDict
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from test_splitting import distinct, make_rows
+from made_data import distinct, make_rows
 
 from auto_instruct_hf import decontaminate
 from auto_instruct_hf.core.schema import INSTANCES

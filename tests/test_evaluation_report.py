@@ -23,6 +23,7 @@ from auto_instruct_hf.evaluation.rating.summary import RATINGS
 from auto_instruct_hf.evaluation.report.page import render_page
 from auto_instruct_hf.evaluation.report.reading import EvaluatedDataset, read_any, read_build
 from auto_instruct_hf.evaluation.report.results import Evaluation, evaluate
+from auto_instruct_hf.publishing.build_report import parse_report
 from auto_instruct_hf.publishing.card import render_card
 from auto_instruct_hf.recipe import BootstrapSettings, ClusteringSettings, JudgeSettings
 
@@ -141,7 +142,7 @@ def test_the_card_tells_of_the_evaluation_and_a_push_renders_the_same(evaluated:
     report = json.loads((out / "dataset" / "report.json").read_text())
     card = (out / "dataset" / "README.md").read_text()
     assert report["evaluation"] == json.loads((out / "evaluation.json").read_text())
-    assert card == render_card(report, (out / "dataset").as_posix())
+    assert card == render_card(parse_report(report, out), (out / "dataset").as_posix())
     for words in ("on a sample: another judged 12 instances", "The judge itself was checked.", "| Vendi score |"):
         assert words in " ".join(card.split())
     for path in (path for path in out.rglob("*") if path.is_file()):

@@ -14,10 +14,6 @@ from typing import Any
 import pytest
 from stub_hub import OTHER_TOKEN, TOKEN, Failure, StubHub, serve_hub
 from stub_teacher import KEY, serve_stub
-from test_splitting import FEATURES, distinct, make_rows
-
-from auto_instruct_hf.core.transform import from_rows
-from auto_instruct_hf.sampling.messages import add_messages
 
 REPO = "alice/tasks"
 OFFLINE = os.pathsep.join([str(Path(__file__).parent / "offline"), str(Path(__file__).parents[1])])
@@ -28,46 +24,6 @@ PUSH = Path(__file__).parents[1] / "scripts" / "push.py"
 def hub() -> Iterator[StubHub]:
     with serve_hub() as one:
         yield one
-
-
-@pytest.fixture(scope="module")
-def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A build as the pipeline leaves it: the published folder is what counts here."""
-    from datasets import DatasetDict
-
-    from auto_instruct_hf.core.schema import INSTRUCTIONS
-    from auto_instruct_hf.core.transform import Trace
-    from auto_instruct_hf.generation.seeds import read_seeds
-    from auto_instruct_hf.publishing import build_folder as publish
-    from auto_instruct_hf.publishing import build_report as facts
-    from auto_instruct_hf.publishing.card_figures import Material
-    from auto_instruct_hf.recipe import Recipe
-    from auto_instruct_hf.teacher.client import Teacher
-
-    out = tmp_path_factory.mktemp("built")
-    rows = make_rows(distinct(40))
-    parts = DatasetDict({"train": from_rows(rows[:-9], FEATURES), "test": from_rows(rows[-9:], FEATURES)})
-    instances = add_messages(parts, cache_dir=out / "cache")
-    sample = DatasetDict({name: part.select([0, 0, 1, 2]) for name, part in instances.items()})
-    texts = [
-        {"instruction_id": "i", "instruction": text, "similarity": 0.5, "most_similar": "", "round": 0}
-        for text in distinct(40)
-    ]
-    instructions, seeds = from_rows(texts, INSTRUCTIONS), read_seeds()
-    rounds = [{"round": 0, "requests": 4, "candidates": 50, "admitted": 40}]
-    nearest = {"similarity": 0.25, "compared": 9, "held_out": 9}
-    traces = {
-        "bootstrap": Trace(facts={"rounds": rounds, "stopped": ""}),
-        "split": Trace(facts={"groups": 40, "largest_group": 1, "nearest": nearest}),
-        "sample": Trace(facts={"most_draws": {"train": 2, "test": 2}, "repeated": {"train": 0, "test": 0}}),
-    }
-    table = [facts.Row("instructions", (40, 40, 40, 40), (1, 2, 3, None))]
-    with Teacher("gpt-4o", journal=out / "journal.sqlite") as teacher:
-        configs = {"default": sample, "instances": instances}
-        report = facts.make_report(table, configs, seeds, teacher, Recipe(), traces, license="mit", language=None)
-    material = Material(instructions, instances, sample, seeds, None, rounds, report["usage"], 0.7)
-    publish.write_build(out, report, Recipe(), material, traces)
-    return out
 
 
 def run(
@@ -145,9 +101,9 @@ def test_nothing_changed_is_no_commit_and_what_went_away_is_gone(hub: StubHub, b
 @pytest.mark.parametrize(
     ("token", "repo", "options", "words"),
     [
-        ("hf_wrong", REPO, (), "does not know the token"),
+        ("hf_wrong", REPO, (), "the Hub rejects the token"),
         ("", REPO, (), "no token: set HF_TOKEN"),
-        (OTHER_TOKEN, "alice/other", (), "may not write to alice/other"),
+        (OTHER_TOKEN, "alice/other", (), "cannot write to alice/other"),
     ],
 )
 def test_refusals_are_one_line(
@@ -165,7 +121,7 @@ def test_refusals_are_one_line(
 def test_a_name_that_is_none_is_wrong_usage(hub: StubHub, built: Path, tmp_path: Path, name: str) -> None:
     failed = push(hub, built, tmp_path, repo=name)
     assert failed.returncode == 2
-    assert "is no name of a repository" in failed.stderr
+    assert "is not a valid repository id" in failed.stderr
     assert not hub.requests
 
 
@@ -188,7 +144,7 @@ def test_branch_pull_request_and_a_tag_that_stands(hub: StubHub, built: Path, tm
     assert "README.md" in repo.find("refs/pr/1").files
     failed = push(hub, built, tmp_path / "c", "--tag", "v1")
     assert failed.returncode == 1
-    assert "the tag stands on another commit" in failed.stderr
+    assert "the tag already exists on another commit" in failed.stderr
     assert "README.md" not in repo.find().files  # told before anything is committed
     assert push(hub, built, tmp_path / "d", "--create-pr", "--tag", "v2").returncode == 2
 
@@ -305,14 +261,14 @@ def test_no_hub_at_all(built: Path, tmp_path: Path) -> None:
         pass
     failed = push(hub, built, tmp_path)
     assert failed.returncode == 1
-    assert "the way to alice/tasks broke" in failed.stderr
+    assert "the connection to alice/tasks failed" in failed.stderr
     assert "Traceback" not in failed.stderr
 
 
 def test_a_folder_that_is_no_build(hub: StubHub, tmp_path: Path) -> None:
     failed = push(hub, tmp_path, tmp_path / "home")
     assert failed.returncode == 1
-    assert "is no built dataset" in failed.stderr
+    assert "is not a built dataset" in failed.stderr
     assert not hub.requests
 
 
@@ -341,7 +297,7 @@ def test_a_wrong_repository_name_is_told_before_anything_is_spent(hub: StubHub, 
         options = ["--teacher", "stub", "--base-url", teacher.url, "--out", str(tmp_path / "out"), "--push", "a b/c"]
         failed = run([sys.executable, str(build), *options], hub, tmp_path / "home", OPENAI_API_KEY=KEY)
     assert failed.returncode == 2
-    assert "is no name of a repository" in failed.stderr
+    assert "is not a valid repository id" in failed.stderr
     assert not teacher.answered
 
 

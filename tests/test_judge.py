@@ -14,7 +14,7 @@ from datasets import Dataset, load_dataset
 from hypothesis import given
 from hypothesis import strategies as st
 from stub_batch import serve_batches
-from stub_instances import instance, assert_strict, open_teacher, patch_embedding, run_script, table
+from stub_instances import assert_strict, instance, open_teacher, patch_embedding, run_script, table
 from stub_teacher import KEY, StubTeacher, serve_stub
 
 from auto_instruct_hf import Recipe, Teacher
@@ -28,7 +28,8 @@ from auto_instruct_hf.evaluation.judging.judge_model import choose_evaluator, ch
 from auto_instruct_hf.evaluation.judging.verdicts import judge, judge_batch, passes
 from auto_instruct_hf.evaluation.questions import JUDGEMENTS, NAMES, QUESTIONS
 from auto_instruct_hf.prompts.prompt import JUDGE, load_judge_prompts
-from auto_instruct_hf.publishing.build_report import count_reasons
+from auto_instruct_hf.publishing import count_reasons
+from auto_instruct_hf.publishing.build_report import parse_report
 from auto_instruct_hf.publishing.card import render_card
 from auto_instruct_hf.recipe import JudgeSettings, TeacherSettings
 from auto_instruct_hf.teacher.exchange import Reply, Request
@@ -455,8 +456,8 @@ def test_a_sample_that_was_judged_stands_on_the_card(filtered: tuple[Path, StubT
     assert set(figures["by_cluster"]) <= set(data.features["cluster"].names)
     assert sum(one["passed"]["asked"] for one in figures["by_cluster"].values()) == figures["judged"] == 8
     evaluated = {**report, "evaluation": {"judge": figures}}
-    text = " ".join(render_card(evaluated, "user/name").split())
+    text = " ".join(render_card(parse_report(evaluated, out), "user/name").split())
     assert "on a sample: another judged 8 instances" in text
     assert "It chose them too" in text
     plain = {**report, "phases": {name: one for name, one in report["phases"].items() if name != "judge"}}
-    assert "No person and no second model has judged the answers." in " ".join(render_card(plain, "u/n").split())
+    assert "No person and no second model has judged the answers." in " ".join(render_card(parse_report(plain, out), "u/n").split())

@@ -81,7 +81,7 @@ def test_no_instruction_stands_in_two_splits_of_either_config(done: Any) -> None
 def test_report_adds_up(done: Any) -> None:
     out, made, stub = done
     report = json.loads((out / "report.json").read_text())
-    assert report == json.loads(json.dumps(made.report))
+    assert report == json.loads(made.report.to_json())
     table = {row["name"]: row["ours"] for row in report["table"]}
     assert table["instructions"][0] == 14
     assert table["instances"][3] == sum(map(len, made.sample.values()))
@@ -99,13 +99,13 @@ def test_report_adds_up(done: Any) -> None:
 
 def test_table_counts_what_the_published_one_counts(done: Any) -> None:
     _, made, _ = done
-    table = {row["name"]: row["ours"] for row in made.report["table"]}
+    table = {row.name: row.ours for row in made.report.table}
     whole = [row for part in made.instances.values() for row in part]
     assert table["instructions"][1] == 14
     assert table["CLF instructions"][2] == len({row["instruction_id"] for row in whole if row["is_classification"]})
     labels = [row for row in whole if row["is_classification"]]
     assert table["CLF instances"][2] == len(labels)
-    assert [row["published"][3] for row in made.report["table"]] == [9_200, 50_000, 37_300, 152, 5_200, 3.28, 1.90]
+    assert [row.published[3] for row in made.report.table] == [9_200, 50_000, 37_300, 152, 5_200, 3.28, 1.90]
     assert [format_figure(figure) for figure in (None, 1234, 3.0, 0)] == ["", "1,234", "3.00", "0"]
 
 
@@ -118,7 +118,7 @@ def test_rerun_asks_nothing_and_gives_the_same(done: Any, monkeypatch: pytest.Mo
     assert time.monotonic() - start < 10
     assert len(stub.answered) == asked
     assert published(out) == before
-    assert again.report["table"] == made.report["table"]
+    assert again.report.table == made.report.table
 
 
 def computed(out: Path, stub: StubTeacher, **options: Any) -> set[str]:
@@ -189,7 +189,7 @@ def test_no_copy_of_an_evaluation_set_is_left(done: Any, tmp_path: Path) -> None
     assert "Nothing like it" not in card + (out / "dataset" / "report.json").read_text()
     assert str(tmp_path) not in (out / "dataset" / "recipe.yaml").read_text()
     exam.write_text(exam.read_text() + "".join(f"{n},{json.dumps(row['instruction'])}\n" for n, row in enumerate(rows)))
-    with pytest.raises(BuildError, match="no instance is left after decontamination"):
+    with pytest.raises(BuildError, match="no instance is left after decontaminate"):
         run(out, stub, replace(RECIPE, decontamination=chosen))
 
 
@@ -235,7 +235,7 @@ def test_nothing_left_after_curation_is_told(tmp_path: Path, monkeypatch: pytest
             name: {"output": "", "is_classification": False}.get(name, value) for name, value in answer(*given).items()
         },
     )
-    with serve_stub() as stub, pytest.raises(BuildError, match=r"no instance is left after curation: \{'no output'"):
+    with serve_stub() as stub, pytest.raises(BuildError, match=r"no instance is left after curate: \{'no output'"):
         run(tmp_path, stub)
 
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 from datasets import ClassLabel, DatasetDict, List, load_dataset
-from test_splitting import FEATURES, distinct, make_rows
+from made_data import FEATURES, distinct, make_rows
 
 from auto_instruct_hf.core.transform import from_rows
 from auto_instruct_hf.publishing import build_folder as publish

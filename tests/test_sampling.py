@@ -12,7 +12,7 @@ import pytest
 from datasets import DatasetDict, Value
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from test_splitting import FEATURES, distinct, make_rows
+from made_data import FEATURES, distinct, make_rows
 
 from auto_instruct_hf import stratify
 from auto_instruct_hf.core.transform import Trace, from_rows

@@ -7,35 +7,19 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from datasets import ClassLabel, Dataset, Features
+from datasets import Dataset
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from made_data import FEATURES, distinct, make_rows
 from rouge_score.rouge_scorer import RougeScorer
 
 from auto_instruct_hf import split
-from auto_instruct_hf.core.schema import INSTANCES
 from auto_instruct_hf.core.texts import normalise
 from auto_instruct_hf.core.transform import Trace, from_rows
 from auto_instruct_hf.recipe import SplittingSettings
 from auto_instruct_hf.sampling.splits import measure_table, split_table
 
-FEATURES = Features({**INSTANCES, "cluster": ClassLabel(names=[f"topic {n}" for n in range(5)])})
 SHARES = {"train": 0.8, "validation": 0.1, "test": 0.1}
-
-
-def make_rows(instructions: list[str], seed: int = 0) -> list[dict[str, Any]]:
-    draw = random.Random(seed)
-    rows = []
-    for number, text in enumerate(instructions):
-        start = {"instruction_id": f"i{number:04d}", "instruction": text, "attribute": "", "input": "", "output": "x"}
-        kind, topic = draw.random() < 0.2, draw.randrange(5)
-        same = {**start, "is_classification": kind, "cluster": topic}
-        rows += [{**same, "instance_id": f"{number}-{instance}"} for instance in range(draw.randint(1, 3))]
-    return rows
-
-
-def distinct(count: int) -> list[str]:
-    return [f"alpha{n} beta{n} gamma{n} delta{n}" for n in range(count)]
 
 
 def assign(rows: list[dict[str, Any]], **options: Any) -> list[str]:

@@ -376,7 +376,7 @@ def test_the_bar_shows_what_was_spent_and_what_it_will_be(stub: StubTeacher, tmp
         with teacher.phase("first", total=4) as bar:
             teacher.ask(make_requests(2))
             assert bar.describe_cost() == "spent $0.06, about $0.12 at the end of the phase"
-        teacher.expected = {"first": 1.0, "second": 2.0, "third": 5.0}
+        teacher._expected = {"first": 1.0, "second": 2.0, "third": 5.0}
         with teacher.phase("second", total=4) as bar:
             assert bar.describe_cost() == "spent $0.06"  # nothing to reckon with yet
             teacher.ask(make_requests(3))  # two of them are in the journal

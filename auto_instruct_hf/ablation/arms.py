@@ -136,7 +136,7 @@ def ablate(
             "judge": shares,
             "notes": {**NOTES, "measurements": NOTES["measurements"].format(draws=num_draws)},
             "warnings": shares["assessment"]["warnings"] if shares else [],
-            "usage": list_costs(teacher),
+            "usage": [asdict(usage) for usage in list_costs(teacher)],
             "dollars": teacher.spent().dollars,
         }
     write_changed(out / "ablation.json", to_json(report))
@@ -158,7 +158,7 @@ def _check(arms: Sequence[str], recipe: Recipe) -> None:
 def _make_arms(made: Build, teacher: Teacher, recipe: Recipe, names: Sequence[str], cache_dir: Path) -> dict[str, _Arm]:
     """Return the arms that were asked for, in the order of ARMS."""
     whole = concatenate_datasets(list(made.instances.values())).select_columns(list(CLUSTERED))
-    phases = made.report["phases"]
+    phases = made.report.phases
     reasons = [phases[name]["rejected"] for name in ("complete", "curate", "decontaminate") if name in phases]
     arms = {ATTRIBUTES: _Arm(whole.select_columns(list(INSTANCES)), reasons), FULL: _Arm(whole, reasons)}
     if SELF_INSTRUCT in names:

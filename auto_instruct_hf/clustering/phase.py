@@ -15,6 +15,7 @@ from datasets import ClassLabel, Dataset, Features, List, Value
 from ..core import INSTANCES, Batch, Columns, FloatArray, IntArray, Trace, apply, from_table, require_columns
 from ..embedding import embed
 from ..errors import BuildError
+from ..prompts import PromptSet
 from ..recipe import ClusteringSettings, EmbeddingSettings
 from ..teacher import Teacher
 from .assign_rest import ASSIGNED, extend, sample_rows
@@ -37,7 +38,7 @@ def cluster(
     embedding: EmbeddingSettings | None = None,
     settings: ClusteringSettings | None = None,
     seed: int = 42,
-    prompts: str | None = None,
+    prompts: str | PromptSet | None = None,
     cache_dir: Path | None = None,
     trace: Trace | None = None,
 ) -> Dataset:

@@ -7,7 +7,7 @@ from pathlib import Path
 from datasets import Features, List, Value
 
 from ..core import Batch, Columns, apply, columns, flatten, from_rows, rows
-from ..prompts import Prompt, load_prompts
+from ..prompts import Prompt, PromptSet, load_prompts
 from ..teacher import Ask, Request, Teacher
 
 _CLUSTERS = Features({"instructions": List(Value("string")), "keywords": List(Value("string"))})
@@ -25,7 +25,7 @@ def name_topics(
     teacher: Teacher | None,
     *,
     num_instructions: int = 8,
-    prompts: str | None = None,
+    prompts: str | PromptSet | None = None,
     cache_dir: Path | None = None,
 ) -> list[str]:
     """Name clusters.

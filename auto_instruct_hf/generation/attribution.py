@@ -21,7 +21,7 @@ from ..core import (
     text_or_nothing,
     with_rejected,
 )
-from ..prompts import ATTRIBUTION, Prompt, load_prompts
+from ..prompts import ATTRIBUTION, Prompt, PromptSet, load_prompts
 from ..recipe import AttributionSettings
 from ..teacher import Ask, Reply, Teacher
 from .grouped_requests import Item, ask_items, count_requests
@@ -32,7 +32,7 @@ def attribute(
     teacher: Teacher,
     *,
     settings: AttributionSettings | None = None,
-    prompts: str | None = None,
+    prompts: str | PromptSet | None = None,
     cache_dir: Path | None = None,
     trace: Trace | None = None,
 ) -> Dataset:

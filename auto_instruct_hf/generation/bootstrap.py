@@ -26,7 +26,7 @@ from ..core import (
     with_rejected,
 )
 from ..errors import BuildError
-from ..prompts import Prompt, load_prompts
+from ..prompts import Prompt, PromptSet, load_prompts
 from ..recipe import BootstrapSettings
 from ..teacher import Ask, Request, Teacher
 from .instruction_pool import Growth
@@ -53,7 +53,7 @@ def bootstrap(
     clf_share: float = 0.1,
     seed: int = 42,
     settings: BootstrapSettings | None = None,
-    prompts: str | None = None,
+    prompts: str | PromptSet | None = None,
     cache_dir: Path | None = None,
     trace: Trace | None = None,
 ) -> Dataset:

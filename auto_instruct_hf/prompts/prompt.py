@@ -130,11 +130,15 @@ def _compiled(template: str) -> jinja2.Template:
     return _JINJA.from_string(template)
 
 
-def load_prompts(source: str = "default") -> Mapping[str, Prompt]:
+PromptSet = Mapping[str, Prompt]
+"""Prompts by name."""
+
+
+def load_prompts(source: "str | PromptSet" = "default") -> PromptSet:
     """Read a set of prompts.
 
     Args:
-        source: `default`, `small`, or a folder with one YAML file for each prompt of a set.
+        source: `default`, `small`, a folder with one YAML file per prompt, or a loaded set, which is returned.
 
     Returns:
         The prompts by name.
@@ -142,6 +146,8 @@ def load_prompts(source: str = "default") -> Mapping[str, Prompt]:
     Raises:
         PromptError: If a file is missing or one too many, is not YAML, or has an unknown or missing key.
     """
+    if not isinstance(source, str):
+        return source
     return {name: _read(find_folder(source) / f"{name}.yaml") for name in list_names(source)}
 
 

@@ -1,4 +1,4 @@
-"""What a build leaves behind, and the folder of it that is published: Parquet, the card, the recipe, the figures."""
+"""Write the folder of a build, and push it: Parquet, the card, the recipe, the report."""
 
 import json
 import shutil
@@ -7,57 +7,59 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import jinja2
 from datasets import Dataset, DatasetDict
 
-from ..core import Trace, hide_folder, to_json, without_bars, write_changed
+from ..core import Trace, hide_folder, without_bars, write_changed
 from ..errors import HubError
 from ..evaluation.report import digest_splits
 from ..prompts import REQUESTS, find_folder, list_names
 from ..recipe import Recipe, TeacherSettings
+from .build_report import BuildReport, CardFigure, Facts, parse_report
 from .card import render_card
-from .card_figures import CAPTIONS, Material, draw_plots
-from .hub import Pushed, push
+from .card_figures import CAPTIONS, CardInputs, draw_plots
+from .hub import Pushed, push_folder
 
 _SHARD_BYTES = 500_000_000
-# What an earlier push may have left; anything else in a repository is its owner's.
+# Files that this or an earlier version pushed; all other files in a repository belong to its owner.
 _OURS = "|".join(
     [
         r"data/[^/]+/[^/]+-\d{5}-of-\d{5}\.parquet",
-        *(rf"assets/{name}\.png" for name in CAPTIONS),
+        *(rf"assets/{name}\.png" for name in (*CAPTIONS, "curve", "acceptance", "cost")),
         *(rf"prompts/{name}\.yaml" for name in REQUESTS),
     ]
 )
 
 
 def write_build(
-    out: Path, report: Mapping[str, Any], recipe: Recipe, material: Material, traces: Mapping[str, Trace]
-) -> None:
-    """Write what a build leaves behind: the published folder, the rejected rows, the report.
+    out: Path, report: BuildReport, recipe: Recipe, inputs: CardInputs, traces: Mapping[str, Trace]
+) -> BuildReport:
+    """Write the folder of a build: the published dataset, the rejected rows, the report.
 
     Args:
         out: Folder of the build.
-        report: As `facts.make_report` returns it.
-        recipe: The recipe that was used.
-        material: The rows, and what else the figures need.
+        report: As `collect_report` returns it.
+        recipe: The recipe of the build.
+        inputs: The rows, and what else the figures need.
         traces: What the phases found, by name.
+
+    Returns:
+        The report with the figures of the card, as written to `out/report.json`.
     """
-    plots = draw_plots(material, cache_dir=out / "cache")
-    shown = [{"file": f"assets/{name}.png", "caption": CAPTIONS[name]} for name in plots]
-    public = {**report, "plots": shown, "phases": {name: _timeless(found) for name, found in report["phases"].items()}}
-    public["usage"] = [_timeless(one) for one in report["usage"]]
-    public.pop("estimate", None)  # of interest to who paid
-    evaluation = _read_evaluation(out / "evaluation.json")
-    if evaluation and evaluation["dataset"]["digest"] == digest_splits(material.instances, material.sample):
-        public["evaluation"] = evaluation  # of these very rows
+    plots = draw_plots(inputs, cache_dir=out / "cache")
+    report = replace(report, plots=[CardFigure(f"assets/{name}.png", CAPTIONS[name]) for name in plots])
+    public = replace(
+        _without_timings(report),
+        estimate=None,  # only of interest to the payer
+        evaluation=_read_evaluation(out / "evaluation.json", digest_splits(inputs.instances, inputs.sample)),
+    )
     files = {
         "README.md": render_card(public, (out / "dataset").as_posix()).encode(),
         **_copy_prompts(recipe.prompts),
         "recipe.yaml": _resolve(recipe, report).to_yaml().encode(),
-        "report.json": to_json(public),
+        "report.json": public.to_json(),
         **{f"assets/{name}.png": png for name, png in plots.items()},
     }
-    write_dataset(out / "dataset", {"default": material.sample, "instances": material.instances}, files)
+    write_dataset(out / "dataset", {"default": inputs.sample, "instances": inputs.instances}, files)
     for name, trace in traces.items():
         if trace.rejected is not None:
             (out / "rejected").mkdir(exist_ok=True)
@@ -66,33 +68,33 @@ def write_build(
     if "judge" in traces:
         with without_bars():
             traces["judge"].tables["judgements"].to_parquet(out / "judgements.parquet")
-    (out / "report.json").write_bytes(to_json(report))
+    write_changed(out / "report.json", report.to_json())
+    return report
 
 
 def add_evaluation(out: Path, figures: Mapping[str, Any]) -> None:
-    """Let the card of a build tell of its evaluation. Files that say so already stay untouched.
+    """Add an evaluation to the card and report of a build. Files that already contain it are not touched.
 
     Args:
         out: Folder of the build.
-        figures: As `evaluation.report.evaluate` returns them.
+        figures: The content of `evaluation.json`.
 
     Raises:
         HubError: If there is no built dataset in the folder, or it was built by another version.
     """
     folder = out / "dataset"
-    report = {**_read_report(folder), "evaluation": figures}
-    card = _render(report, folder.as_posix(), folder)
-    write_changed(folder / "report.json", to_json(report))
-    write_changed(folder / "README.md", card.encode())
+    report = replace(_read_report(folder), evaluation=dict(figures))
+    write_changed(folder / "report.json", report.to_json())
+    write_changed(folder / "README.md", render_card(report, folder.as_posix()).encode())
 
 
 def write_dataset(folder: Path, configs: Mapping[str, DatasetDict], files: Mapping[str, bytes]) -> None:
-    """Write the published folder beside an earlier one, then put it in its place: it is never half of each.
+    """Write the published folder next to an earlier one, then replace that: it is never a mix of both.
 
     Args:
-        folder: Where. A kill between two renames leaves none; the next run writes it.
+        folder: The folder. A kill between the two renames leaves none; the next run writes it.
         configs: Splits by config.
-        files: The others by path: the card, the recipe, the figures.
+        files: Other files by path: the card, the recipe, the figures.
     """
     fresh, old = folder.with_name(f".{folder.name}.new"), folder.with_name(f".{folder.name}.old")
     for leftover in (fresh, old):
@@ -117,70 +119,58 @@ def push_build(
     language: str | None = None,
     **options: Any,
 ) -> Pushed:
-    """Publish a built `dataset` folder on the Hub, in one commit, its card telling how to load it from there.
+    """Publish a built `dataset` folder on the Hub in one commit.
 
     Args:
         folder: The folder.
         repo_id: `user/name`.
-        license: Of the dataset, in place of what the build was told.
-        language: Likewise.
-        **options: As `hub.push` takes them.
+        license: Of the dataset; replaces that of the build.
+        language: Of the dataset; replaces that of the build.
+        **options: As for `push_folder`.
 
     Returns:
-        Where it ended.
+        The commit or pull request.
 
     Raises:
-        HubError: If the folder is no built dataset, the Hub refuses, or it cannot be reached.
+        HubError: If the folder is not a built dataset, or the Hub rejects the push or cannot be reached.
     """
-    words = {"license": license, "language": language}
-    report = {**_read_report(Path(folder)), **{name: word for name, word in words.items() if word}}
-    card = _render(report, repo_id, folder)
-    return push(folder, repo_id, replaced={"README.md": card}, owned=_OURS, **options)
+    report = _read_report(Path(folder))
+    report = replace(report, license=license or report.license, language=language or report.language)
+    card = render_card(report, repo_id)
+    return push_folder(folder, repo_id, replaced={"README.md": card}, owned=_OURS, **options)
 
 
-def _read_report(folder: Path) -> dict[str, Any]:
+def _read_report(folder: Path) -> BuildReport:
     try:
-        report = json.loads((folder / "report.json").read_text(encoding="utf-8"))
+        content = json.loads((folder / "report.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
         raise HubError(
-            f"{folder} is no built dataset (no report.json in it): build one with scripts/build.py"
+            f"{folder} is not a built dataset (it has no report.json): build one with scripts/build.py"
         ) from None
-    if not isinstance(report, dict):
-        raise _of_another_version(folder)
-    return report
+    return parse_report(content, folder)
 
 
-def _render(report: Mapping[str, Any], location: str, folder: str | Path) -> str:
+def _read_evaluation(path: Path, digest: str) -> Facts | None:
+    """Read an evaluation of the very rows with this digest; None if there is none."""
     try:
-        return render_card(report, location)
-    except (jinja2.UndefinedError, LookupError, TypeError, AttributeError):
-        raise _of_another_version(folder) from None
-
-
-def _of_another_version(folder: str | Path) -> HubError:
-    return HubError(f"{folder} was built by another version: run the build again, it asks for nothing")
-
-
-def _read_evaluation(path: Path) -> dict[str, Any] | None:
-    try:
-        found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        return found if found["dataset"]["digest"] else None
+        found: Facts = json.loads(path.read_text(encoding="utf-8"))
+        return found if found["dataset"]["digest"] == digest else None
     except (OSError, ValueError, KeyError, TypeError):
         return None  # not evaluated yet, or by another version
 
 
-def _resolve(recipe: Recipe, report: Mapping[str, Any]) -> Recipe:
-    """Return the recipe that gives the same build again: with the teacher used, without this machine's paths."""
-    model = "embedded" if report["is_embedded"] else report["teacher"]
+def _resolve(recipe: Recipe, report: BuildReport) -> Recipe:
+    """Return the recipe that repeats the build: with the actual teacher, without local paths."""
+    model = "embedded" if report.is_embedded else report.teacher
     return replace(
         recipe,
-        prompts="prompts" if _copy_prompts(recipe.prompts) else recipe.prompts or report["prompts"],
-        # How it was sent, and for how much, is nobody else's business and decides no row.
+        prompts="prompts" if _copy_prompts(recipe.prompts) else recipe.prompts or report.prompts,
+        # Addresses, limits and prices are private and do not affect the rows.
         teacher=TeacherSettings(model=model, max_attempts=recipe.teacher.max_attempts),
         decontamination=replace(
             recipe.decontamination, sources=tuple(map(hide_folder, recipe.decontamination.sources))
         ),
-        embedding=replace(recipe.embedding, model=report["embedding"]),
+        embedding=replace(recipe.embedding, model=report.embedding),
         judge=replace(
             recipe.judge,
             model=_name_judge(recipe, report),
@@ -192,24 +182,27 @@ def _resolve(recipe: Recipe, report: Mapping[str, Any]) -> Recipe:
     )
 
 
-def _name_judge(recipe: Recipe, report: Mapping[str, Any]) -> str | None:
-    """Return the model that judged the build, as a recipe names it; where none did, what the recipe says."""
-    if "judge" not in report["phases"]:
+def _name_judge(recipe: Recipe, report: BuildReport) -> str | None:
+    """Return the model that judged the build, as a recipe names it; if none did, that of the recipe."""
+    if "judge" not in report.phases:
         return hide_folder(recipe.judge.model) if recipe.judge.model else None
-    used: str = report["phases"]["judge"]["before"]["judge"]
-    return "embedded" if report["is_embedded"] and used == report["teacher"] else used
+    used: str = report.phases["judge"]["before"]["judge"]
+    return "embedded" if report.is_embedded and used == report.teacher else used
 
 
 def _copy_prompts(source: str | None) -> dict[str, bytes]:
-    """Return the prompts that do not come with the package, by their path in the published folder."""
+    """Return custom prompts by their path in the published folder."""
     if source in (None, "default", "small"):
         return {}
     return {f"prompts/{name}.yaml": (find_folder(source) / f"{name}.yaml").read_bytes() for name in list_names(source)}
 
 
-def _timeless(found: Mapping[str, Any]) -> dict[str, Any]:
-    """Leave out how long a phase took: the same rows should give the same files."""
-    return {name: value for name, value in found.items() if name != "seconds"}
+def _without_timings(report: BuildReport) -> BuildReport:
+    """Set all durations to 0, so that equal rows give equal files."""
+    phases = {
+        name: {key: value for key, value in facts.items() if key != "seconds"} for name, facts in report.phases.items()
+    }
+    return replace(report, phases=phases, usage=[replace(usage, seconds=0.0) for usage in report.usage])
 
 
 def _write_parquet(dataset: Dataset, folder: Path, split: str) -> None:

@@ -1,8 +1,6 @@
-"""The dataset card: YAML and prose from the report of a build, and from nothing else."""
+"""Render the dataset card from the report of a build."""
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import jinja2
 from huggingface_hub import DatasetCardData
@@ -10,96 +8,90 @@ from huggingface_hub import DatasetCardData
 from ..core import fenced, flatten, inline, json_block
 from ..evaluation import QUESTIONS
 from ..evaluation.report import list_headlines
-from .build_report import PHASES, format_figure
+from .build_report import PHASES, BuildReport, format_figure
 
 _PACKAGE = Path(__file__).parents[1]
-# Beside the package in a checkout, inside it in an installed wheel.
+# Next to the package in a checkout, inside it in an installed wheel.
 _TEMPLATES = (_PACKAGE.parent / "dataset_card", _PACKAGE / "dataset_card")
 _SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"))
 _COLUMNS = {
-    "instance_id": "id of the row's content",
+    "instance_id": "id of the content of the row",
     "instruction_id": "id of the instruction, the same for all its instances",
     "instruction": "the task",
-    "is_classification": "whether the answer is one of a closed set of labels",
-    "attribute": "the label, else the strategy by which the output was written, or empty",
-    "input": "what the task works on; empty where it needs nothing",
+    "is_classification": "whether the answer is one of a fixed set of labels",
+    "attribute": "the label, or the strategy of the output, or empty",
+    "input": "the input of the task; empty if it needs none",
     "output": "the answer",
     "cluster": "the topic",
-    "cluster_probability": "how sure the topic is: the instruction's share in its cluster",
-    "num_draws": "how often the row was drawn: in so many rows of its split it stands",
-    "messages": "the row as a chat: a turn of the user, a turn of the assistant",
+    "cluster_probability": "the probability of the topic",
+    "num_draws": "how often the row was sampled: the number of its copies in the split",
+    "messages": "the row as a chat: a user turn, an assistant turn",
 }
 
 
-def render_card(report: Mapping[str, Any], location: str) -> str:
+def render_card(report: BuildReport, location: str) -> str:
     """Render the card.
 
     Args:
-        report: As `pipeline.build` makes it, or as read from `report.json`. Under `evaluation` it may hold
-            what `evaluation.report.evaluate` found, or a part of that.
-        location: What `load_dataset` is to be called with: `user/name`, or a folder.
+        report: The report of the build.
+        location: The argument of `load_dataset`: `user/name`, or a folder.
 
     Returns:
-        The text of README.md, YAML first. Text of the teacher in it is shown as it is and does nothing.
+        The text of README.md, YAML first. Text of the teacher is escaped.
     """
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(_TEMPLATES), undefined=jinja2.StrictUndefined, keep_trailing_newline=True
     )
     environment.filters["inline"] = inline
-    evaluation = report.get("evaluation", {})
+    evaluation = report.evaluation or {}
     rejected = [
-        (phase, reason, count)
-        for phase, found in report["phases"].items()
-        for reason, count in found["rejected"].items()
+        (phase, reason, count) for phase, found in report.phases.items() for reason, count in found["rejected"].items()
     ]
     table = [
         {
-            "name": row["name"],
-            "cells": [tuple(map(format_figure, cell)) for cell in zip(row["ours"], row["published"], strict=True)],
+            "name": row.name,
+            "cells": [tuple(map(format_figure, cell)) for cell in zip(row.ours, row.published, strict=True)],
         }
-        for row in report["table"]
+        for row in report.table
     ]
     return environment.get_template("README.md.jinja").render(
         {
-            **report,
+            **vars(report),
             "card_data": _card_data(report).to_yaml(),
-            "title": report["title"],
             "location": location,
-            "command": fenced(flatten(report["command"]), "bash"),
-            "num_samples": sum(report["configs"]["default"].values()),
-            "splits": list(report["configs"]["default"]),
-            "columns": [(name, kind, _COLUMNS.get(name, "")) for name, kind in report["columns"].items()],
-            "examples": [(kind, json_block(row)) for kind, row in report["examples"].items()],
+            "command": fenced(flatten(report.command), "bash"),
+            "num_samples": sum(report.configs["default"].values()),
+            "splits": list(report.configs["default"]),
+            "columns": [(name, kind, _COLUMNS.get(name, "")) for name, kind in report.columns.items()],
+            "examples": [(kind, json_block(row)) for kind, row in report.examples.items()],
             "phases": PHASES,
             "table": table,
             "rejected": rejected,
-            "clusters": report["phases"].get("cluster", {})
-            if "choice" in report["phases"].get("cluster", {})
-            else None,
-            "nearest": report["phases"]["split"]["nearest"],
-            "most_draws": max(report["phases"]["sample"]["most_draws"].values()),
-            "num_repeated": sum(report["phases"]["sample"]["repeated"].values()),
-            "decontaminated": report["phases"].get("decontaminate", {}).get("sources", []),
-            "filtered": report["phases"].get("judge"),
+            "clusters": report.phases["cluster"] if "choice" in report.phases.get("cluster", {}) else None,
+            "nearest": report.phases["split"]["nearest"],
+            "most_draws": max(report.phases["sample"]["most_draws"].values()),
+            "num_repeated": sum(report.phases["sample"]["repeated"].values()),
+            "decontaminated": report.phases.get("decontaminate", {}).get("sources", []),
+            "filtered": report.phases.get("judge"),
             "sampled": evaluation.get("judge"),
             "rated": evaluation.get("ratings"),
             "agreement": evaluation.get("agreement"),
             "measured": list_headlines(evaluation) if "measures" in evaluation else [],
             "questions": [(question.name, question.text) for question in QUESTIONS],
-            "version": report["versions"]["auto-instruct-hf"],
+            "version": report.versions["auto-instruct-hf"],
         }
     )
 
 
-def _card_data(report: Mapping[str, Any]) -> DatasetCardData:
-    rows = sum(report["configs"]["default"].values())
+def _card_data(report: BuildReport) -> DatasetCardData:
+    rows = sum(report.configs["default"].values())
     return DatasetCardData(
-        language=report["language"],
-        license=report["license"],
-        pretty_name=" ".join(report["title"].split()),
+        language=report.language,
+        license=report.license,
+        pretty_name=" ".join(report.title.split()),
         size_categories=next((name for limit, name in _SIZES if rows < limit), "1M<n<10M"),
         task_categories=["text-generation"],
-        source_datasets=["original" if report["seeds"]["is_bundled"] else "extended"],
+        source_datasets=["original" if report.seeds.is_bundled else "extended"],
         tags=["instruction-tuning", "synthetic", "auto-instruct"],
         configs=[
             {
@@ -107,7 +99,7 @@ def _card_data(report: Mapping[str, Any]) -> DatasetCardData:
                 **({"default": True} if config == "default" else {}),
                 "data_files": [{"split": split, "path": f"data/{config}/{split}-*.parquet"} for split in splits],
             }
-            for config, splits in report["configs"].items()
+            for config, splits in report.configs.items()
         ],
-        dataset_info=report["dataset_info"],
+        dataset_info=report.dataset_info,
     )

@@ -1,15 +1,15 @@
-"""Which figures the card shows, and of what. Each is drawn once for the same data."""
+"""The figures of the card and their data."""
 
 from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from datasets import Dataset, DatasetDict, Features, Value, concatenate_datasets
 
-from ..core import Batch, apply, count_words, from_rows, root_verb_and_object
+from ..core import Batch, Columns, apply, count_words, from_rows, root_verb_and_object
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -17,21 +17,18 @@ if TYPE_CHECKING:
 _NAMES = Features({"name": Value("string")})
 _PLOTS = Features({"name": Value("string"), "png": Value("binary")})
 CAPTIONS = {
-    "map": "The instructions by likeness of their embeddings (UMAP to two dimensions), coloured by topic",
-    "curve": "How well the instructions part into each number of clusters, and the number taken",
+    "map": "The instructions by similarity of their embeddings (UMAP to two dimensions), coloured by topic",
     "topics": "The share of each topic among the instances, before and after sampling",
     "lengths": "Lengths in words of instruction with input, and of output, each instance once",
-    "similarity": "The highest ROUGE-L of each instruction against all before it, when it was admitted",
-    "acceptance": "How many candidates each round of the bootstrap kept",
+    "similarity": "The highest ROUGE-L of each instruction against all earlier ones",
     "verbs": "The 20 most frequent root verbs, each with its four most frequent objects, beside those of the seeds",
-    "cost": "What each phase cost, in dollars where prices are known, else in tokens",
 }
-"""The figures in the order of the card: file name without its ending -> caption."""
+"""The figures in the order of the card: file name without suffix -> caption."""
 
 
 @dataclass(frozen=True)
-class Material:
-    """What the figures are drawn from."""
+class CardInputs:
+    """The data of the figures."""
 
     instructions: Dataset
     """After bootstrap."""
@@ -39,39 +36,31 @@ class Material:
     sample: DatasetDict
     seeds: Dataset
     map: Dataset | None
-    """Columns `place` (two floats) and `cluster` (int), one row an instruction; None: there is no map."""
-    rounds: list[dict[str, int]]
-    usage: list[dict[str, Any]]
+    """Columns `place` (two floats) and `cluster` (int), one row per instruction; None: no map."""
     max_similarity: float
-    curve: list[dict[str, Any]] = field(default_factory=list)
-    """What was measured for each number of clusters tried; none where the number was given."""
 
 
-def draw_plots(material: Material, *, cache_dir: Path | None = None) -> dict[str, bytes]:
+def draw_plots(inputs: CardInputs, *, cache_dir: Path | None = None) -> dict[str, bytes]:
     """Draw the card's figures.
 
     Args:
-        material: What they are drawn from.
-        cache_dir: Folder of the cache; None: as in `transform.apply`.
+        inputs: The data.
+        cache_dir: Folder of the cache; None: as in `core.apply`.
 
     Returns:
-        PNG files by name, in the order of CAPTIONS; those without data are left out.
+        PNG files by name, in the order of CAPTIONS; the map is left out if there is none.
     """
-    absent = {"map": material.map is None, "curve": not material.curve}
-    names = [name for name in CAPTIONS if not absent.get(name)]
-    prints = [material.instructions, *material.instances.values(), *material.sample.values(), material.seeds]
+    names = [name for name in CAPTIONS if name != "map" or inputs.map is not None]
+    prints = [inputs.instructions, *inputs.instances.values(), *inputs.sample.values(), inputs.seeds]
     drawn = apply(
         from_rows([{"name": name} for name in names], _NAMES),
         plot_batch,
         phase="plots",
         features=_PLOTS,
-        resources={"material": material},
+        resources={"inputs": inputs},
         depends_on=[
-            [data._fingerprint for data in [*prints, *([material.map] if material.map else [])]],
-            material.rounds,
-            material.usage,
-            material.max_similarity,
-            material.curve,
+            [data._fingerprint for data in [*prints, *([inputs.map] if inputs.map else [])]],
+            inputs.max_similarity,
         ],
         batch_size=1,
         show_progress=True,
@@ -80,85 +69,64 @@ def draw_plots(material: Material, *, cache_dir: Path | None = None) -> dict[str
     return dict(zip(drawn["name"], drawn["png"], strict=True))
 
 
-def plot_batch(batch: Batch, *, material: Material) -> dict[str, list[Any]]:
+def plot_batch(batch: Batch, *, inputs: CardInputs) -> Columns:
     """Draw a batch of figures: column `name` in, columns `name` and `png` out."""
-    from .plots import to_png  # takes a second to import: only where it is used
+    from .plots import to_png  # takes a second to import
 
-    return {"name": batch["name"], "png": [to_png(_DRAW[name](material)) for name in batch["name"]]}
+    return {"name": batch["name"], "png": [to_png(_DRAW[name](inputs)) for name in batch["name"]]}
 
 
-def _map(material: Material) -> "Figure":
+def _map(inputs: CardInputs) -> "Figure":
     from .plots import draw_map
 
-    assert material.map is not None
-    positions = np.array(material.map["place"][:], dtype=float)
-    return draw_map(positions, np.array(material.map["cluster"][:]), _topics(material))
+    assert inputs.map is not None
+    positions = np.array(inputs.map["place"][:], dtype=float)
+    return draw_map(positions, np.array(inputs.map["cluster"][:]), _topics(inputs))
 
 
-def _curve(material: Material) -> "Figure":
-    from .plots import draw_curve
-
-    return draw_curve(material.curve, len(_topics(material)))
-
-
-def _draw_topics(material: Material) -> "Figure":
+def _draw_topics(inputs: CardInputs) -> "Figure":
     from .plots import draw_cluster_sizes
 
-    topics = _topics(material)
+    topics = _topics(inputs)
     before, after = (
         Counter(cluster for part in splits.values() for cluster in part["cluster"])
-        for splits in (material.instances, material.sample)
+        for splits in (inputs.instances, inputs.sample)
     )
     return draw_cluster_sizes(topics, *([counts[n] for n in range(len(topics))] for counts in (before, after)))
 
 
-def _lengths(material: Material) -> "Figure":
+def _lengths(inputs: CardInputs) -> "Figure":
     from .plots import draw_lengths
 
-    whole = concatenate_datasets(list(material.instances.values()))
+    whole = concatenate_datasets(list(inputs.instances.values()))
     asked = [count_words(f"{task} {given}") for task, given in zip(whole["instruction"], whole["input"], strict=True)]
     return draw_lengths(asked, [count_words(output) for output in whole["output"]])
 
 
-def _similarity(material: Material) -> "Figure":
+def _similarity(inputs: CardInputs) -> "Figure":
     from .plots import draw_similarity
 
-    return draw_similarity(np.array(material.instructions["similarity"][:], dtype=float), material.max_similarity)
+    return draw_similarity(np.array(inputs.instructions["similarity"][:], dtype=float), inputs.max_similarity)
 
 
-def _acceptance(material: Material) -> "Figure":
-    from .plots import draw_acceptance
-
-    return draw_acceptance(material.rounds)
-
-
-def _verbs(material: Material) -> "Figure":
+def _verbs(inputs: CardInputs) -> "Figure":
     from .plots import draw_verbs
 
     found = (
-        [root_verb_and_object(text) for text in data["instruction"]] for data in (material.instructions, material.seeds)
+        [root_verb_and_object(text) for text in data["instruction"]] for data in (inputs.instructions, inputs.seeds)
     )
     return draw_verbs(*([pair for pair in pairs if all(pair)] for pairs in found))
 
 
-def _cost(material: Material) -> "Figure":
-    from .plots import draw_costs
-
-    return draw_costs(material.usage)
-
-
-def _topics(material: Material) -> list[str]:
-    names: list[str] = next(iter(material.instances.values())).features["cluster"].names
+def _topics(inputs: CardInputs) -> list[str]:
+    names: list[str] = next(iter(inputs.instances.values())).features["cluster"].names
     return names
 
 
-_DRAW: Mapping[str, Callable[[Material], "Figure"]] = {
+_DRAW: Mapping[str, Callable[[CardInputs], "Figure"]] = {
     "map": _map,
-    "curve": _curve,
     "topics": _draw_topics,
     "lengths": _lengths,
     "similarity": _similarity,
-    "acceptance": _acceptance,
     "verbs": _verbs,
-    "cost": _cost,
 }

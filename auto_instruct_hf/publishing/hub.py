@@ -1,4 +1,4 @@
-"""The way to the Hub: a built folder becomes a dataset repository, in one commit or not at all."""
+"""Push a built folder to a dataset repository on the Hub, atomically in one commit."""
 
 import hashlib
 import json
@@ -30,42 +30,42 @@ _Result = TypeVar("_Result")
 _ATTEMPTS = 4
 _SECONDS_TO_WAIT = 1.0
 _CONFLICTS = (409, 412)
-_PASSING = (*_CONFLICTS, 429, 500, 502, 503, 504)
-_SAFE = "The build is safe, and what is sent already is not sent again"
+_TRANSIENT = (*_CONFLICTS, 429, 500, 502, 503, 504)
+_SAFE = "The build is safe, and files already sent are not sent again"
 
 
 @dataclass(frozen=True)
 class Pushed:
-    """Where a push ended: the address of the dataset, its commit, and whether that commit is new."""
+    """The result of a push: the URL of the dataset or pull request, its commit, and whether that is new."""
 
     url: str
     commit: str
     is_new: bool
 
     def describe(self) -> str:
-        """Return one line for a person."""
+        """Return one line of text."""
         what = "Published" if self.is_new else "Nothing has changed since the last push"
         return f"{what}: {self.url} (commit {self.commit[:12]})"
 
 
 def check_name(repo_id: str) -> None:
-    """Check the name of a repository, before anything is spent on what is to go there.
+    """Check a repository id.
 
     Args:
         repo_id: `user/name`.
 
     Raises:
-        RecipeError: If no repository can be called that.
+        RecipeError: If it is not valid.
     """
     try:
         validate_repo_id(repo_id)
     except HFValidationError as error:
-        raise RecipeError(f"{repo_id!r} is no name of a repository (user/name): {_one_line(error)}") from None
+        raise RecipeError(f"{repo_id!r} is not a valid repository id (user/name): {_one_line(error)}") from None
     if "/" not in repo_id:
-        raise RecipeError(f"{repo_id!r} is no name of a repository: say whose it is (user/name)")
+        raise RecipeError(f"{repo_id!r} is not a valid repository id: add the namespace (user/name)")
 
 
-def push(
+def push_folder(
     folder: str | Path,
     repo_id: str,
     *,
@@ -79,63 +79,63 @@ def push(
 ) -> Pushed:
     """Publish a folder as a dataset, in one commit.
 
-    Files that did not change are not sent; if none did, there is no commit. What an earlier push brought and this one
-    does not is removed in the same commit; other files of the repository stay.
+    Unchanged files are not sent; without changes there is no commit. Files of an earlier push that are no longer in the
+    folder are deleted in the same commit; other files of the repository stay.
 
     Args:
         folder: A built `dataset` folder.
-        repo_id: `user/name`. The repository is made if there is none.
+        repo_id: `user/name`. The repository is created if missing.
         private: Whether a new repository is private.
-        revision: Branch to commit to, made if there is none; None: `main`.
+        revision: Branch to commit to, created if missing; None: `main`.
         tag: Name for the commit.
         create_pr: Open a pull request instead of committing to the branch.
         token: Access token; None: HF_TOKEN or the stored one. Never written anywhere.
-        replaced: Texts to send in place of files of the folder, by name.
-        owned: Pattern of the files that a push may remove because the folder no longer has them; "": none.
+        replaced: Texts to send instead of files in the folder, by name.
+        owned: Pattern of files to delete if the folder no longer has them; "": none.
 
     Returns:
-        Where it ended.
+        The commit or pull request.
 
     Raises:
-        RecipeError: If no repository can be called that.
-        HubError: If the Hub refuses or cannot be reached, `private` is asked for a repository that is public, or the
-            tag stands on another commit.
+        RecipeError: If it is not valid.
+        HubError: If the Hub rejects it or cannot be reached, the repository is public despite `private`, or the tag
+            exists on another commit.
     """
     check_name(repo_id)
     if create_pr and tag:
         raise RecipeError("a pull request cannot be tagged: leave out --tag, and tag the commit once it is merged")
     folder = Path(folder)
     if not (folder / "README.md").is_file():
-        raise HubError(f"{folder} is no built dataset (it has no README.md): build one with scripts/build.py first")
+        raise HubError(f"{folder} is not a built dataset (it has no README.md): build one with scripts/build.py first")
     if not (token or get_token()):
         raise HubError("no token: set HF_TOKEN, or log in with `hf auth login`")
     api = HfApi(token=token)
     files = _read(folder, replaced or {})
-    with _explained(repo_id):
-        _again(lambda: api.create_repo(repo_id, repo_type="dataset", private=private or None, exist_ok=True))
-        if private and not _again(lambda: api.repo_info(repo_id, repo_type="dataset")).private:
+    with _translate_errors(repo_id):
+        _retry(lambda: api.create_repo(repo_id, repo_type="dataset", private=private or None, exist_ok=True))
+        if private and not _retry(lambda: api.repo_info(repo_id, repo_type="dataset")).private:
             raise HubError(f"{repo_id} exists and is public: make it private in its settings, or push to another name")
         if revision and not create_pr and not revision.startswith("refs/"):
-            _again(lambda: api.create_branch(repo_id, branch=revision, repo_type="dataset", exist_ok=True))
-        tags = _again(lambda: api.list_repo_refs(repo_id, repo_type="dataset")).tags if tag else []
+            _retry(lambda: api.create_branch(repo_id, branch=revision, repo_type="dataset", exist_ok=True))
+        tags = _retry(lambda: api.list_repo_refs(repo_id, repo_type="dataset")).tags if tag else []
         tagged = next((one.target_commit for one in tags if one.name == tag), None)
         pushed = _commit(api, files, repo_id, revision, create_pr, tagged, owned)
     if tag and not tagged:
-        with _explained(
+        with _translate_errors(
             repo_id, f"the dataset is published as commit {pushed.commit[:12]}, only the tag {tag} is missing"
         ):
-            _again(lambda: api.create_tag(repo_id, tag=tag, revision=pushed.commit, repo_type="dataset", exist_ok=True))
+            _retry(lambda: api.create_tag(repo_id, tag=tag, revision=pushed.commit, repo_type="dataset", exist_ok=True))
     return pushed
 
 
-def _again(call: Callable[[], _Result]) -> _Result:
-    """Repeat a call that changes nothing twice, while the fault may pass."""
+def _retry(call: Callable[[], _Result]) -> _Result:
+    """Retry an idempotent call on transient errors, with exponential backoff."""
     for attempt in range(_ATTEMPTS):
         try:
             return call()
         except (HfHubHTTPError, httpx2.TransportError) as error:
             status = getattr(getattr(error, "response", None), "status_code", None)
-            if attempt == _ATTEMPTS - 1 or (status is not None and status not in _PASSING):
+            if attempt == _ATTEMPTS - 1 or (status is not None and status not in _TRANSIENT):
                 raise
             time.sleep(_SECONDS_TO_WAIT * 2**attempt)
     raise AssertionError("the last attempt returns or raises")
@@ -159,18 +159,18 @@ def _commit(
     tagged: str | None,
     owned: str,
 ) -> Pushed:
-    """Commit what differs; `tagged` is the commit on which the tag asked for stands already, or None."""
+    """Commit the differences; `tagged` is the commit that already has the requested tag, or None."""
     url = f"{api.endpoint}/datasets/{repo_id}"
     heads: list[str] = []
 
     def attempt() -> Pushed:
-        # Each attempt compares anew: a second writer's commit is seen, one whose answer was lost is not repeated.
+        # Each attempt compares again: it sees commits of other writers, and its own whose response was lost.
         branch = None if create_pr else revision
         head = api.repo_info(repo_id, repo_type="dataset", revision=branch).sha or ""
         heads.append(head)
         operations = _find_changes(api, files, repo_id, head, owned)
         if tagged and (operations or tagged != head):
-            raise HubError(f"the tag stands on another commit of {repo_id} already: give it another name")
+            raise HubError(f"the tag already exists on another commit of {repo_id}: use another name")
         if not operations:
             return Pushed(url, head, is_new=head != heads[0])
         made = api.create_commit(
@@ -184,14 +184,14 @@ def _commit(
         )
         return Pushed(made.pr_url or url, made.oid, is_new=made.oid != head)
 
-    # A pull request whose answer was lost would be opened twice.
-    return attempt() if create_pr else _again(attempt)
+    # A pull request whose response was lost would be opened twice.
+    return attempt() if create_pr else _retry(attempt)
 
 
 def _find_changes(
     api: HfApi, files: Mapping[str, Path | bytes], repo_id: str, head: str | None, owned: str
 ) -> list[CommitOperationAdd | CommitOperationDelete]:
-    """Compare files with the repository by content, so that nothing is sent twice and nothing committed in vain."""
+    """Return the files whose content differs from the repository, and those to delete."""
     tree = api.list_repo_tree(repo_id, recursive=True, repo_type="dataset", revision=head)
     remote = {entry.path: entry for entry in tree if isinstance(entry, RepoFile)}
     changes: list[CommitOperationAdd | CommitOperationDelete] = [
@@ -210,46 +210,46 @@ def _is_same(file: Path | bytes, entry: RepoFile | None) -> bool:
     if entry.lfs is not None:
         return hashlib.sha256(content).hexdigest() == entry.lfs.sha256
     header = f"blob {len(content)}\0".encode()
-    return hashlib.sha1(header + content, usedforsecurity=False).hexdigest() == entry.blob_id  # git's own name for it
+    return hashlib.sha1(header + content, usedforsecurity=False).hexdigest() == entry.blob_id  # as git computes it
 
 
 @contextmanager
-def _explained(repo_id: str, done: str = "") -> Iterator[None]:
-    """Turn whatever the client raises into one line that says what is safe and how to go on."""
+def _translate_errors(repo_id: str, done: str = "") -> Iterator[None]:
+    """Translate errors of the client to a HubError that says what is safe and how to continue."""
     safe = done or f"{_SAFE}: run the same command again"
     try:
         yield
     except GatedRepoError:
         raise HubError(f"{repo_id} is gated, and the token has no access to it. {safe}") from None
     except RepositoryNotFoundError:
-        raise HubError(f"{repo_id} is not there, or the token may not see it: check the name and HF_TOKEN") from None
+        raise HubError(f"{repo_id} does not exist, or the token cannot read it: check the name and HF_TOKEN") from None
     except RevisionNotFoundError:
         raise HubError(f"{repo_id} has no such revision: check --revision") from None
     except OfflineModeIsEnabled:
         raise HubError(f"HF_HUB_OFFLINE is set: unset it to push. {safe}") from None
     except HfHubHTTPError as error:
-        raise HubError(_tell(repo_id, error, safe)) from None
+        raise HubError(_describe_status(repo_id, error, safe)) from None
     except json.JSONDecodeError:
-        raise HubError(f"the Hub answers {repo_id} with something that is not its own. {safe}") from None
+        raise HubError(f"the response for {repo_id} is not from the Hub. {safe}") from None
     except (httpx2.HTTPError, RuntimeError, OSError) as error:
-        raise HubError(f"the way to {repo_id} broke: {_one_line(error.__cause__ or error)}. {safe}") from None
-    except (ValueError, KeyError, TypeError) as error:  # what the client makes of an answer or a card it cannot use
-        raise HubError(f"the Hub and {repo_id} do not agree: {_one_line(error)}. {done or _SAFE}") from None
+        raise HubError(f"the connection to {repo_id} failed: {_one_line(error.__cause__ or error)}. {safe}") from None
+    except (ValueError, KeyError, TypeError) as error:  # a response or card that the client cannot use
+        raise HubError(f"the Hub rejects {repo_id}: {_one_line(error)}. {done or _SAFE}") from None
 
 
-def _tell(repo_id: str, error: HfHubHTTPError, safe: str) -> str:
+def _describe_status(repo_id: str, error: HfHubHTTPError, safe: str) -> str:
     status = error.response.status_code if error.response is not None else 0
     if status == 401:
-        return "the Hub does not know the token (HF_TOKEN): make a new one with write access"
+        return "the Hub rejects the token (HF_TOKEN): create a new one with write access"
     if status == 403:
         said = _one_line(error.server_message or error)
-        return f"the token may not write to {repo_id} ({said}): push to a namespace of yours, or open a pull request"
+        return f"the token cannot write to {repo_id} ({said}): push to your own namespace, or open a pull request"
     if status in _CONFLICTS:
-        return f"somebody else commits to {repo_id} at the same time. {safe}"
-    return f"the Hub answers {repo_id} with {status}: {_one_line(error.server_message or error)}. {safe}"
+        return f"another client is committing to {repo_id}. {safe}"
+    return f"the Hub responds to {repo_id} with status {status}: {_one_line(error.server_message or error)}. {safe}"
 
 
 def _one_line(error: object) -> str:
-    """Return an error on one line, without the token and without what stands behind an address: both may be secret."""
+    """Return an error on one line, without the token and query strings, which may be secret."""
     text = " ".join(f"{error}".split()).replace(get_token() or "\0", "***")
     return re.sub(r"\?\S+", "", re.sub(r"(hf_|Bearer )[\w.-]+", r"\1***", text))[:200]

@@ -3,7 +3,7 @@
 from .client import Teacher
 from .endpoint import EMBEDDED, Endpoint
 from .exchange import Ask, Reply, Request
-from .journal import Journal
+from .journal import Journal, Usage
 from .prices import Cost, Prices, Rates, find_provider, rates_from
 
 __all__ = [
@@ -17,6 +17,7 @@ __all__ = [
     "Reply",
     "Request",
     "Teacher",
+    "Usage",
     "find_provider",
     "rates_from",
 ]

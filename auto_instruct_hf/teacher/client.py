@@ -7,7 +7,7 @@ keeps its connections for the whole run, and everything works inside a notebook 
 import asyncio
 import json
 import threading
-from collections.abc import Callable, Coroutine, Iterator, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
@@ -91,8 +91,7 @@ class Teacher:
             )
         # Some wait for the disk while others wait for the endpoint.
         self._num_workers = (concurrency or MOST_AT_ONCE) * 5 // 4 + 4
-        self.expected: dict[str, float | None] = {}
-        """What phases are expected to cost, in US dollars and in their order, for the progress bar."""
+        self.expected: Mapping[str, float | None] = {}
         self._listeners: list[Listener] = []
         self._phase = ""
         self._progress: Progress | None = None
@@ -167,6 +166,10 @@ class Teacher:
             yield
         finally:
             self._listeners.remove(listener)
+
+    def expect(self, dollars: Mapping[str, float | None]) -> None:
+        """Show in the progress bar what phases are expected to cost: US dollars by phase, in their order."""
+        self.expected = dollars
 
     @contextmanager
     def phase(self, name: str, total: int | None = None) -> Iterator[Progress]:

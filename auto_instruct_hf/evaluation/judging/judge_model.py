@@ -151,7 +151,7 @@ def open_judge(
         if writer:
             judge.prices.learn(writer.prices)
             writer.prices.learn(judge.prices)
-            judge.expected = writer.expected
+            judge.expect(writer.expected)
         yield judge
 
 

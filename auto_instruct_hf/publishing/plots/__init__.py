@@ -2,10 +2,7 @@
 
 from .drawing import to_png
 from .figures import (
-    draw_acceptance,
     draw_cluster_sizes,
-    draw_costs,
-    draw_curve,
     draw_lengths,
     draw_similarity,
     draw_verbs,
@@ -13,10 +10,7 @@ from .figures import (
 from .topic_map import draw_map
 
 __all__ = [
-    "draw_acceptance",
     "draw_cluster_sizes",
-    "draw_costs",
-    "draw_curve",
     "draw_lengths",
     "draw_map",
     "draw_similarity",

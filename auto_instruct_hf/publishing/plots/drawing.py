@@ -20,9 +20,9 @@ from PIL import Image
 WIDTH = 10.0  # inches; 1,600 pixels, which a card shows at about 800: there 12 points are 13 pixels
 DPI = 160
 INK, FAINT, GRID, PAPER = "#1f1f1f", "#595959", "#dedede", "#ffffff"
-# Okabe and Ito's colours, which every colour vision tells apart; their yellow is too pale for points on white.
+# The colours of Okabe and Ito, distinguishable with every colour vision; without their yellow, too pale on white.
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#56B4E9", "#CC79A7", "#666666")
-_FONT = "DejaVu Sans"  # comes with matplotlib: the same bytes on every machine
+_FONT = "DejaVu Sans"  # included in matplotlib: the same bytes on every machine
 _STYLE: dict[str, Any] = {
     "font.family": _FONT, "font.size": 12, "text.parse_math": False, "text.color": INK,
     "figure.facecolor": PAPER, "axes.facecolor": PAPER, "axes.edgecolor": FAINT, "axes.labelcolor": INK,
@@ -30,8 +30,8 @@ _STYLE: dict[str, Any] = {
     "axes.titlesize": 13, "axes.titleweight": "bold", "xtick.color": FAINT, "ytick.color": FAINT,
     "xtick.labelcolor": INK, "ytick.labelcolor": INK, "grid.color": GRID, "legend.frameon": False,
 }  # fmt: skip
-_MOST_BYTES = 290_000  # of a file; beyond it colours are given up
-_LONGEST = 200  # letters; longer names are cut before they are measured
+_MAX_BYTES = 290_000  # per file; above it the number of colours is reduced
+_MAX_LETTERS = 200  # longer names are truncated before they are measured
 
 P = ParamSpec("P")
 
@@ -45,13 +45,13 @@ def to_png(figure: Figure) -> bytes:
     for colours in (256, 128, 64):
         packed = io.BytesIO()
         image.quantize(colours, Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE).save(packed, "PNG", optimize=True)
-        if packed.tell() <= _MOST_BYTES:
+        if packed.tell() <= _MAX_BYTES:
             break
     return packed.getvalue()
 
 
 def styled(draw: Callable[P, Figure]) -> Callable[P, Figure]:
-    """Let a function draw in the style of the card, whatever the reader's own settings are."""
+    """Decorate a function to draw in the style of the card, independent of the user's settings."""
 
     @functools.wraps(draw)
     def drawn(*args: P.args, **kwargs: P.kwargs) -> Figure:
@@ -62,7 +62,7 @@ def styled(draw: Callable[P, Figure]) -> Callable[P, Figure]:
 
 
 def start(height: float, title: str, note: str) -> Figure:
-    """Return a figure of a height in inches with its heading, which takes 1.1 of them."""
+    """Return a figure with a heading; `height` in inches includes 1.1 for the heading."""
     figure = Figure(figsize=(WIDTH, height), dpi=DPI)
     FigureCanvasAgg(figure)
     figure.text(0.03, 1 - 0.2 / height, title, size=17, weight="bold", va="top")
@@ -77,31 +77,23 @@ def add_panel(figure: Figure, left: float, bottom: float, width: float, height: 
 
 
 def show_counts(axes: Axes) -> None:
-    """Let the vertical axis show whole numbers, with lines to read them by."""
+    """Format the vertical axis as integers, with grid lines."""
     axes.yaxis.set_major_locator(MaxNLocator(5, integer=True))
     axes.yaxis.set_major_formatter(FuncFormatter(lambda count, _: f"{count:,.0f}"))
     axes.grid(axis="y")
 
 
 def mark(axes: Axes, value: float, text: str, colour: str = INK, align: Literal["left", "right"] = "left") -> None:
-    """Draw a vertical line with its meaning above the panel."""
+    """Draw a vertical line with a label above the panel."""
     axes.axvline(value, color=colour, lw=1.6, ls="--")
     place = axes.get_xaxis_transform()
     axes.text(value, 1.02, text, size=11, color=colour, ha=align, va="bottom", transform=place)
 
 
 def say_empty(axes: Axes) -> None:
-    """Say that there is nothing to draw."""
+    """Show that there are no rows."""
     axes.set(xticks=[], yticks=[])
     axes.text(0.5, 0.5, "no rows", color=FAINT, ha="center", va="center", transform=axes.transAxes)
-
-
-def shorten_count(count: float) -> str:
-    """Return a count with three digits: 999, 1.23k, 45.6M."""
-    for unit, name in ((1e9, "B"), (1e6, "M"), (1e3, "k")):
-        if count >= 0.9995 * unit:
-            return f"{count / unit:.3g}{name}"
-    return f"{count:.0f}"
 
 
 @functools.cache
@@ -110,17 +102,17 @@ def _glyphs() -> frozenset[int]:
 
 
 def clean(text: str) -> str:
-    """Return a model's text as a line that the font can draw: "…" for letters that it lacks, "" where none is left."""
+    """Return text as one line that the font can draw: "…" for missing letters, "" if none is left."""
     drawn = (
         char if ord(char) in _glyphs() and unicodedata.category(char)[0] != "C" else "…" * char.isalnum()
-        for char in " ".join(text.split())[:_LONGEST]
+        for char in " ".join(text.split())[:_MAX_LETTERS]
     )
     line = " ".join(re.sub("…+", "…", "".join(drawn)).split())
     return line if any(map(str.isalnum, line)) else ""
 
 
 def clean_names(names: Iterable[str]) -> list[str]:
-    """Clean the names of clusters; one with nothing to draw goes by its number."""
+    """Clean the names of clusters; a name that cannot be drawn is replaced by its number."""
     return [clean(name) or f"cluster {number}" for number, name in enumerate(names)]
 
 

@@ -1,0 +1,251 @@
+"""Collect the report of a build from what its phases returned."""
+
+import importlib.metadata
+import shlex
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+
+from datasets import ClassLabel, Dataset, DatasetDict, DatasetInfo, List, SplitDict, SplitInfo, concatenate_datasets
+
+from ..core import Trace, hide_folder
+from ..generation import BUNDLED_NAME
+from ..recipe import Recipe
+from ..teacher import Teacher, find_provider
+from .build_report import (
+    PHASES,
+    BuildReport,
+    DecontaminationInfo,
+    Facts,
+    Figure,
+    PricedUsage,
+    SeedsInfo,
+    TableRow,
+    TokensPerRow,
+)
+
+# The table of dataset statistics by phase of Auto-Instruct (Mansutti).
+_PUBLISHED: dict[str, tuple[Figure, ...]] = {
+    "instructions": (10_000, 10_000, 10_000, 9_200),
+    "instances": (10_000, 10_000, 19_200, 50_000),
+    "empty input": (None, None, 16_300, 37_300),
+    "CLF instructions": (None, 161, 161, 152),
+    "CLF instances": (None, None, 515, 5_200),
+    "labels a CLF instruction": (None, 3.20, 3.20, 3.28),
+    "strategies a NON-CLF instruction": (None, 1.90, 1.90, 1.90),
+}
+_VERSIONS = (
+    "auto-instruct-hf", "datasets", "huggingface-hub", "openai", "sentence-transformers", "umap-learn", "scikit-learn",
+    "rapidfuzz", "numpy", "torch",
+)  # fmt: skip
+
+# Providers whose terms restrict training on outputs; models with open weights have licences of their own.
+_RESTRICTING = {"openai", "anthropic", "google", "x-ai"}
+_OPEN = "gpt-oss"
+
+
+def tabulate_phases(
+    instructions: Dataset, attributed: Dataset, instances: Dataset, sample: DatasetDict
+) -> list[TableRow]:
+    """Compute the figures of the published table.
+
+    Args:
+        instructions: After bootstrap.
+        attributed: After attribute.
+        instances: After complete.
+        sample: After stratify.
+
+    Returns:
+        The rows of the table.
+    """
+    kinds = attributed["is_classification"][:]
+    sizes = list(zip(kinds, map(len, attributed["attributes"]), strict=True))
+    second: dict[str, Figure] = {
+        "instructions": len(attributed),
+        "instances": len(attributed),
+        "CLF instructions": sum(kinds),
+        "labels a CLF instruction": _mean([size for kind, size in sizes if kind]),
+        "strategies a NON-CLF instruction": _mean([size for kind, size in sizes if not kind]),
+    }
+    first: dict[str, Figure] = {"instructions": len(instructions), "instances": len(instructions)}
+    by_phase = (first, second, _count(instances), _count(concatenate_datasets(list(sample.values()))))
+    return [
+        TableRow(name, tuple(found.get(name) for found in by_phase), published)
+        for name, published in _PUBLISHED.items()
+    ]
+
+
+def _count(instances: Dataset) -> dict[str, Figure]:
+    kind_of = dict(zip(instances["instruction_id"], instances["is_classification"], strict=True))
+    attributes: dict[str, set[str]] = {key: set() for key in kind_of}
+    for key, attribute in zip(instances["instruction_id"], instances["attribute"], strict=True):
+        attributes[key] |= {attribute} - {""}
+    return {
+        "instructions": len(kind_of),
+        "instances": len(instances),
+        "empty input": sum(text == "" for text in instances["input"]),
+        "CLF instructions": sum(kind_of.values()),
+        "CLF instances": sum(instances["is_classification"]),
+        "labels a CLF instruction": _mean([len(attributes[key]) for key, kind in kind_of.items() if kind]),
+        "strategies a NON-CLF instruction": _mean([len(attributes[key]) for key, kind in kind_of.items() if not kind]),
+    }
+
+
+def _mean(numbers: Sequence[float]) -> float | None:
+    return sum(numbers) / len(numbers) if numbers else None
+
+
+def count_reasons(rejected: Dataset | None) -> dict[str, int]:
+    """Count rejected rows by reason, the most frequent first."""
+    return dict(Counter(rejected["rejected"]).most_common()) if rejected is not None else {}
+
+
+def list_costs(teacher: Teacher) -> list[PricedUsage]:
+    """Return the usage in a teacher's journal with its price in US dollars (None if unknown)."""
+    return [
+        PricedUsage(**{**asdict(usage), "model": hide_folder(usage.model)}, dollars=teacher.prices.price(usage).dollars)
+        for usage in teacher.journal.usage()
+    ]
+
+
+def _divide_tokens(teacher: Teacher, instructions: int, instances: int) -> list[TokensPerRow]:
+    """Return the tokens of each phase per published instruction and instance."""
+    sums: dict[str, tuple[int, int]] = {}
+    for usage in teacher.journal.usage():
+        before = sums.get(usage.phase, (0, 0))
+        sums[usage.phase] = (before[0] + usage.input_tokens, before[1] + usage.output_tokens)
+    return [
+        TokensPerRow(
+            phase, *(round(tokens / max(count, 1), 1) for count in (instructions, instances) for tokens in both)
+        )
+        for phase, both in sums.items()
+    ]
+
+
+def list_versions() -> dict[str, str]:
+    """Return the versions of the packages that affect the result."""
+    return {name: importlib.metadata.version(name) for name in _VERSIONS}
+
+
+def collect_report(
+    table: list[TableRow],
+    configs: Mapping[str, DatasetDict],
+    seeds: Dataset,
+    teacher: Teacher,
+    recipe: Recipe,
+    traces: Mapping[str, Trace],
+    *,
+    license: str | None,
+    language: str | None,
+    estimate: list[Facts] | None = None,
+) -> BuildReport:
+    """Collect the report of a build.
+
+    Args:
+        table: The figures by phase.
+        configs: The published splits by config.
+        seeds: The seed tasks; their info holds name and licence.
+        teacher: The teacher.
+        recipe: The settings.
+        traces: What the phases found, by name.
+        license: Of the dataset, or None.
+        language: Of the dataset, or None.
+        estimate: The estimate beside the actual usage, or None.
+
+    Returns:
+        The report.
+    """
+    name = seeds.info.dataset_name or "custom seeds"
+    is_bundled = name == BUNDLED_NAME
+    features = next(iter(next(iter(configs.values())).values())).features
+    instances = list(configs["instances"].values())
+    num_instructions = len({key for part in instances for key in part["instruction_id"]})
+    given = {"--license": license, "--language": language}
+    words = [word for option, value in given.items() if value for word in (option, value)]
+    seeds_option = [] if is_bundled else ["--seeds", name]
+    decontamination = recipe.decontamination
+    return BuildReport(
+        title=f"Instructions by {hide_folder(teacher.model)}",
+        teacher=hide_folder(teacher.model),
+        is_embedded=teacher.is_embedded,
+        prompts=teacher.prompts,
+        seeds=SeedsInfo(name, len(seeds), seeds.info.license or None, is_bundled),
+        seed=recipe.seed,
+        license=license,
+        terms=warn_of_terms(teacher.model),
+        language=language or ("en" if is_bundled else None),
+        command=shlex.join(["python", "scripts/build.py", "--recipe", "recipe.yaml", *seeds_option, *words]),
+        max_similarity=recipe.bootstrap.max_similarity,
+        max_similarity_across_splits=recipe.splitting.max_similarity,
+        num_distinct=len({key for part in configs["default"].values() for key in part["instance_id"]}),
+        clf_share=recipe.clf_share,
+        balance=recipe.sampling.balance,
+        decontamination=DecontaminationInfo(
+            decontamination.method, decontamination.max_similarity, decontamination.ngram
+        ),
+        max_draws=recipe.sampling.max_draws,
+        embedding=hide_folder(recipe.embedding.model),
+        num_instructions=int(table[0].ours[PHASES.index("sampled")] or 0),
+        num_topics=len(features["cluster"].names),
+        configs={config: {split: len(part) for split, part in splits.items()} for config, splits in configs.items()},
+        columns={column: _name_type(feature) for column, feature in features.items()},
+        dataset_info=[_describe(config, splits) for config, splits in configs.items()],
+        examples=_pick_examples(configs["instances"]),
+        table=table,
+        phases={phase: {**one.facts, "rejected": count_reasons(one.rejected)} for phase, one in traces.items()},
+        stopped=traces["bootstrap"].facts["stopped"],
+        usage=list_costs(teacher),
+        tokens_by_phase=_divide_tokens(teacher, num_instructions, sum(map(len, instances))),
+        dollars=teacher.spent().dollars,
+        versions=list_versions(),
+        estimate=estimate,
+    )
+
+
+def warn_of_terms(model: str) -> str:
+    """Return a warning if a model's provider restricts training on its outputs, else ""."""
+    identifier, name = find_provider(model)
+    if identifier not in _RESTRICTING or _OPEN in model:
+        return ""
+    return (
+        f"The outputs are those of a model by {name}, whose terms restrict training models on them that compete with "
+        "its own. Read the terms before you train on this dataset."
+    )
+
+
+def _describe(config: str, splits: DatasetDict) -> Facts:
+    sizes = {
+        name: SplitInfo(name, num_bytes=int(part.data.nbytes), num_examples=len(part)) for name, part in splits.items()
+    }
+    features = next(iter(splits.values())).features
+    info = DatasetInfo(features=features, splits=SplitDict(sizes))
+    return {"config_name": config, **info._to_yaml_dict()}
+
+
+def _name_type(feature: object) -> str:
+    if isinstance(feature, List):
+        return f"list of {_name_type(feature.feature)}"
+    if isinstance(feature, Mapping):
+        return "{" + ", ".join(f"{name}: {_name_type(one)}" for name, one in feature.items()) + "}"
+    if isinstance(feature, ClassLabel):
+        return f"ClassLabel of {feature.num_classes}"
+    return str(getattr(feature, "dtype", feature))
+
+
+def _pick_examples(instances: DatasetDict) -> dict[str, Facts]:
+    """Return the first row of each kind of task, long texts truncated."""
+    found: dict[str, Facts] = {}
+    for part in instances.values():
+        topics = part.features["cluster"].names
+        for row in part.remove_columns("messages"):
+            kind = "another task with an input" if row["input"] else "another task without an input"
+            kind = "a classification task" if row["is_classification"] else kind
+            if kind not in found:
+                found[kind] = {
+                    name: _truncate(value) for name, value in {**row, "cluster": topics[row["cluster"]]}.items()
+                }
+    return found
+
+
+def _truncate(value: object) -> object:
+    return value[:600] + " …" if isinstance(value, str) and len(value) > 600 else value
