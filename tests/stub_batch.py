@@ -29,38 +29,27 @@ class StubBatches:
     """What the test sees and sets."""
 
     teacher: StubTeacher = field(default_factory=StubTeacher)
-    polls: int = 2
-    """How often a batch is looked at before it has ended."""
+    polls: int = 2  # how often a batch is looked at before it has ended
     faults: dict[str, float] = field(default_factory=dict)
     """Share of lines by fault: error400, always; error429 and error500, the first time."""
-    expire_after: float = 1.0
-    """Share of the lines of a batch that are answered before it expires."""
+    expire_after: float = 1.0  # share of the lines of a batch that are answered before it expires
     invalid: str = ""
     """Where not "": the words with which every batch fails its validation."""
     is_shuffled: bool = True
-    limit: int = 0
-    """Where not 0: how many requests may be enqueued at once, in all batches together."""
-    foreign: int = 0
-    """How many of the enqueued requests are somebody else's."""
-    unheard: int = 0
-    """How many of the next submissions are accepted without the client hearing of it."""
-    failing: int = 0
-    """How many of the next calls get a 503."""
-    garbage: int = 0
-    """How many of the next calls get a page instead of JSON."""
-    missing: int = 0
-    """How many of the next calls for the content of a file find none."""
-    page: int = 100
-    """Most batches in one page of the list."""
-    late: int = 0
-    """How many looks at a completed batch do not tell where its results are."""
+    limit: int = 0  # where not 0: how many requests may be enqueued at once, in all batches together
+    foreign: int = 0  # how many of the enqueued requests are somebody else's
+    unheard: int = 0  # how many of the next submissions are accepted without the client hearing of it
+    failing: int = 0  # how many of the next calls get a 503
+    garbage: int = 0  # how many of the next calls get a page instead of JSON
+    missing: int = 0  # how many of the next calls for the content of a file find none
+    page: int = 100  # most batches in one page of the list
+    late: int = 0  # how many looks at a completed batch do not tell where its results are
     is_page: bool = False
     has_batches: bool = True
     watch: Callable[[str], None] = lambda call: None
     """Called with each call once it is done, and before its answer is sent."""
     calls: Counter[str] = field(default_factory=Counter)
-    answered: Counter[str] = field(default_factory=Counter)
-    """How often each custom_id was answered with a completion."""
+    answered: Counter[str] = field(default_factory=Counter)  # how often each custom_id was answered with a completion
     struck: Counter[str] = field(default_factory=Counter)
     files: dict[str, bytes] = field(default_factory=dict)
     batches: dict[str, dict[str, Any]] = field(default_factory=dict)

@@ -13,11 +13,16 @@ import re
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
+
+from auto_instruct_hf.prompts.prompt import Prompt
+from auto_instruct_hf.recipe import TeacherSettings
+from auto_instruct_hf.teacher import Reply, Request, Teacher
 
 KEY = "sk-stub-0123456789abcdef"
 _WORDS = [a + b for a in ("ba", "ce", "di", "fo", "gu", "ha", "ki", "lo") for b in ("mer", "tan", "sil", "pod", "rix")]
@@ -31,19 +36,14 @@ class StubTeacher:
     faults: dict[str, float] = field(default_factory=dict)
     """Share of requests by fault: error500, error429, dropped, broken, cut, refused, garbage; missing,
     doubled (of the answers to a group, one); poison: always a 500."""
-    down: int = 0
-    """Where not 0: the HTTP status of every answer."""
-    delay: float = 0.0
-    """Seconds before each answer."""
-    failing: int = 0
-    """How many of the next requests get a 503."""
-    poison: int = 500
-    """The status that poisoned requests get."""
+    down: int = 0  # where not 0: the HTTP status of every answer
+    delay: float = 0.0  # seconds before each answer
+    failing: int = 0  # how many of the next requests get a 503
+    poison: int = 500  # the status that poisoned requests get
     unknown: tuple[str, ...] = ()
     """What the endpoint does not take, each refused as servers do: json_schema, json_object, temperature, max_tokens,
     seed, system; `ignores_schema`: it takes any response_format and heeds none."""
-    wraps: str = "{}"
-    """What a model writes around its JSON where the server does not hold it to JSON."""
+    wraps: str = "{}"  # what a model writes around its JSON where the server does not hold it to JSON
     refused: int = 0
     now: int = 0
     most_at_once: int = 0
@@ -266,3 +266,33 @@ def _answer(schema: dict[str, Any], text: str, digest: str, number: int = 1, bef
     if "strategies" not in properties:
         answers["input"] = " ".join([*words, text.partition("\n")[0]])
     return {name: answers[name] for name in properties}
+
+
+# What tests ask of it.
+PROMPT = Prompt(
+    name="output",
+    system="Carry out the instruction.",
+    user="{{ instruction }}",
+    schema={
+        "type": "object",
+        "properties": {"output": {"type": "string"}},
+        "required": ["output"],
+        "additionalProperties": False,
+    },
+    temperature=0.7,
+    max_tokens=1200,
+)
+
+
+def make_requests(count: int) -> list[Request]:
+    texts = [f"Say the number {number}." for number in range(count)]
+    return [Request(PROMPT, PROMPT.messages(instruction=text)) for text in texts]
+
+
+def open_teacher(stub: StubTeacher, folder: Path, **settings: Any) -> Teacher:
+    chosen = TeacherSettings(**{"max_retries": 3, **settings})
+    return Teacher("stub", base_url=stub.url, api_key=KEY, journal=folder / "journal.sqlite", settings=chosen)
+
+
+def contents(replies: Sequence[Reply]) -> list[dict[str, Any] | None]:
+    return [reply.content for reply in replies]

@@ -22,14 +22,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from stub_batch import StubBatches, serve_batches
-from stub_teacher import KEY, serve_stub
+from stub_teacher import KEY
 
 from auto_instruct_hf.errors import BudgetError, TeacherError
 from auto_instruct_hf.prompts.prompt import load_prompts
 from auto_instruct_hf.recipe import TeacherSettings
+from auto_instruct_hf.teacher import Request, Teacher
 from auto_instruct_hf.teacher.batch.batches import Answer, Batches
-from auto_instruct_hf.teacher.client import Teacher
-from auto_instruct_hf.teacher.exchange import Request
 
 PROMPT = load_prompts()["output"]
 SCHEMA = {"type": "json_schema", "json_schema": {"name": "output", "strict": True, "schema": PROMPT.schema}}
@@ -95,6 +94,8 @@ def rows(folder: Path) -> list[tuple[str, int]]:
 
 
 def test_a_batch_answers_what_the_chat_endpoint_answers(api: StubBatches, tmp_path: Path) -> None:
+    assert ask(api, tmp_path, {}) == []
+    assert not api.calls  # nothing to ask asks nothing
     requests = make_requests(0, 20)
 
     async def chat() -> dict[str, Any]:
@@ -113,11 +114,6 @@ def test_a_batch_answers_what_the_chat_endpoint_answers(api: StubBatches, tmp_pa
     assert rows(tmp_path) == [("completed", 1)]
     assert api.batches["batch_0"]["input_file_id"] not in api.files
     assert {path.name for path in tmp_path.iterdir()} <= {"journal.sqlite", "journal.sqlite.batches.lock"}
-
-
-def test_nothing_to_ask_asks_nothing(api: StubBatches, tmp_path: Path) -> None:
-    assert ask(api, tmp_path, {}) == []
-    assert not api.calls
 
 
 @settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -181,7 +177,7 @@ def test_a_run_that_did_not_live_to_hear_of_its_submission_finds_it(tmp_path: Pa
     with serve_batches(unheard=1, page=2) as api:
         # From the submission on, the endpoint stays away: as a kill just then, for what is known afterwards.
         api.watch = lambda call: setattr(api, fault, 99 if call == "POST batches" else getattr(api, fault))
-        with pytest.raises(TeacherError, match="10 times in a row"):
+        with pytest.raises(TeacherError, match=r"10 times in a row: .*\. .* run the same command again"):
             ask(api, tmp_path, make_requests(0, 9))
         assert rows(tmp_path) == [("uploaded", 0)]
         api.failing, api.garbage, api.watch = 0, 0, lambda call: None
@@ -216,6 +212,14 @@ def test_lines_that_failed_tell_whether_asking_again_may_help(tmp_path: Path) ->
         assert set(api.answered.values()) == {1}
 
 
+def test_a_cancelled_batch_yields_what_it_has_answered(tmp_path: Path) -> None:
+    with serve_batches(polls=5) as api:
+        api.watch = lambda call: api.cancel() if api.calls["GET batches one"] == 3 else None
+        answers = ask(api, tmp_path, make_requests(0, 10))
+    assert Counter(answer.is_passing for answer in answers) == {True: 5, False: 5}
+    assert rows(tmp_path) == [("cancelled", 1)]
+
+
 def test_what_expired_is_asked_again_and_what_did_not_is_kept(tmp_path: Path) -> None:
     requests = make_requests(0, 20)
     with serve_batches(expire_after=0.4) as api:
@@ -227,14 +231,6 @@ def test_what_expired_is_asked_again_and_what_did_not_is_kept(tmp_path: Path) ->
         api.expire_after = 1.0
         assert keys(ask(api, tmp_path, missing)) == sorted(missing)
         assert api.answered == Counter(list(requests))
-
-
-def test_a_cancelled_batch_yields_what_it_has_answered(tmp_path: Path) -> None:
-    with serve_batches(polls=5) as api:
-        api.watch = lambda call: api.cancel() if api.calls["GET batches one"] == 3 else None
-        answers = ask(api, tmp_path, make_requests(0, 10))
-    assert Counter(answer.is_passing for answer in answers) == {True: 5, False: 5}
-    assert rows(tmp_path) == [("cancelled", 1)]
 
 
 def test_a_batch_that_fails_its_validation_stops_in_the_words_of_the_api_and_once(tmp_path: Path) -> None:
@@ -265,11 +261,6 @@ def test_files_grow_again_when_others_leave_the_queue(tmp_path: Path) -> None:
     assert min(accepted) < 8 < max(accepted)
 
 
-def test_a_queue_without_room_for_one_request_stops_the_run(tmp_path: Path) -> None:
-    with serve_batches(limit=5, foreign=5) as api, pytest.raises(TeacherError, match=r"token_limit_exceeded.*org-\*"):
-        ask(api, tmp_path, make_requests(0, 5))
-
-
 @pytest.mark.parametrize("fault", ["failing", "garbage"])
 def test_faults_of_the_connection_are_waited_out_while_polling(api: StubBatches, tmp_path: Path, fault: str) -> None:
     def strike(call: str) -> None:
@@ -282,19 +273,17 @@ def test_faults_of_the_connection_are_waited_out_while_polling(api: StubBatches,
     assert api.lines() == [5]
 
 
-def test_an_endpoint_that_stays_away_ends_the_run_and_the_next_goes_on(api: StubBatches, tmp_path: Path) -> None:
-    api.watch = lambda call: setattr(api, "failing", 10 if call == "POST batches" else api.failing)
-    with pytest.raises(TeacherError, match=r"10 times in a row: HTTP 503: down\. .* run the same command again"):
-        ask(api, tmp_path, make_requests(0, 5))
-    assert len(ask(api, tmp_path, make_requests(0, 5))) == 5
-    assert api.lines() == [5]
-
-
-def test_an_endpoint_without_batches_says_so(tmp_path: Path) -> None:
-    with (
-        serve_batches(has_batches=False) as api,
-        pytest.raises(TeacherError, match="no Batch API: run without --batch"),
-    ):
+@pytest.mark.parametrize(
+    ("fault", "message"),
+    [
+        ({"limit": 5, "foreign": 5}, r"token_limit_exceeded.*org-\*"),
+        ({"has_batches": False}, "no Batch API: run without --batch"),
+    ],
+)
+def test_an_endpoint_that_cannot_take_batches_stops_the_run(
+    tmp_path: Path, fault: dict[str, Any], message: str
+) -> None:
+    with serve_batches(**fault) as api, pytest.raises(TeacherError, match=message):
         ask(api, tmp_path, make_requests(0, 5))
 
 
@@ -315,17 +304,14 @@ def test_a_batch_the_endpoint_does_not_know_is_not_submitted_again(api: StubBatc
     assert len(ask(api, tmp_path, make_requests(0, 5))) == 5
 
 
-def test_results_that_come_late_are_waited_for(tmp_path: Path) -> None:
-    with serve_batches(late=3, missing=3) as api:
-        assert all(answer.body for answer in ask(api, tmp_path, make_requests(0, 5)))
-        assert set(api.answered.values()) == {1}
-
-
-def test_results_that_are_gone_may_be_asked_again(tmp_path: Path) -> None:
-    with serve_batches(missing=99) as api:
+@pytest.mark.parametrize(("missing", "found"), [(3, True), (99, False)])
+def test_results_are_waited_for_and_those_that_are_gone_may_be_asked_again(
+    tmp_path: Path, missing: int, found: bool
+) -> None:
+    with serve_batches(late=3, missing=missing) as api:
         answers = ask(api, tmp_path, make_requests(0, 5))
-    assert len(answers) == 5
-    assert all(answer.is_passing and not answer.body for answer in answers)
+    assert [(bool(answer.body), answer.is_passing) for answer in answers] == [(found, not found)] * 5
+    assert set(api.answered.values()) == {1}
 
 
 def test_lines_that_cannot_be_read_do_not_stop_the_others(api: StubBatches, tmp_path: Path) -> None:
@@ -379,7 +365,7 @@ DRIVER = """
 import asyncio, json, os, signal, sqlite3, sys
 from pathlib import Path
 import openai
-from auto_instruct_hf.teacher.batch import Batches
+from auto_instruct_hf.teacher.batch.batches import Batches
 
 folder, url = Path(sys.argv[1]), sys.argv[2]
 requests = json.loads((folder / "requests.json").read_text())
@@ -468,7 +454,7 @@ def test_kill_9_at_any_moment_loses_nothing_and_pays_for_nothing_twice(tmp_path:
 
 
 def batch_teacher(api: StubBatches, folder: Path, **settings: Any) -> Teacher:
-    chosen = TeacherSettings(**{"batch": True, "batch_poll": 0.01, "retries": 3, **settings})
+    chosen = TeacherSettings(**{"batch": True, "batch_poll": 0.01, "max_retries": 3, **settings})
     return Teacher("stub", base_url=api.teacher.url, api_key=KEY, journal=folder / "journal.sqlite", settings=chosen)
 
 
@@ -516,13 +502,3 @@ def test_a_budget_holds_in_batch_mode(api: StubBatches, tmp_path: Path) -> None:
     assert 0 < answered < 2000
     assert sum(api.answered.values()) + len(api.teacher.answered) == 2000
     assert len(api.batches) < 12  # a wave may take a day
-
-
-def test_a_server_without_batches_is_told(tmp_path: Path) -> None:
-    settings = TeacherSettings(batch=True, batch_poll=0.01, max_retries=0)
-    with (
-        serve_stub() as stub,
-        Teacher("stub", base_url=stub.url, api_key=KEY, journal=tmp_path / "j", settings=settings) as teacher,
-        pytest.raises(TeacherError, match="no Batch API: run without --batch"),
-    ):
-        teacher.ask(questions(60))

@@ -10,8 +10,8 @@ from auto_instruct_hf import Teacher
 from auto_instruct_hf.core.packaged_weights import WeightsError, find_weights
 from auto_instruct_hf.errors import TeacherError
 from auto_instruct_hf.prompts.prompt import load_prompts
-from auto_instruct_hf.teacher.embedded import embedded_server as embedded
-from auto_instruct_hf.teacher.exchange import Request
+from auto_instruct_hf.teacher import Request
+from auto_instruct_hf.teacher.embedded import embedded_server, start_embedded_server
 
 PROMPTS = load_prompts("small")
 
@@ -38,7 +38,7 @@ def test_real_model_answers_in_the_form_asked_for(tmp_path: Path) -> None:
 def test_server_asks_for_its_key() -> None:
     import openai
 
-    (address, _), stop = embedded.serve()
+    address, _, stop = start_embedded_server()
     try:
         assert address.startswith("http://127.0.0.1:")
         client = openai.OpenAI(base_url=address, api_key="another", max_retries=0)
@@ -52,11 +52,11 @@ def test_server_asks_for_its_key() -> None:
 def test_server_ends_with_its_parent_even_by_sigkill() -> None:
     code = (
         "import os, signal, subprocess, sys\n"
-        "from auto_instruct_hf.teacher.embedded import embedded_server as embedded\n"
+        "from auto_instruct_hf.teacher.embedded import start_embedded_server\n"
         "started = []\n"
         "start = subprocess.Popen\n"
         "subprocess.Popen = lambda *a, **k: started.append(start(*a, **k)) or started[-1]\n"
-        "embedded.serve()\n"
+        "start_embedded_server()\n"
         "print(started[0].pid, flush=True)\n"
         "os.kill(os.getpid(), signal.SIGKILL)\n"
     )
@@ -77,6 +77,6 @@ def test_missing_or_foreign_weights_are_told(monkeypatch: pytest.MonkeyPatch) ->
         find_weights("pytest", ".gguf", "")
     with pytest.raises(WeightsError, match="is not the expected file"):
         find_weights("pytest", "__init__.py", "0" * 64)
-    monkeypatch.setattr(embedded, "_WEIGHTS_PACKAGE", "nowhere-to-be-found")
+    monkeypatch.setattr(embedded_server, "_WEIGHTS_PACKAGE", "nowhere-to-be-found")
     with pytest.raises(TeacherError, match="--no-deps"):
-        embedded.serve()
+        start_embedded_server()

@@ -9,7 +9,7 @@ import typer
 from click.testing import Result
 from typer.testing import CliRunner
 
-from auto_instruct_hf.teacher.inspection import summarise
+from auto_instruct_hf.teacher.inspection import summarise_journal
 from auto_instruct_hf.teacher.journal import Entry, Journal, Record
 
 SCRIPT = Path(__file__).parents[1] / "scripts" / "journal.py"
@@ -37,7 +37,7 @@ def call(*arguments: str | Path) -> Result:
 
 def test_sums_failures_and_latency(out: Path) -> None:
     with Journal(out / "journal.sqlite") as journal:
-        lines = summarise(journal)
+        lines = summarise_journal(journal)
     assert [(line.usage.phase, line.usage.requests) for line in lines] == [
         ("attribute", 100), ("complete", 6), ("complete", 10),
     ]  # fmt: skip

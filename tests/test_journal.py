@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from auto_instruct_hf.errors import TeacherError
-from auto_instruct_hf.teacher.journal import FORMAT, Entry, Journal, Record, Usage
+from auto_instruct_hf.teacher.journal import JOURNAL_FORMAT, Entry, Journal, Record, Usage
 from auto_instruct_hf.teacher.prices import Prices, Rates
 
 # As the first version of the package wrote it.
@@ -107,7 +107,7 @@ def test_a_journal_of_the_first_format_is_brought_up_to_date(tmp_path: Path) -> 
                 Usage("second", "m", False, 2, 1, 8, 2, 4, 1.5),
             ]
             assert journal.query("SELECT request FROM replies WHERE key = ?", "a") == [('{"x": 1}',)]
-            assert journal.query("PRAGMA user_version") == [(FORMAT,)]
+            assert journal.query("PRAGMA user_version") == [(JOURNAL_FORMAT,)]
 
 
 @pytest.mark.parametrize("content", [b"not a database, but long enough to be read as one" * 50, None])
@@ -131,7 +131,7 @@ def test_a_full_disk_stops_clearly(tmp_path: Path) -> None:
             for number in range(0, 100, 2):
                 journal.record([record(str(number), "x" * 4000), record(str(number + 1), "x" * 4000)])
 
-        with pytest.raises(TeacherError, match="make room"):
+        with pytest.raises(TeacherError, match="free disk space"):
             fill()
         kept = [journal.get(str(number)) is not None for number in range(100)]
         assert 0 < sum(kept) < 100

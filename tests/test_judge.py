@@ -292,7 +292,7 @@ def test_a_key_is_not_sent_to_an_endpoint_it_was_not_given_for(
     stub: StubTeacher, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with open_teacher(stub, tmp_path) as teacher:
-        elsewhere = teacher.endpoint.address_or
+        elsewhere = teacher.endpoint.base_url_or
         assert elsewhere(None) == elsewhere(stub.url) == (stub.url, KEY)
         assert elsewhere("http://127.0.0.1:9/v1") == ("http://127.0.0.1:9/v1", "none")
         monkeypatch.setenv("OPENAI_API_KEY", "sk-of-openai")

@@ -4,47 +4,19 @@ import contextlib
 import json
 import sqlite3
 import threading
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-from stub_teacher import KEY, StubTeacher, serve_stub
+from stub_teacher import KEY, PROMPT, StubTeacher, contents, make_requests, open_teacher, serve_stub
 
 from auto_instruct_hf.errors import BudgetError, RecipeError, TeacherError
-from auto_instruct_hf.prompts.prompt import Prompt
 from auto_instruct_hf.recipe import TeacherSettings
-from auto_instruct_hf.teacher.client import Teacher
-from auto_instruct_hf.teacher.exchange import Reply, Request, find_fault
+from auto_instruct_hf.teacher import Reply, Request, Teacher
+from auto_instruct_hf.teacher.exchange import find_reply_fault
 
-PROMPT = Prompt(
-    name="output",
-    system="Carry out the instruction.",
-    user="{{ instruction }}",
-    schema={
-        "type": "object",
-        "properties": {"output": {"type": "string"}},
-        "required": ["output"],
-        "additionalProperties": False,
-    },
-    temperature=0.7,
-    max_tokens=1200,
-)
-
-
-def make_requests(count: int) -> list[Request]:
-    texts = [f"Say the number {number}." for number in range(count)]
-    return [Request(PROMPT, PROMPT.messages(instruction=text)) for text in texts]
-
-
-def open_teacher(stub: StubTeacher, folder: Path, **settings: Any) -> Teacher:
-    chosen = TeacherSettings(**{"retries": 3, **settings})
-    return Teacher("stub", base_url=stub.url, api_key=KEY, journal=folder / "journal.sqlite", settings=chosen)
-
-
-def contents(replies: Sequence[Reply]) -> list[dict[str, Any] | None]:
-    return [reply.content for reply in replies]
+NOT_URLS = ("nonsense", "http://[::1", "ftp://127.0.0.1/v1", "http://127.0.0.1:99999/v1")
 
 
 def test_replies_come_in_the_order_of_the_requests_and_are_kept(stub: StubTeacher, tmp_path: Path) -> None:
@@ -74,15 +46,8 @@ def test_draw_numbers_tell_requests_apart(stub: StubTeacher, tmp_path: Path) -> 
 
 
 def test_faults_are_asked_again_with_a_new_draw_and_none_reaches_a_row(tmp_path: Path) -> None:
-    faults = {
-        "error500": 0.05,
-        "error429": 0.05,
-        "dropped": 0.05,
-        "broken": 0.1,
-        "cut": 0.1,
-        "refused": 0.1,
-        "garbage": 0.1,
-    }
+    faults = dict.fromkeys(("error500", "error429", "dropped"), 0.05)
+    faults |= dict.fromkeys(("broken", "cut", "refused", "garbage"), 0.1)
     with serve_stub(faults=faults) as stub, open_teacher(stub, tmp_path, max_attempts=12, max_failing=1.0) as teacher:
         replies = teacher.ask(make_requests(150))
         assert all(reply.content for reply in replies)
@@ -127,7 +92,7 @@ def test_at_temperature_zero_a_new_draw_alone_would_change_nothing(tmp_path: Pat
     ],
 )
 def test_a_reply_is_checked_on_arrival(text: str, reason: str, error: str) -> None:
-    assert find_fault(text, reason, False, PROMPT) == error
+    assert find_reply_fault(text, reason, False, PROMPT) == error
 
 
 @pytest.mark.parametrize("status", [401, 403, 404])
@@ -151,20 +116,26 @@ def test_a_dead_endpoint_stops_the_run_and_is_not_held_against_the_requests(tmp_
         assert all(after)
 
 
-def test_an_endpoint_that_dies_on_the_last_requests_loses_none(tmp_path: Path) -> None:
-    with serve_stub(down=503) as stub, open_teacher(stub, tmp_path, max_retries=0) as teacher:
-        with pytest.raises(TeacherError, match="does not answer"):
-            teacher.ask(make_requests(2))  # fewer than would make it doubtful
-        stub.down = 0
-        assert all(contents(teacher.ask(make_requests(2))))
-
-
-def test_a_page_in_place_of_an_api_is_told_and_not_held_against_the_requests(tmp_path: Path) -> None:
-    with serve_stub(faults={"garbage": 1.0}) as stub, open_teacher(stub, tmp_path) as teacher:
-        with pytest.raises(TeacherError, match="refuses whatever it is asked: not a chat completion"):
-            teacher.ask(make_requests(20))
-        stub.faults = {}
-        assert all(contents(teacher.ask(make_requests(20))))
+@pytest.mark.parametrize(
+    ("fault", "count", "message"),
+    [
+        ({"down": 503}, 2, "does not answer"),  # fewer requests than would make it doubtful
+        ({"faults": {"garbage": 1.0}}, 20, "refuses whatever it is asked: not a chat completion"),
+        *(
+            ({"faults": {"poison": 1.0}, "poison": status}, count, r"refuses whatever it is asked.*this one kills me")
+            for status in (400, 422, 500)
+            for count in (3, 40)
+        ),
+    ],
+)
+def test_a_fault_of_the_endpoint_is_reported_and_not_held_against_the_requests(
+    tmp_path: Path, fault: dict[str, Any], count: int, message: str
+) -> None:
+    with serve_stub(**fault) as stub, open_teacher(stub, tmp_path, max_retries=0) as teacher:
+        with pytest.raises(TeacherError, match=message):
+            teacher.ask(make_requests(count))
+        stub.down, stub.faults = 0, {}
+        assert all(contents(teacher.ask(make_requests(count))))
 
 
 def test_no_server_at_all(tmp_path: Path) -> None:
@@ -206,19 +177,6 @@ def test_an_outage_that_passes_costs_no_row(tmp_path: Path) -> None:
         assert all(contents(teacher.ask(make_requests(60))))
 
 
-@pytest.mark.parametrize("status", [400, 422, 500])
-def test_an_endpoint_that_refuses_all_real_requests_is_told_in_its_own_words(tmp_path: Path, status: int) -> None:
-    with (
-        serve_stub(faults={"poison": 1.0}, poison=status) as stub,
-        open_teacher(stub, tmp_path, max_retries=0) as teacher,
-    ):
-        for count in (3, 40):
-            with pytest.raises(TeacherError, match=r"refuses whatever it is asked.*this one kills me"):
-                teacher.ask(make_requests(count))
-        stub.faults = {}
-        assert all(contents(teacher.ask(make_requests(40))))  # nothing was held against them
-
-
 def test_works_inside_a_running_event_loop(stub: StubTeacher, tmp_path: Path) -> None:
     import asyncio
 
@@ -252,27 +210,26 @@ def test_secrets_in_the_address_are_not_shown(tmp_path: Path, address: str) -> N
         assert teacher.describe() == "m at http://127.0.0.1:1/v1"
 
 
-@pytest.mark.parametrize("address", ["nonsense", "http://[::1", "ftp://127.0.0.1/v1", "http://127.0.0.1:99999/v1"])
-def test_an_address_that_is_none_is_refused(tmp_path: Path, address: str) -> None:
-    with pytest.raises(RecipeError, match="is no address of an endpoint"):
-        Teacher("m", base_url=address, journal=tmp_path / "j")
-
-
-@pytest.mark.parametrize("key", ["sk-0123…789", "sk-0123\x00789", "sk-\n-789"])
-def test_a_key_that_is_none_is_refused_before_anything_is_sent(tmp_path: Path, key: str) -> None:
-    with pytest.raises(RecipeError, match="copy it anew") as caught:
-        Teacher("m", api_key=key, journal=tmp_path / "j")
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        *(({"base_url": url}, "is not the base URL of an endpoint") for url in NOT_URLS),
+        *(({"api_key": key}, "copy it again") for key in ("sk-0123…789", "sk-0123\x00789", "sk-\n-789")),
+        ({"base_url": "http://127.0.0.1:1/v1", "model": None}, r"which model of http://127.0.0.1:1/v1\? Name it"),
+        ({"settings": TeacherSettings(budget=1.0)}, "that of m is not known: set teacher.input_price"),
+    ],
+)
+def test_arguments_that_cannot_work_are_rejected_at_once(
+    tmp_path: Path, arguments: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(RecipeError, match=message) as caught:
+        Teacher(**{"model": "m", "journal": tmp_path / "j", **arguments})
     assert "789" not in str(caught.value)
 
 
 def test_a_key_with_a_line_end_is_the_key(stub: StubTeacher, tmp_path: Path) -> None:
     with Teacher("m", base_url=stub.url, api_key=KEY + "\r\n", journal=tmp_path / "j") as teacher:
         assert all(contents(teacher.ask(make_requests(1))))
-
-
-def test_an_address_without_a_model_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(RecipeError, match=r"which model of http://127.0.0.1:1/v1\? Name it"):
-        Teacher(base_url="http://127.0.0.1:1/v1", journal=tmp_path / "j")
 
 
 def test_closing_twice_and_in_the_middle(tmp_path: Path) -> None:
@@ -366,17 +323,12 @@ def test_a_budget_is_never_crossed_and_raising_it_goes_on(stub: StubTeacher, tmp
     assert len(stub.answered) == 60  # none was paid twice
 
 
-def test_a_budget_without_a_price_is_refused(stub: StubTeacher, tmp_path: Path) -> None:
-    with pytest.raises(RecipeError, match=r"that of stub is not known: give teacher.input_price"):
-        open_teacher(stub, tmp_path, budget=1.0)
-
-
 def test_the_bar_shows_what_was_spent_and_what_it_will_be(stub: StubTeacher, tmp_path: Path) -> None:
     with open_teacher(stub, tmp_path, input_price=100.0, output_price=1000.0) as teacher:  # $0.03 an answer
         with teacher.phase("first", total=4) as bar:
             teacher.ask(make_requests(2))
             assert bar.describe_cost() == "spent $0.06, about $0.12 at the end of the phase"
-        teacher._expected = {"first": 1.0, "second": 2.0, "third": 5.0}
+        teacher.expect({"first": 1.0, "second": 2.0, "third": 5.0})
         with teacher.phase("second", total=4) as bar:
             assert bar.describe_cost() == "spent $0.06"  # nothing to reckon with yet
             teacher.ask(make_requests(3))  # two of them are in the journal

@@ -1,3 +1,5 @@
+"""The pace of requests, in simulated time: limits are held or found, and no refusal slows a run down for long."""
+
 import asyncio
 import math
 from bisect import bisect_left
@@ -10,12 +12,13 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from throttle_model import FixedWindow, NoLimit, Outcome, SlidingWindow, Stray, TokenBucket, drive, run
+from throttle_model import FixedWindow, NoLimit, SlidingWindow, TokenBucket, drive, run
 
 from auto_instruct_hf.teacher.pacing.headers import remaining, retry_after
 from auto_instruct_hf.teacher.pacing.throttle import Throttle
 
 LATENCY = 0.2
+Says = Callable[[float | None], float | None]
 
 
 def honest(seconds: float | None) -> float | None:
@@ -30,26 +33,13 @@ def nothing(_: float | None) -> None:
     return None
 
 
-def strict() -> TokenBucket:
-    return TokenBucket(capacity=1, refill=1)
-
-
 SERVERS = [
-    (SlidingWindow, honest),
-    (SlidingWindow, one_second),
-    (SlidingWindow, nothing),
-    (TokenBucket, honest),
-    (TokenBucket, nothing),
-    (strict, honest),
-    (strict, nothing),
-    (FixedWindow, honest),
-    (FixedWindow, one_second),
-    (FixedWindow, nothing),
+    (server, says) for server in (SlidingWindow, TokenBucket, FixedWindow) for says in (honest, one_second, nothing)
 ]
 
 
-def most_in_a_minute(times: list[float], amounts: list[int] | None = None) -> int:
-    """Return the largest sum in any 60 s, the end not counted: it begins with one of the times."""
+def max_in_a_minute(times: list[float], amounts: list[int] | None = None) -> int:
+    """Return the largest sum in any 60 s, the end not counted."""
     sums = [0]
     for amount in amounts or [1] * len(times):
         sums.append(sums[-1] + amount)
@@ -58,105 +48,86 @@ def most_in_a_minute(times: list[float], amounts: list[int] | None = None) -> in
 
 @pytest.mark.parametrize("refusal", [0.01, LATENCY])
 @pytest.mark.parametrize(("server", "says"), SERVERS)
-def test_most_of_what_a_server_allows_is_used_with_few_refusals(
-    server: Callable[[], Any], says: Callable[[float | None], float | None], refusal: float
+def test_sixty_requests_per_minute_are_used_without_a_storm(
+    server: Callable[[], Any], says: Says, refusal: float
 ) -> None:
     one = server()
     seconds = 640 if isinstance(one, FixedWindow) else 600  # up to the end of a window
     outcome = run(drive(Throttle(), one, seconds=seconds, workers=100, refusal=refusal, retry_after=says))
-    assert len(outcome.accepted) >= 0.9 * one.opportunities(seconds)
-    first = sum(time < 70 for time in outcome.refused)
-    assert first <= 20
-    assert len(outcome.refused) - first <= 3.5 * seconds / 60
+    assert len(outcome.accepted) >= 0.95 * one.opportunities(seconds)
+    assert len(outcome.refused) <= 0.8 * len(outcome.accepted)
+    later = [time for time in outcome.refused if time > 120]
+    assert all(bisect_left(later, time + 1) - at <= 25 for at, time in enumerate(later))
 
 
-@pytest.mark.parametrize("says", [honest, nothing])
-def test_a_strict_server_with_slow_answers_is_given_enough_in_flight(says: Any) -> None:
-    outcome = run(drive(Throttle(), strict(), seconds=600, workers=100, latency=5, retry_after=says))
-    assert len(outcome.accepted) >= 0.7 * 600
-    assert len(outcome.refused) <= 15
+def test_a_limit_below_one_request_in_flight_becomes_a_pace() -> None:
+    server = TokenBucket(capacity=1, refill=1)
+    outcome = run(drive(Throttle(), server, seconds=600, workers=100, retry_after=nothing))
+    assert len(outcome.accepted) >= 0.65 * 600
+    assert len(outcome.refused) <= 0.25 * len(outcome.accepted)
 
 
-@pytest.mark.parametrize("refusal", [0.01, LATENCY])
 @pytest.mark.parametrize("concurrency", [None, 200])
-def test_a_server_that_admits_ten_at_once_is_kept_busy(concurrency: int | None, refusal: float) -> None:
-    work = drive(Throttle(concurrency), NoLimit(), seconds=600, workers=250, refusal=refusal, places=10)
-    outcome = run(work)
-    assert len(outcome.accepted) >= 0.7 * 10 * 600 / LATENCY
-    assert sum(time > 5 for time in outcome.refused) <= 10
+def test_a_server_with_ten_places_is_kept_busy(concurrency: int | None) -> None:
+    outcome = run(drive(Throttle(concurrency), NoLimit(), seconds=300, workers=250, places=10))
+    assert len(outcome.accepted) >= 0.75 * 10 * 300 / LATENCY
+    assert len(outcome.refused) <= 0.2 * len(outcome.accepted)
 
 
 def test_given_concurrency_is_full_at_once_without_a_limit() -> None:
     outcome = run(drive(Throttle(200), NoLimit(), seconds=LATENCY / 2, workers=300))
-    assert outcome.most_in_flight == len(outcome.sent) == 200
+    assert outcome.max_in_flight == len(outcome.sent) == 200
 
 
-def test_concurrency_climbs_to_the_most_without_a_limit() -> None:
-    outcome = run(drive(Throttle(most=50), NoLimit(), seconds=10, workers=300))
+def test_concurrency_climbs_to_the_maximum_without_a_limit() -> None:
+    outcome = run(drive(Throttle(max_in_flight=50), NoLimit(), seconds=10, workers=300))
     assert outcome.sent[4] > LATENCY / 2
-    assert outcome.most_in_flight == 50
+    assert outcome.max_in_flight == 50
 
 
-@pytest.mark.parametrize(("says", "seconds"), [(nothing, 1), (lambda _: 0.3, 0.3)])
-def test_a_stray_refusal_lets_only_its_own_request_wait(says: Any, seconds: float) -> None:
-    outcome = run(drive(Throttle(200), NoLimit(stray=2000), seconds=60, workers=200, retry_after=says))
-    assert len(outcome.refused) == 1
-    assert len(outcome.accepted) > 0.99 * 199 * 60 / LATENCY
-    known = outcome.refused[0] + 0.01
-    assert sum(known < time < known + LATENCY + 0.01 for time in outcome.sent) == 199
-    assert sum(known + seconds < time < known + seconds + LATENCY + 0.01 for time in outcome.sent) >= 199
-
-
-@pytest.mark.parametrize(
-    ("concurrency", "share", "says", "slow"),
-    [
-        (32, 0.05, one_second, 0.2),
-        (32, 0.1, nothing, 0.2),
-        (32, 0.02, one_second, 3.0),
-        (None, 0.05, nothing, 0.2),
-        (None, 0.1, one_second, 3.0),
-    ],
-)
-def test_refusals_at_random_never_slow_the_others_down(
-    concurrency: int | None, share: float, says: Any, slow: float
+@pytest.mark.parametrize("concurrency", [None, 32, 200])
+@pytest.mark.parametrize("share", [0.02, 0.1])
+@pytest.mark.parametrize(("says", "latency"), [(nothing, LATENCY), (one_second, 3.0)])
+def test_refusals_at_random_never_leave_a_slow_pace(
+    concurrency: int | None, share: float, says: Says, latency: float
 ) -> None:
-    climb = 0.0 if concurrency else 300 * slow
-    seconds, workers, part = climb + 100 * slow, concurrency or 64, 25 * slow
-    server = Stray(share, random=Random(1))
-    throttle = Throttle(concurrency)
-    outcome = run(drive(throttle, server, seconds=seconds, workers=workers, latency=slow, retry_after=says))
-    wait = says(None)
-    most = workers / (slow + share / (1 - share) * ((1 if wait is None else wait) + 0.01))
-    for start in (climb + part * number for number in range(4)):
-        assert sum(start <= time < start + part for time in outcome.accepted) >= 0.5 * most * part
+    climb, part, workers = 0.0 if concurrency else 60 * latency, 25 * latency, concurrency or 64
+    full = workers / (latency + share / (1 - share) * 1.01)  # what is in flight, with a second for each refusal
+    for seed in range(2):
+        server = NoLimit(share=share, random=Random(seed))
+        work = drive(
+            Throttle(concurrency), server, seconds=climb + 4 * part, workers=workers, latency=latency, retry_after=says
+        )
+        accepted = run(work).accepted
+        for start in (climb + part * number for number in range(4)):
+            assert sum(start <= time < start + part for time in accepted) >= 0.7 * full * part
 
 
-@pytest.mark.parametrize("seed", range(4))
 @pytest.mark.parametrize("says", [one_second, nothing])
-def test_after_a_time_of_overload_a_quarter_of_the_speed_is_back_in_half_a_minute(says: Any, seed: int) -> None:
-    server = Stray(0.0, busy=(30, 50), random=Random(seed))
+def test_after_an_overload_the_speed_is_back_in_half_a_minute(says: Says) -> None:
+    server = NoLimit(busy=(30, 50), random=Random(1))
     outcome = run(drive(Throttle(32), server, seconds=90, workers=32, retry_after=says))
-    assert sum(80 <= time < 90 for time in outcome.accepted) >= 0.25 * 10 * 32 / LATENCY
+    assert sum(80 <= time < 90 for time in outcome.accepted) >= 0.8 * 10 * 32 / LATENCY
 
 
 @pytest.mark.parametrize("seconds", [7.0, 90.0])
-def test_nothing_goes_before_a_long_retry_after_is_over_and_then_one_alone(seconds: float) -> None:
-    server = NoLimit(stray=30)
-    outcome = run(drive(Throttle(8), server, seconds=seconds + 5, workers=8, retry_after=lambda _: seconds))
+def test_nothing_is_sent_before_a_long_retry_after_and_then_one_request(seconds: float) -> None:
+    outcome = run(drive(Throttle(8), NoLimit(stray=30), seconds=seconds + 5, workers=8, retry_after=lambda _: seconds))
     known = outcome.refused[0] + 0.01
     after = [time for time in outcome.sent if time > known + 1e-3]
     assert after[0] >= known + seconds
     assert after[1] >= after[0] + LATENCY
 
 
-def test_pauses_double_up_to_a_minute_while_nothing_is_accepted() -> None:
-    outcome = run(drive(Throttle(), NoLimit(), seconds=400, workers=8, places=0, retry_after=one_second))
-    gaps = [later - time for time, later in zip(outcome.sent[3:], outcome.sent[4:], strict=False)]
-    assert gaps == pytest.approx([1, 2, 4, 8, 16, 32, 60, 60, 60, 60, 60], abs=0.02)
+def test_pauses_double_up_to_five_seconds_while_nothing_is_accepted() -> None:
+    outcome = run(drive(Throttle(), NoLimit(), seconds=60, workers=8, places=0, retry_after=one_second))
+    gaps = [later - time for time, later in zip(outcome.sent[-9:], outcome.sent[-8:], strict=False)]
+    assert gaps == pytest.approx([5] * 8, abs=0.02)
+    assert len(outcome.sent) < 25
 
 
 @pytest.mark.parametrize(("server", "says"), SERVERS)
-def test_no_refusal_at_all_where_the_limit_is_given(server: Callable[[], Any], says: Any) -> None:
+def test_no_refusal_if_the_limit_is_given(server: Callable[[], Any], says: Says) -> None:
     outcome = run(drive(Throttle(rpm=60), server(), seconds=600, workers=100, retry_after=says))
     assert outcome.refused == []
     assert len(outcome.accepted) >= 0.98 * 600
@@ -174,7 +145,7 @@ def headers_of(server: Any, now: float) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("server", [SlidingWindow, TokenBucket])
-def test_no_refusal_where_the_headers_tell_what_is_left(server: Callable[[], Any]) -> None:
+def test_no_refusal_if_the_headers_tell_what_is_left(server: Callable[[], Any]) -> None:
     one = server()
     outcome = run(drive(Throttle(), one, seconds=600, workers=100, headers=headers_of))
     assert outcome.refused == []
@@ -188,24 +159,23 @@ def test_no_refusal_where_the_headers_tell_what_is_left(server: Callable[[], Any
     workers=st.integers(1, 80),
     concurrency=st.one_of(st.none(), st.integers(1, 100)),
 )
-def test_requests_a_minute_are_never_above_the_limit(
+def test_requests_per_minute_are_never_above_the_limit(
     rpm: float, latency: float, workers: int, concurrency: int | None
 ) -> None:
-    throttle = Throttle(concurrency, rpm=rpm)
-    outcome: Outcome = run(drive(throttle, NoLimit(), seconds=200, workers=workers, latency=latency))
-    assert most_in_a_minute(outcome.sent) <= max(rpm, 1)
-    if concurrency and min(workers, concurrency) / latency > rpm / 30:  # else it is not the limit that limits
+    outcome = run(drive(Throttle(concurrency, rpm=rpm), NoLimit(), seconds=200, workers=workers, latency=latency))
+    assert max_in_a_minute(outcome.sent) <= max(rpm, 1)
+    if concurrency and min(workers, concurrency) / latency > rpm / 30:  # otherwise it is not the limit that limits
         assert len(outcome.sent) >= 0.9 * math.floor(200 * (math.floor(rpm) or rpm) / 60)
 
 
 @settings(max_examples=40, deadline=None)
 @given(
     tpm=st.integers(1000, 200_000),
-    shares=st.lists(st.floats(0.002, 0.4), min_size=1, max_size=30),
+    shares=st.lists(st.floats(0.002, 0.1), min_size=1, max_size=30),
     under=st.sampled_from([1.0, 1.0, 0.5]),
     rpm=st.one_of(st.none(), st.integers(30, 600)),
 )
-def test_tokens_a_minute_are_never_above_the_limit(
+def test_tokens_per_minute_are_never_above_the_limit(
     tpm: int, shares: list[float], under: float, rpm: int | None
 ) -> None:
     throttle = Throttle(20, rpm=rpm, tpm=tpm)
@@ -216,11 +186,11 @@ def test_tokens_a_minute_are_never_above_the_limit(
         loop = asyncio.get_running_loop()
         while True:
             estimate = max(1, int(tpm * shares[len(times) % len(shares)] * under))
-            async with throttle.slot(estimate):
+            async with throttle.slot(estimate) as slot:
                 times.append(loop.time())
                 amounts.append(estimate)
                 await asyncio.sleep(0.2)
-                throttle.succeeded(tokens=int(estimate / under))
+                throttle.succeeded(slot, tokens=int(estimate / under))
 
     async def several() -> None:
         tasks = [asyncio.create_task(work()) for _ in range(20)]
@@ -228,38 +198,37 @@ def test_tokens_a_minute_are_never_above_the_limit(
         assert not done
 
     run(several())
-    assert most_in_a_minute(times, amounts) <= tpm
+    assert max_in_a_minute(times, amounts) <= tpm + (max(amounts) if rpm else 0)
     if rpm is None and max(shares) < 0.05:
-        assert sum(amounts) / under >= 0.9 * 4 * tpm
-    # What the estimates left out is waited for: in the long run the limit holds for what was used.
+        assert sum(amounts) / under >= 0.85 * 4 * tpm
+    # Tokens above the estimates are waited for: in the long run the limit holds for the tokens used.
     assert sum(amounts) / under <= 4 * tpm + 20 * max(amounts) / under + 0.05 * tpm
 
 
-def test_a_request_of_more_tokens_than_the_limit_goes_alone() -> None:
+def test_a_request_of_more_tokens_than_the_limit_is_sent_after_its_time() -> None:
     async def work() -> list[float]:
         throttle, times = Throttle(tpm=100), []
         for tokens in (10, 250, 10):
-            async with throttle.slot(tokens):
+            async with throttle.slot(tokens) as slot:
                 times.append(asyncio.get_running_loop().time())
-                throttle.succeeded()
+                throttle.succeeded(slot)
         return times
 
     first, second, third = run(work())
-    assert second >= first + 60
-    assert third >= second + 60
+    assert second >= first + 120
+    assert third > second + 5
 
 
-def test_tokens_above_the_estimate_delay_the_next_request_at_once() -> None:
+def test_tokens_above_the_estimate_delay_the_next_request() -> None:
     async def work() -> float:
         throttle = Throttle(tpm=6000)
-        async with throttle.slot(10):
-            throttle.succeeded(tokens=1000)
+        async with throttle.slot(10) as slot:
+            throttle.succeeded(slot, tokens=1000)
         start = asyncio.get_running_loop().time()
         async with throttle.slot(10):
-            throttle.succeeded(tokens=10)
-        return asyncio.get_running_loop().time() - start
+            return asyncio.get_running_loop().time() - start
 
-    assert run(work()) == pytest.approx(1000 / 100, rel=0.1)  # tokens at 100 a second
+    assert run(work()) >= (1000 - 600) / 100  # a tenth at once, then 100 a second at most
 
 
 @settings(max_examples=60, deadline=None)
@@ -270,12 +239,12 @@ def test_a_cancelled_request_never_loses_a_slot(data: st.DataObject, kind: str) 
 
     async def work(number: int) -> None:
         nonlocal finished
-        async with throttle.slot(10):
+        async with throttle.slot(10) as slot:
             await asyncio.sleep(0.1)
             if kind == "refused" and number % 7 == 0:
-                throttle.refused(0.3)
+                await asyncio.sleep(throttle.refused(slot, 0.3))
             else:
-                throttle.succeeded()
+                throttle.succeeded(slot)
         finished += 1
 
     async def several() -> None:
@@ -285,34 +254,19 @@ def test_a_cancelled_request_never_loses_a_slot(data: st.DataObject, kind: str) 
             tasks[data.draw(st.integers(0, 29))].cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         assert throttle.in_flight == 0
-        # As many as before go at once, as soon as nothing is left to wait for.
         await asyncio.sleep(70)
-        before, places, start = finished, throttle.limit, asyncio.get_running_loop().time()
-        await asyncio.gather(*(work(1) for _ in range(places)))
-        assert finished == before + places
-        assert asyncio.get_running_loop().time() - start < 60
+        before, start = finished, asyncio.get_running_loop().time()
+        await asyncio.gather(*(work(1) for _ in range(3)))
+        assert finished == before + 3
+        assert asyncio.get_running_loop().time() - start < 10
 
     run(several())
 
 
-def test_a_probe_without_a_verdict_is_followed_by_another() -> None:
-    async def work() -> None:
-        throttle = Throttle(2)
-        async with throttle.slot():
-            throttle.refused(1)
-        with pytest.raises(ConnectionError):
-            async with throttle.slot():
-                raise ConnectionError
-        async with throttle.slot():
-            throttle.succeeded()
-        async with throttle.slot():
-            assert throttle.in_flight == 1
-
-    run(work())
-
-
-@pytest.mark.parametrize("wrong", [{"concurrency": 0}, {"rpm": -1}, {"tpm": 0}, {"most": 0}, {"rpm": math.nan}])
-def test_limits_that_let_nothing_through_are_refused(wrong: dict[str, Any]) -> None:
+@pytest.mark.parametrize(
+    "wrong", [{"concurrency": 0}, {"rpm": -1}, {"tpm": 0}, {"max_in_flight": 0}, {"rpm": math.nan}]
+)
+def test_limits_that_allow_nothing_are_rejected(wrong: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=next(iter(wrong))):
         Throttle(**wrong)
 
@@ -337,7 +291,7 @@ NOW = datetime(2026, 5, 4, 12, 0, 0, tzinfo=UTC)
         ({"retry-after": "Mon, 99 May 2026 12:00:00 GMT"}, None),
     ],
 )
-def test_retry_after_is_read_in_each_of_its_forms(headers: dict[str, str], seconds: float | None) -> None:
+def test_retry_after_is_parsed_in_each_of_its_forms(headers: dict[str, str], seconds: float | None) -> None:
     assert retry_after(headers) == seconds
 
 
@@ -345,7 +299,7 @@ def test_retry_after_is_read_in_each_of_its_forms(headers: dict[str, str], secon
     ("reset", "seconds"),
     [("1s", 1), ("6m0s", 360), ("120ms", 0.12), ("1h2m", 3720), ("2m59.56s", 179.56), ("12", 12), ("soon", None)],
 )
-def test_the_time_of_what_is_left_is_read_in_each_of_its_forms(reset: str, seconds: float | None) -> None:
+def test_the_time_of_what_is_left_is_parsed_in_each_of_its_forms(reset: str, seconds: float | None) -> None:
     headers = {"x-ratelimit-remaining-tokens": "5", "x-ratelimit-reset-tokens": reset}
     assert remaining(headers, "tokens") == (None if seconds is None else (5, pytest.approx(seconds)))
     assert remaining(headers, "requests") is None

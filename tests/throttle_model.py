@@ -102,30 +102,18 @@ class FixedWindow:
 
 @dataclass
 class NoLimit:
-    stray: int = 0  # the number of the one request that is refused for nothing
+    """Refuses, for nothing, one request by its number, a share at random, and half of those within `busy` seconds."""
 
+    stray: int = 0
+    share: float = 0.0
+    busy: tuple[float, float] = (math.inf, math.inf)
+    random: Random = field(default_factory=lambda: Random(0))
     asked: int = 0
 
     def ask(self, now: float) -> Answer:
         self.asked += 1
-        return self.asked != self.stray, None
-
-    def opportunities(self, seconds: float) -> float:
-        return math.nan
-
-
-@dataclass
-class Stray:
-    """Refuses a share of the requests at random, for nothing; another share from `busy[0]` to `busy[1]`."""
-
-    share: float
-    busy: tuple[float, float] = (math.inf, math.inf)
-    busy_share: float = 0.5
-    random: Random = field(default_factory=lambda: Random(0))
-
-    def ask(self, now: float) -> Answer:
-        is_busy = self.busy[0] <= now - 1000 < self.busy[1]
-        return self.random.random() >= (self.busy_share if is_busy else self.share), None
+        share = 0.5 if self.busy[0] <= now - 1000 < self.busy[1] else self.share
+        return self.asked != self.stray and self.random.random() >= share, None
 
 
 @dataclass
@@ -133,7 +121,7 @@ class Outcome:
     accepted: list[float] = field(default_factory=list)
     refused: list[float] = field(default_factory=list)
     sent: list[float] = field(default_factory=list)
-    most_in_flight: int = 0
+    max_in_flight: int = 0
 
 
 async def drive(
@@ -155,11 +143,10 @@ async def drive(
     async def work() -> None:
         nonlocal inside
         while True:
-            wait = 0.0
-            async with throttle.slot():
+            async with throttle.slot() as slot:
                 now = loop.time()
                 outcome.sent.append(now - start)
-                outcome.most_in_flight = max(outcome.most_in_flight, throttle.in_flight)
+                outcome.max_in_flight = max(outcome.max_in_flight, throttle.in_flight)
                 if places is not None and inside >= places:
                     is_accepted, honest = False, None
                 else:
@@ -170,13 +157,11 @@ async def drive(
                     await asyncio.sleep(latency)
                     inside -= 1
                     outcome.accepted.append(now - start)
-                    throttle.succeeded(said)
+                    throttle.succeeded(slot, said)
                 else:
                     outcome.refused.append(now - start)
                     await asyncio.sleep(refusal)
-                    wait = throttle.refused(retry_after(honest))
-            if wait:
-                await asyncio.sleep(wait)
+                    await asyncio.sleep(throttle.refused(slot, retry_after(honest)))
 
     tasks = [asyncio.create_task(work()) for _ in range(workers)]
     done, _ = await asyncio.wait(tasks, timeout=seconds, return_when=asyncio.FIRST_EXCEPTION)

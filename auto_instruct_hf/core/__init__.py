@@ -18,6 +18,7 @@ from .schema import (
     require_columns,
     with_rejected,
 )
+from .sqlite import open_database, transaction
 from .texts import (
     CONTROL,
     UNSPACED,
@@ -83,6 +84,7 @@ __all__ = [
     "lock_build",
     "make_id",
     "normalise",
+    "open_database",
     "parse_columns",
     "read_lines",
     "read_rows",
@@ -92,6 +94,7 @@ __all__ = [
     "text_or_nothing",
     "to_flag",
     "to_json",
+    "transaction",
     "with_rejected",
     "without_bars",
     "write_changed",

@@ -1,23 +1,41 @@
-"""Everything that talks to a language model, and nothing else does."""
+"""All requests to language models: the client, its journal, budget and prices."""
 
 from .client import Teacher
+from .embedded import MODEL as EMBEDDED_MODEL
 from .endpoint import EMBEDDED, Endpoint
 from .exchange import Ask, Reply, Request
+from .inspection import (
+    PERCENTILES,
+    JournalRow,
+    failed_requests,
+    find_request,
+    open_journal,
+    search_journal,
+    summarise_journal,
+)
 from .journal import Journal, Usage
 from .prices import Cost, Prices, Rates, find_provider, rates_from
 
 __all__ = [
     "EMBEDDED",
+    "EMBEDDED_MODEL",
+    "PERCENTILES",
     "Ask",
     "Cost",
     "Endpoint",
     "Journal",
+    "JournalRow",
     "Prices",
     "Rates",
     "Reply",
     "Request",
     "Teacher",
     "Usage",
+    "failed_requests",
     "find_provider",
+    "find_request",
+    "open_journal",
     "rates_from",
+    "search_journal",
+    "summarise_journal",
 ]

@@ -1,109 +1,105 @@
-"""A budget: a request goes out only if even the dearest answer to it, and to all in flight, stays within it."""
+"""A budget: the worst-case cost of each request is reserved before it is sent."""
 
 import asyncio
 import json
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from itertools import accumulate, islice, takewhile
-from typing import Any
 
 from ..errors import BudgetError
+from .exchange import Body
 from .prices import Rates
 
-# What servers add to each message (role, separators), with room to spare.
-_TOKENS_A_MESSAGE = 16
+_TOKENS_PER_MESSAGE = 16  # role and separators, rounded up
 _MARGIN = 1.25
 
 
-def most_tokens(body: dict[str, Any]) -> tuple[int, int]:
-    """Return how many tokens a request can have at most: input (no token is shorter than a byte) and output."""
+def max_request_tokens(body: Body) -> tuple[int, int]:
+    """Return the maximum input tokens (no token is shorter than a byte) and output tokens of a request."""
     schema = json.dumps(body.get("response_format", ""), ensure_ascii=False)
     texts = [schema, *(message["content"] for message in body["messages"])]
-    return sum(len(text.encode()) + _TOKENS_A_MESSAGE for text in texts), body["max_tokens"]
+    return sum(len(text.encode()) + _TOKENS_PER_MESSAGE for text in texts), body["max_tokens"]
 
 
 class Budget:
-    """Money for all requests of a journal, those of earlier runs included.
+    """A limit on the cost of all requests in a journal, including those of earlier runs.
 
     Args:
-        dollars: US dollars; None: as much as it takes.
-        spent: Returns what has been spent so far.
+        dollars: US dollars; None: no limit.
+        spent: Returns the US dollars spent so far.
     """
 
     def __init__(self, dollars: float | None, spent: Callable[[], float]) -> None:
         self._dollars = dollars
         self._spent = spent
-        self._reserved: dict[int, float] = {}
-        self._last = 0
+        self._reserved: dict[object, float] = {}
         self._settled = asyncio.Event()
 
     @asynccontextmanager
-    async def room(self, body: dict[str, Any], rates: Rates | None) -> AsyncIterator[None]:
-        """Wait until a request fits, and keep its room until its cost is known.
+    async def reserve(self, body: Body, rates: Rates | None) -> AsyncIterator[None]:
+        """Wait until the worst-case cost of a request fits, and reserve it until the context ends.
 
         Args:
             body: The request.
-            rates: The model's.
+            rates: The rates of the model.
 
         Yields:
-            Nothing; on leaving, the cost must stand in the journal.
+            Nothing. The cost must be in the journal when the context ends.
 
         Raises:
-            BudgetError: If it does not fit although nothing else is in flight.
+            BudgetError: If it does not fit and no other request is in flight.
         """
         if self._dollars is None or rates is None:
             yield
             return
-        most = rates.cost(*most_tokens(body), is_batch=False)
-        while not self._has_room(most):
+        worst = rates.cost(*max_request_tokens(body), is_batch=False)
+        while not self._fits(worst):
             if not self._reserved:
-                raise BudgetError(self._describe(most))
+                raise BudgetError(self._explain(worst))
             self._settled.clear()
             await self._settled.wait()
-        self._last += 1
-        number = self._last
-        self._reserved[number] = most
+        reservation = object()
+        self._reserved[reservation] = worst
         try:
             yield
         finally:
-            del self._reserved[number]
+            del self._reserved[reservation]
             self._settled.set()
 
     def choose(
-        self, bodies: dict[str, dict[str, Any]], rates: Rates | None, mean: float | None, least: int
-    ) -> dict[str, dict[str, Any]]:
-        """Choose the requests of a batch: what it will cost is known only when all of it is paid for.
+        self, bodies: dict[str, Body], rates: Rates | None, average: float | None, min_requests: int
+    ) -> dict[str, Body]:
+        """Choose the requests of a batch, whose cost is known only when all of it is paid.
 
         Args:
             bodies: The requests by key.
-            rates: The model's.
-            mean: What such requests cost until now in a batch, on the mean; a quarter more is reckoned with. None: not
-                known, so each is reckoned at the dearest answer.
-            least: As few are not worth a batch.
+            rates: The rates of the model.
+            average: Average cost of such requests in batches, in US dollars, used with a 25 % margin; None: unknown, so
+                the worst case is used.
+            min_requests: Minimum size of a batch.
 
         Returns:
-            As many of the first as fit.
+            The first requests, as many as fit.
 
         Raises:
-            BudgetError: If fewer than `least` do, of more.
+            BudgetError: If fewer than `min_requests` fit although there are more.
         """
         if self._dollars is None or rates is None:
             return bodies
         each = [
-            rates.cost(*most_tokens(body), is_batch=True) if mean is None else _MARGIN * mean
+            rates.cost(*max_request_tokens(body), is_batch=True) if average is None else _MARGIN * average
             for body in bodies.values()
         ]
-        number = sum(1 for _ in takewhile(self._has_room, accumulate(each)))
-        if number < min(least, len(bodies)):
-            raise BudgetError(self._describe(sum(each[:least])))
+        number = sum(1 for _ in takewhile(self._fits, accumulate(each)))
+        if number < min(min_requests, len(bodies)):
+            raise BudgetError(self._explain(sum(each[:min_requests])))
         return dict(islice(bodies.items(), number))
 
-    def _has_room(self, most: float) -> bool:
-        """Return whether a request that costs so much at most still fits."""
-        return self._dollars is None or self._spent() + sum(self._reserved.values()) + most <= self._dollars
+    def _fits(self, dollars: float) -> bool:
+        return self._dollars is None or self._spent() + sum(self._reserved.values()) + dollars <= self._dollars
 
-    def _describe(self, most: float) -> str:
+    def _explain(self, dollars: float) -> str:
         return (
             f"the budget of ${self._dollars:.2f} does not cover the next request: ${self._spent():.4f} are spent, and "
-            f"it may cost ${most:.4f}. Raise --budget and run the same command again to go on from there"
+            f"it may cost ${dollars:.4f}. Raise --budget and run the same command again to continue from here"
         )

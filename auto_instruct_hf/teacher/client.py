@@ -1,7 +1,7 @@
-"""The teacher: requests go in, checked replies come out, and nothing that was answered is ever asked again.
+"""The teacher: takes requests, returns validated replies, and never sends an answered request again.
 
-Requests run concurrently on an event loop of the teacher's own, in a thread: so phases stay plain functions, one client
-keeps its connections for the whole run, and everything works inside a notebook as well.
+Requests run concurrently on the teacher's own event loop, in a thread: phases are plain functions, one client keeps its
+connections for the whole run, and everything works inside a notebook.
 """
 
 import asyncio
@@ -10,46 +10,45 @@ import threading
 from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from types import TracebackType
 from typing import Any, TypeVar
 
 from ..core import default_folder
 from ..errors import RecipeError, TeacherError
 from ..prompts import Prompt
 from ..recipe import TeacherSettings
-from .batch import Waves
+from .batch import BatchRounds
 from .budget import Budget
-from .embedded import embedded_server as embedded
+from .embedded import SLOTS
 from .endpoint import Endpoint
-from .exchange import Reply, Request, address, count_attempts, is_final
+from .exchange import Body, Reply, Request, count_attempts, is_final, request_key_and_body
 from .journal import Entry, Journal, Record
 from .prices import Cost, Prices, rates_from
-from .progress import Progress
-from .sender import MOST_AT_ONCE, Sender
+from .progress import RequestProgress
+from .sender import MAX_CONCURRENCY, Sender
 from .writer import Writer
 
-# What is in flight when a run must stop is paid for: worth a short wait, in seconds.
+# Seconds to wait for requests in flight when a run must stop: they are paid for.
 _GRACE = 10.0
 
 _Result = TypeVar("_Result")
-Listener = Callable[[str, Request, Reply], object]
+ReplyListener = Callable[[str, Request, Reply], object]
 
 
 class Teacher:
     """A language model behind an OpenAI-compatible endpoint, with a journal.
 
     Args:
-        model: The model's name; `embedded` for the one that comes with the package; None: `gpt-4o` where there is a
-            key, else the embedded one.
-        base_url: The endpoint; None: OPENAI_BASE_URL, else OpenAI's.
+        model: The model's name; `embedded` for the one that comes with the package; None: `gpt-4o` if there is a key,
+            otherwise the embedded one.
+        base_url: The endpoint; None: OPENAI_BASE_URL, or OpenAI's.
         api_key: Its key; None: OPENAI_API_KEY. Never written anywhere.
-        journal: File of the journal; None: `journal.sqlite` in a folder of our own in the cache of `datasets`. Replies
-            are kept by model and request: for two endpoints that serve different models by one name, use two journals.
-        settings: Rates, budget, retries and the like; `model` and `base_url` in it stand where none is given here.
+        journal: File of the journal; None: `journal.sqlite` in the default cache folder. Replies are kept by model and
+            request: for two endpoints that serve different models under one name, use two journals.
+        settings: Limits, budget, retries and so on; its `model` and `base_url` apply if none is given here.
 
     Raises:
-        RecipeError: If there is an address but neither a model nor a key, the key is no key, or there is a budget but
-            no price.
+        RecipeError: If there is a base URL but neither a model nor a key, the key is not valid, or there is a budget
+            but no price.
         TeacherError: If the journal cannot be opened.
     """
 
@@ -71,30 +70,31 @@ class Teacher:
         self.prices = Prices({self.model: given} if given else {})
         if self._settings.budget is not None and self.prices.find(self.model) is None:
             raise RecipeError(
-                f"a budget needs a price, and that of {self.model} is not known: give teacher.input_price and "
-                "teacher.output_price in the recipe (US dollars a million tokens)"
+                f"a budget needs a price, and that of {self.model} is not known: set teacher.input_price and "
+                "teacher.output_price in the recipe (US dollars per million tokens)"
             )
         self.journal = Journal(Path(journal or default_folder() / "journal.sqlite"))
-        self._budget = Budget(self._settings.budget, self._spent_as_known)
-        concurrency = embedded.SLOTS if self.is_embedded else self._settings.concurrency
+        self._budget = Budget(self._settings.budget, self._known_spent)
+        concurrency = SLOTS if self.is_embedded else self._settings.concurrency
         self._sender = Sender(self.endpoint, self._settings, concurrency, self._stopped_by)
         self._writer = Writer(self.journal, self._sender, self._stopped_by)
         self._sender.has_answered = any(
             one.requests > one.failed for one in self.journal.usage() if one.model == self.model
         )
         self.concurrency = concurrency
-        """Requests in flight at most; None: it adapts."""
-        self._waves: Waves | None = None
+        """Maximum number of requests in flight; None: adapted."""
+        self._batch_rounds: BatchRounds | None = None
         if self._settings.batch and not self.is_embedded:
-            self._waves = Waves(
+            self._batch_rounds = BatchRounds(
                 self.model, self.journal, self.endpoint, self._sender, self._budget, self.prices, self._settings
             )
-        # Some wait for the disk while others wait for the endpoint.
-        self._num_workers = (concurrency or MOST_AT_ONCE) * 5 // 4 + 4
+        # More than are in flight: some wait for the disk.
+        self._num_workers = (concurrency or MAX_CONCURRENCY) * 5 // 4 + 4
         self.expected: Mapping[str, float | None] = {}
-        self._listeners: list[Listener] = []
+        """Expected cost of phases, as `expect` sets it."""
+        self._listeners: list[ReplyListener] = []
         self._phase = ""
-        self._progress: Progress | None = None
+        self._progress: RequestProgress | None = None
         self._in_flight: dict[str, asyncio.Task[Entry]] = {}
         self._closing = threading.Lock()
         self._loop = asyncio.new_event_loop()
@@ -104,9 +104,7 @@ class Teacher:
     def __enter__(self) -> "Teacher":
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self.close()
 
     def __repr__(self) -> str:
@@ -114,16 +112,16 @@ class Teacher:
 
     @property
     def prompts(self) -> str:
-        """The set of prompts that suits the model."""
+        """The name of the set of prompts for the model."""
         return "small" if self.is_embedded else "default"
 
     @property
-    def identity(self) -> dict[str, Any]:
-        """What decides the replies besides the requests, for a fingerprint."""
+    def identity(self) -> dict[str, object]:
+        """What determines the replies besides the requests, for a fingerprint."""
         return {"model": self.model, "attempts": self._settings.max_attempts}
 
     def close(self) -> None:
-        """Close the connections, the journal and the embedded server, if it runs. Once closed, it stays closed."""
+        """Close the connections, the journal and the embedded server for good."""
         with self._closing:
             if self._loop.is_closed():
                 return
@@ -131,61 +129,50 @@ class Teacher:
             self._loop.call_soon_threadsafe(self._loop.stop)
             self._thread.join()
             self._loop.close()
-            if self._waves:
-                self._waves.close()
+            if self._batch_rounds:
+                self._batch_rounds.close()
             self.journal.close()
 
     def ask(self, requests: Sequence[Request]) -> list[Reply]:
-        """Answer requests, concurrently, each from the journal where it has been answered before.
+        """Answer requests concurrently, from the journal if they have been answered before.
 
         Args:
-            requests: What to ask.
+            requests: The requests.
 
         Returns:
-            One reply a request, in their order. One that stays unusable after all attempts carries its error.
+            One reply per request, in their order; with an error if it is unusable after all attempts.
 
         Raises:
-            TeacherError: If the endpoint cannot be reached, rejects the key, refuses whatever it is asked, or fails too
-                often. What was answered until then is in the journal.
-            BudgetError: If the budget is used up.
+            TeacherError: If the endpoint cannot be reached, rejects the key or all requests, or fails too often. All
+                replies so far are in the journal.
+            BudgetError: If the next request might exceed the budget.
         """
         return self._run(self._ask_all(requests))
 
     @contextmanager
-    def listening(self, listener: Listener) -> Iterator[None]:
-        """Tell of each reply inside: its phase, its request, the reply, in the order of the requests.
-
-        Args:
-            listener: Called in the teacher's thread.
-
-        Yields:
-            Nothing.
-        """
+    def listening(self, listener: ReplyListener) -> Iterator[None]:
+        """Call a listener, in the teacher's thread, with phase, request and reply of each request inside, in order."""
         self._listeners.append(listener)
         try:
             yield
         finally:
             self._listeners.remove(listener)
 
-    def expect(self, dollars: Mapping[str, float | None]) -> None:
-        """Show in the progress bar what phases are expected to cost: US dollars by phase, in their order."""
-        self.expected = dollars
-
     @contextmanager
-    def phase(self, name: str, total: int | None = None) -> Iterator[Progress]:
-        """Count requests made inside under a phase, and show their progress and cost.
+    def phase(self, name: str, total: int | None = None) -> Iterator[RequestProgress]:
+        """Assign the requests inside to a phase, and show their progress and cost.
 
         Args:
             name: The phase.
-            total: How many requests there will be; None: not known.
+            total: Number of requests; None: unknown.
 
         Yields:
-            The progress bar, to show a note in.
+            The progress bar.
         """
         self._phase = name
         names = list(self.expected)
         later = [self.expected[one] for one in names[names.index(name) + 1 :]] if name in names else [None]
-        self._progress = Progress(
+        self._progress = RequestProgress(
             name, total, lambda: self.spent().dollars, None if None in later else sum(one or 0.0 for one in later)
         )
         try:
@@ -194,12 +181,16 @@ class Teacher:
             self._progress.close()
             self._progress = None
 
+    def expect(self, dollars_by_phase: Mapping[str, float | None]) -> None:
+        """Set the expected cost of phases in US dollars, in their order, for the progress bar."""
+        self.expected = dict(dollars_by_phase)
+
     def spent(self) -> Cost:
-        """Return what all requests in the journal cost."""
+        """Return the cost of all requests in the journal."""
         return sum(map(self.prices.price, self.journal.usage()), Cost(0.0))
 
-    def _spent_as_known(self) -> float:
-        """Return US dollars; what another model cost earlier, of which no price is known, cannot count."""
+    def _known_spent(self) -> float:
+        """Return US dollars, without the requests of models whose price is unknown."""
         return sum(self.prices.price(usage).dollars or 0.0 for usage in self.journal.usage())
 
     def _run(self, work: Coroutine[Any, Any, _Result]) -> _Result:
@@ -207,7 +198,7 @@ class Teacher:
         try:
             return future.result()
         except BaseException:
-            future.cancel()  # an interrupt of this thread ends the requests in flight
+            future.cancel()  # an interrupt of this thread cancels the requests in flight
             raise
 
     async def _finish(self) -> None:
@@ -220,14 +211,14 @@ class Teacher:
     async def _ask_all(self, requests: Sequence[Request]) -> list[Reply]:
         try:
             return await self._ask_each(requests)
-        except BaseException:  # whatever ended it: the next call may find the fault mended
-            self._sender.start_anew()
-            self._writer.start_anew()
+        except BaseException:  # any: the fault may be gone in the next call
+            self._sender.reset()
+            self._writer.reset()
             raise
 
     async def _ask_each(self, requests: Sequence[Request]) -> list[Reply]:
-        if self._waves:
-            async for key, body, entry in self._waves.ask(requests, self._phase, self._send_once, self._note):
+        if self._batch_rounds:
+            async for key, body, entry in self._batch_rounds.ask(requests, self._phase, self._send_once, self._note):
                 await self._writer.keep(Record(key, entry, self._phase, self.model, body, is_batch=True))
         replies: list[Reply | None] = [None] * len(requests)
         waiting = iter(enumerate(requests))
@@ -239,7 +230,7 @@ class Teacher:
         workers = [asyncio.create_task(work()) for _ in range(min(self._num_workers, len(requests)))]
         try:
             await asyncio.wait(workers, return_when=asyncio.FIRST_EXCEPTION)
-            for _ in waiting:  # where one failed: nothing new is asked
+            for _ in waiting:  # if one failed: send nothing new
                 pass
             await asyncio.wait(workers, timeout=_GRACE)
         finally:
@@ -259,7 +250,7 @@ class Teacher:
     async def _ask_one(self, request: Request) -> Reply:
         entry, entries, is_known = Entry("", "never asked"), [], True
         for attempt in range(count_attempts(request, self._settings.max_attempts)):
-            key, body = address(request, self.model, attempt)
+            key, body = request_key_and_body(request, self.model, attempt)
             known = self.journal.get(key)
             is_known = is_known and known is not None
             entry = known or await self._send_once(key, body, request.prompt)
@@ -268,7 +259,7 @@ class Teacher:
                 break
         if self._progress is not None:
             self._progress.advance(is_known=is_known)
-        # What a server says of its own failure stays in the journal: it may name accounts, and no two are alike.
+        # The server's own words stay in the journal: they may name accounts, and differ from reply to reply.
         reason = entry.error.partition(":")[0]
         return Reply(
             None if reason else json.loads(entry.text),
@@ -279,15 +270,15 @@ class Teacher:
             seconds=sum(one.seconds for one in entries),
         )
 
-    async def _send_once(self, key: str, body: dict[str, Any], prompt: Prompt) -> Entry:
-        """Send a request, or wait for the same one that is in flight already."""
+    async def _send_once(self, key: str, body: Body, prompt: Prompt) -> Entry:
+        """Send a request, or wait for the same one if it is in flight."""
         if key not in self._in_flight:
             self._in_flight[key] = asyncio.create_task(self._send(key, body, prompt))
             self._in_flight[key].add_done_callback(lambda _: self._in_flight.pop(key, None))
         return await self._in_flight[key]
 
-    async def _send(self, key: str, body: dict[str, Any], prompt: Prompt) -> Entry:
-        async with self._budget.room(body, self.prices.find(self.model)):
+    async def _send(self, key: str, body: Body, prompt: Prompt) -> Entry:
+        async with self._budget.reserve(body, self.prices.find(self.model)):
             entry = await self._sender.send(body, prompt)
             return await self._writer.keep(Record(key, entry, self._phase, self.model, body))
 

@@ -1,4 +1,4 @@
-"""Where a teacher answers: which model, which address, which key; and how to speak of it without telling the key."""
+"""The endpoint of a teacher: model, base URL and key, described without the key."""
 
 import asyncio
 import os
@@ -10,7 +10,7 @@ import openai
 
 from ..errors import RecipeError, TeacherError
 from ..recipe import TeacherSettings
-from .embedded import embedded_server as embedded
+from .embedded import MODEL, start_embedded_server
 
 EMBEDDED = "embedded"
 _DEFAULT_MODEL = "gpt-4o"
@@ -23,55 +23,56 @@ class Endpoint:
 
     Args:
         model: The model's name, `embedded`, or None.
-        base_url: The address, or None.
+        base_url: The base URL, or None.
         api_key: The key, or None.
-        settings: What stands where the former are None, and how to send.
+        settings: Model and base URL if these are None, and the timeout.
 
     Raises:
-        RecipeError: If there is an address but neither a model nor a key, or the address or the key is none.
+        RecipeError: If there is a base URL but neither a model nor a key, or the base URL or the key is not valid.
     """
 
     def __init__(self, model: str | None, base_url: str | None, api_key: str | None, settings: TeacherSettings) -> None:
         self._settings = settings
         self._base_url = base_url or settings.base_url or os.environ.get("OPENAI_BASE_URL") or None
-        if self._base_url and not _is_address(self._base_url):
+        if self._base_url and not _is_url(self._base_url):
             raise RecipeError(
-                f"{_address(self._base_url)} is no address of an endpoint: give one like http://host:8000/v1"
+                f"{_without_secrets(self._base_url)} is not the base URL of an endpoint: give one like http://host:8000/v1"
             )
         self._api_key = (api_key or os.environ.get("OPENAI_API_KEY") or "").strip()
         if not (self._api_key.isascii() and self._api_key.isprintable()):
-            raise RecipeError("the API key (OPENAI_API_KEY) holds a character that no key has: copy it anew")
+            raise RecipeError(
+                "the API key (OPENAI_API_KEY) contains a character that is not valid in a key: copy it again"
+            )
         model = model or settings.model
         if not model and self._base_url and not self._api_key:
-            raise RecipeError(f"which model of {_address(self._base_url)}? Name it with --teacher")
+            raise RecipeError(f"which model of {_without_secrets(self._base_url)}? Name it with --teacher")
         model = model or (_DEFAULT_MODEL if self._api_key else EMBEDDED)
         self.is_embedded = model == EMBEDDED
-        self.model = embedded.MODEL if self.is_embedded else model
+        self.model = MODEL if self.is_embedded else model
         self._client: openai.AsyncOpenAI | None = None
         self._connecting = asyncio.Lock()
         self._stop_server: Callable[[], None] | None = None
 
     def describe(self) -> str:
-        """Return the model and where it answers, without secrets."""
-        where = "this machine's CPU" if self.is_embedded else _address(self._base_url or _OPENAI)
+        """Return the model and its address, without secrets."""
+        where = "this machine's CPU" if self.is_embedded else _without_secrets(self._base_url or _OPENAI)
         return f"{self.model} at {where}"
 
     @property
     def is_openai(self) -> bool:
-        """Whether it is OpenAI's own."""
+        """Whether the endpoint is OpenAI's."""
         return not self.is_embedded and _is_openai(self._base_url)
 
-    def address_or(self, base_url: str | None) -> tuple[str | None, str | None]:
-        """Return address and key for another model: those of this endpoint, unless it is to answer elsewhere.
+    def base_url_or(self, base_url: str | None) -> tuple[str | None, str | None]:
+        """Return base URL and key for another model: those of this endpoint if no base URL is given.
 
         Args:
-            base_url: Where it is to answer; None: here, or, where this is the embedded server, where the environment
-                says.
+            base_url: The base URL of the other model; None: this endpoint's (if this is the embedded
+                server: that of the environment).
 
         Returns:
-            The arguments `base_url` and `api_key` of a Teacher. The key: JUDGE_API_KEY; else this endpoint's for this
-            endpoint; else OPENAI_API_KEY for OpenAI; else none. A key is never sent to an endpoint it was not given
-            for.
+            The arguments `base_url` and `api_key` of a Teacher. The key is JUDGE_API_KEY, or this endpoint's for this
+            endpoint, or OPENAI_API_KEY for OpenAI, or none: a key is only sent to the endpoint it was given for.
         """
         own = os.environ.get("JUDGE_API_KEY")
         if base_url is None or base_url == self._base_url:
@@ -79,42 +80,32 @@ class Endpoint:
         return base_url, own or (os.environ.get("OPENAI_API_KEY") if _is_openai(base_url) else None) or _NO_KEY
 
     def explain(self, error: Exception) -> str:
-        """Return one line of an error, without the key, which some servers and libraries repeat."""
+        """Return an error in one line without the key, which some servers and libraries repeat."""
         name = "no connection" if isinstance(error, openai.APIConnectionError) else type(error).__name__
-        text = " ".join(f"{name}: {error.__cause__ or error}".split()).replace(" ssl:default", "")
-        if self._api_key:
-            text = text.replace(self._api_key, "***")
-        return re.sub(r"Bearer \S+", "Bearer ***", text)[:300]
+        return redact(f"{name}: {error.__cause__ or error}".replace(" ssl:default", ""), self._api_key)
 
     async def connect(self) -> openai.AsyncOpenAI:
-        """Connect, at the first call.
-
-        Returns:
-            The client, the same at every call.
-
-        Raises:
-            TeacherError: If there is no key for OpenAI, or the embedded server does not start.
-        """
+        """Return the client, always the same; raise TeacherError if OpenAI's key or the embedded server is missing."""
         async with self._connecting:
             if self._client is None:
                 base_url, api_key = self._base_url, self._api_key
                 if self.is_embedded:
-                    (base_url, api_key), self._stop_server = await asyncio.to_thread(embedded.serve)
+                    base_url, api_key, self._stop_server = await asyncio.to_thread(start_embedded_server)
                 if not api_key and not base_url:
                     raise TeacherError(
                         f"the teacher {self.model} needs a key: set OPENAI_API_KEY, or name another endpoint"
                     )
                 self._client = openai.AsyncOpenAI(
                     base_url=base_url,
-                    api_key=api_key or _NO_KEY,  # servers on one's own machine ask for no key, the client does
-                    max_retries=0,  # a retry must wait for its turn like any other request: see sender.py
+                    api_key=api_key or _NO_KEY,  # local servers need no key, but the client does
+                    max_retries=0,  # retries wait for the throttle like any other request: see sender.py
                     timeout=self._settings.timeout,
-                    http_client=openai.DefaultAioHttpClient(),  # takes less CPU a request: benchmarks/teacher.py
+                    http_client=openai.DefaultAioHttpClient(),  # takes less CPU per request: benchmarks/teacher.py
                 )
         return self._client
 
     async def close(self) -> None:
-        """Close the connections, and stop the embedded server if it runs."""
+        """Close the connections and stop the embedded server, if it runs."""
         if self._client is not None:
             await self._client.close()
         if self._stop_server is not None:
@@ -122,7 +113,15 @@ class Endpoint:
         self._client = self._stop_server = None
 
 
-def _is_address(url: str) -> bool:
+def redact(text: object, api_key: str) -> str:
+    """Return a message in one line of at most 300 characters, without the key and account names."""
+    line = " ".join(str(text).split())
+    if api_key not in ("", _NO_KEY):
+        line = line.replace(api_key, "***")
+    return re.sub(r"(Bearer |\borg-)\S+", r"\1***", line)[:300]
+
+
+def _is_url(url: str) -> bool:
     try:
         parts = urlsplit(url)
         return parts.scheme in ("http", "https") and bool(parts.hostname) and (parts.port or 1) > 0
@@ -134,6 +133,6 @@ def _is_openai(base_url: str | None) -> bool:
     return base_url is None or urlsplit(base_url).hostname == urlsplit(_OPENAI).hostname
 
 
-def _address(url: str) -> str:
-    """Return an address without user, password and query: some carry secrets there."""
+def _without_secrets(url: str) -> str:
+    """Return a URL without user, password and query, which may be secret."""
     return re.sub(r"//.*@", "//", url.partition("?")[0])

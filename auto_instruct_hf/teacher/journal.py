@@ -1,12 +1,10 @@
-"""The journal: every reply of a teacher, on disk before it is used. It is the cache of requests and the ledger of cost.
+"""The journal: each reply of the teacher is on disk before it is used. It caches requests and records their cost.
 
-SQLite in write-ahead mode with `synchronous=FULL`: what was recorded survives the death of the process at any point,
-and a power failure as well, as far as the disk keeps what it says it has written. That costs a wait for the disk per
-commit; so replies that come in while one commit waits are committed together by the next.
+SQLite in write-ahead mode with `synchronous=FULL`: a committed reply survives a crash or a power failure. Each commit
+waits for the disk, so replies that arrive during a commit share the next one.
 
-Several processes may use one journal at once: each sees what the others recorded, the first reply to a key stands. What
-two of them have in flight at the same moment is paid twice, and counted so: two that ask the same things in step gain
-nothing from each other.
+Several processes may use one journal: each sees the replies of the others, and the first reply to a key stands. A
+request that two of them have in flight at the same time is paid and counted twice.
 """
 
 import json
@@ -14,16 +12,15 @@ import sqlite3
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
+from ..core import open_database, transaction
 from ..errors import TeacherError
 
-FORMAT = 2
+JOURNAL_FORMAT = 2
 _TABLES = """
 CREATE TABLE replies (
     key TEXT NOT NULL UNIQUE,
@@ -40,7 +37,7 @@ CREATE TABLE replies (
     seconds REAL NOT NULL,
     created REAL NOT NULL
 );
--- Kept with the replies in one transaction, and left alone when replies are pruned: what was paid stays paid.
+-- Updated in the transaction that inserts the replies, and unchanged when replies are pruned: they were paid.
 CREATE TABLE sums (
     phase TEXT NOT NULL,
     model TEXT NOT NULL,
@@ -54,7 +51,7 @@ CREATE TABLE sums (
     PRIMARY KEY (phase, model, is_batch)
 );
 """
-# Format 1 had neither sums, nor batch mode, nor replies that were mended.
+# Format 1 had no sums, no batch mode and no repaired replies.
 _FROM_1 = (
     "ALTER TABLE replies RENAME TO replies_1;"
     + _TABLES
@@ -68,21 +65,22 @@ DROP TABLE replies_1;
 )
 _COLUMNS = 13
 _ENTRY = "text, error, input_tokens, cached_tokens, output_tokens, seconds, raw"
+_FIND = f"SELECT key, {_ENTRY} FROM replies WHERE key IN (SELECT value FROM json_each(?))"
 _ADD_SUMS = """
 INSERT INTO sums VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET requests = requests + excluded.requests,
     failed = failed + excluded.failed, input_tokens = input_tokens + excluded.input_tokens,
     cached_tokens = cached_tokens + excluded.cached_tokens, output_tokens = output_tokens + excluded.output_tokens,
     seconds = seconds + excluded.seconds
 """
-# SQLite takes 32,766 variables a statement.
-_MOST_AT_ONCE = 2000
+# SQLite allows 32,766 variables per statement.
+_CHUNK = 2000
 
 
 @dataclass(frozen=True)
 class Entry:
-    """One answered request: the JSON of the reply, and why it is not usable ("" where it is).
+    """The reply to a request: its JSON, and why it is not usable ("" if it is).
 
-    `raw` is the reply as it came, where `text` was mended. Tokens are counts; `seconds` is how long the answer took.
+    `raw` is the original reply if `text` was repaired. Tokens are counts; `seconds` is the time to the reply.
     """
 
     text: str
@@ -96,13 +94,13 @@ class Entry:
 
 @dataclass(frozen=True)
 class Record:
-    """An entry with its request: what `Journal.record` writes. `request` is the body asked for; it holds no secret."""
+    """An entry with its request, as `Journal.record` writes it. `request` is the body; it holds no secret."""
 
     key: str
     entry: Entry
     phase: str
     model: str
-    request: dict[str, Any]
+    request: Mapping[str, object]
     is_batch: bool = False
 
 
@@ -125,36 +123,26 @@ class Journal:
     """Replies by the key of their request. Safe to use from several threads.
 
     Args:
-        path: The file; made if there is none, brought to the present format if it has an earlier one.
+        path: The file; created if missing, upgraded if it has an earlier format.
 
     Raises:
-        TeacherError: If it cannot be opened, is no journal, or has a later format.
+        TeacherError: If it cannot be opened, is not a journal, or has a later format.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self._writing, self._reading = threading.Lock(), threading.Lock()
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            self._writer = self._connect()
-            self._writer.execute("PRAGMA journal_mode=WAL")
-            self._writer.execute("PRAGMA synchronous=FULL")
-            self._bring_up_to_date()
-            # A connection of its own: a reader does not wait for a commit.
-            self._reader = self._connect()
-        except (sqlite3.DatabaseError, OSError) as error:
-            raise TeacherError(f"cannot open the journal {path}: {error}") from None
+        # Two connections: a reader does not wait for a commit.
+        self._writer, self._reader = self._open(), self._open()
 
     def __enter__(self) -> "Journal":
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self.close()
 
     def close(self) -> None:
-        """Close the file. The journal cannot be used afterwards."""
+        """Close the file for good."""
         with self._writing, self._reading:
             self._reader.close()
             self._writer.close()
@@ -165,114 +153,81 @@ class Journal:
         return Entry(*row[0]) if row else None
 
     def usage(self) -> list[Usage]:
-        """Return the sums by phase, model and mode, in the order of their first requests."""
+        """Return the sums by phase, model and mode, ordered by their first requests."""
         rows = self.query("SELECT * FROM sums ORDER BY rowid")
         return [Usage(row[0], row[1], bool(row[2]), *row[3:]) for row in rows]
 
-    def query(self, statement: str, *values: Any) -> list[Any]:
+    def query(self, statement: str, *values: object) -> list[Any]:
         """Return the rows of a SELECT over the tables `replies` and `sums`."""
         with self._reading:
             return self._reader.execute(statement, values).fetchall()
 
     def record(self, records: Sequence[Record]) -> list[Entry]:
-        """Write replies; all of them are committed, or none, when this returns. The first reply to a key stands.
+        """Commit replies, all or none; the first reply to a key stands.
 
         Args:
             records: The replies.
 
         Returns:
-            For each the reply that stands.
+            For each record, the entry that stands for its key.
 
         Raises:
-            TeacherError: If the disk refuses them (full, read-only).
+            TeacherError: If they cannot be written (full or read-only disk).
         """
         new: dict[str, Record] = {}
         for record in records:
             new.setdefault(record.key, record)
-        with self._transaction():
+        with self._writing, transaction(self._writer, self.path, TeacherError):
             known: dict[str, Entry] = {}
-            for slice_ in _slices(list(new)):
-                marks = ", ".join("?" * len(slice_))
-                found = self._writer.execute(
-                    f"SELECT key, {_ENTRY} FROM replies WHERE key IN ({marks})",
-                    slice_,
-                )
-                known.update((row[0], Entry(*row[1:])) for row in found)
+            for key, *entry in self._writer.execute(_FIND, (json.dumps(list(new)),)):
+                known[key] = Entry(*entry)
             fresh = [record for key, record in new.items() if key not in known]
-            for chosen in _slices(fresh):
-                # One statement for all: after each the interpreter's lock would have to be waited for.
+            for start in range(0, len(fresh), _CHUNK):
+                chosen = fresh[start : start + _CHUNK]
+                # One statement for all: each one waits for the interpreter lock.
                 row = f"({', '.join('?' * _COLUMNS)})"
                 self._writer.execute(
                     f"INSERT INTO replies VALUES {', '.join([row] * len(chosen))}",
                     [value for record in chosen for value in _values(record)],
                 )
-            # Another process was quicker with the others: paid all the same. A batch, though, is collected again after
-            # a kill, and paid once.
+            # Another process recorded these first, but they are paid too. A batch may be collected twice (after a kill)
+            # and is paid once.
             late = [record for record in new.values() if record.key in known and not record.is_batch]
             for sums in _add_up(fresh + late):
                 self._writer.execute(_ADD_SUMS, sums)
         return [known.get(record.key) or new[record.key].entry for record in records]
 
     def prune_failed(self) -> int:
-        """Delete replies of no use that no later attempt made up for. Return how many."""
+        """Delete unusable replies without a usable later attempt; return how many."""
         messages = "json_extract(request, '$.messages')"
         failed = f"SELECT {messages} FROM replies WHERE error != ''"
         cured = f"SELECT {messages} FROM replies WHERE error = '' AND {messages} IN ({failed})"
         return self.prune(f"error != '' AND {messages} NOT IN ({cured})")
 
-    def prune(self, condition: str, *values: Any) -> int:
-        """Delete replies, so that they are asked for again. What they cost stays in the sums.
+    def prune(self, condition: str, *values: object) -> int:
+        """Delete replies, so that they are requested again; their cost stays in the sums.
 
         Args:
-            condition: What follows WHERE in SQL, over the columns of `replies`.
-            *values: For its question marks.
+            condition: An SQL condition over the columns of `replies`.
+            *values: The values of its placeholders.
 
         Returns:
-            How many were deleted.
+            The number of deleted replies.
         """
-        with self._transaction():
+        with self._writing, transaction(self._writer, self.path, TeacherError):
             count = self._writer.execute(f"DELETE FROM replies WHERE {condition}", values).rowcount
         with self._writing:
             self._writer.execute("VACUUM")
         return int(count)
 
-    def _connect(self) -> sqlite3.Connection:
-        return sqlite3.connect(self.path, check_same_thread=False, isolation_level=None, timeout=30)
-
-    def _bring_up_to_date(self) -> None:
-        with self._transaction():  # of two processes that open a new journal at once, one makes it
-            version = self._writer.execute("PRAGMA user_version").fetchone()[0]
-            if version > FORMAT or version < 0:
-                raise TeacherError(
-                    f"{self.path} has journal format {version}, this version reads {FORMAT}: use another --out"
-                )
-            for statement in {0: _TABLES, 1: _FROM_1}.get(version, "").split(";"):
-                self._writer.execute(statement)
-            self._writer.execute(f"PRAGMA user_version={FORMAT}")
-
-    @contextmanager
-    def _transaction(self) -> Iterator[None]:
-        with self._writing:
-            try:
-                self._writer.execute("BEGIN IMMEDIATE")
-                yield
-                self._writer.execute("COMMIT")
-            except BaseException as error:
-                if self._writer.in_transaction:
-                    self._writer.execute("ROLLBACK")
-                if isinstance(error, sqlite3.DatabaseError):
-                    raise TeacherError(
-                        f"cannot write to the journal {self.path}: {error}. What it holds is safe; "
-                        "make room or mend its folder, then run the same command again"
-                    ) from None
-                raise
+    def _open(self) -> sqlite3.Connection:
+        upgrades = {1: _FROM_1}
+        return open_database(
+            self.path, _TABLES, format=JOURNAL_FORMAT, error=TeacherError, upgrades=upgrades, name="journal"
+        )
 
 
-def _slices(items: list[Any]) -> Iterable[list[Any]]:
-    return (items[start : start + _MOST_AT_ONCE] for start in range(0, len(items), _MOST_AT_ONCE))
-
-
-def _values(record: Record) -> tuple[Any, ...]:
+def _values(record: Record) -> tuple[object, ...]:
     entry = record.entry
     return (
         record.key, record.phase, record.model, record.is_batch, json.dumps(record.request, ensure_ascii=False),
@@ -281,7 +236,7 @@ def _values(record: Record) -> tuple[Any, ...]:
     )  # fmt: skip
 
 
-def _add_up(records: Iterable[Record]) -> list[tuple[Any, ...]]:
+def _add_up(records: Iterable[Record]) -> list[tuple[object, ...]]:
     names = [field.name for field in fields(Usage)][3:]
     totals: dict[tuple[str, str, bool], Counter[str]] = {}
     for record in records:

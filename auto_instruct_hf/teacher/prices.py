@@ -1,4 +1,4 @@
-"""What tokens cost, from the list prices that `genai-prices` ships. No network."""
+"""Prices of tokens, from the list prices in `genai-prices`. Offline."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -8,14 +8,14 @@ from ..recipe import TeacherSettings
 from .embedded import MODEL as EMBEDDED_MODEL
 from .journal import Usage
 
-# What OpenAI, and those who follow it, ask for requests that may wait for a day.
+# Price factor of OpenAI and others for batches.
 BATCH_DISCOUNT = 0.5
 _MILLION = 1_000_000
 
 
 @dataclass(frozen=True)
 class Rates:
-    """US dollars a token: not cached input, input from the server's prefix cache, output."""
+    """US dollars per token: uncached input, input from the prefix cache, output."""
 
     input: float
     cached: float
@@ -29,7 +29,7 @@ class Rates:
 
 @dataclass(frozen=True)
 class Cost:
-    """US dollars; `dollars` is None where a model's price is not known."""
+    """US dollars; `dollars` is None if the price of a model is unknown."""
 
     dollars: float | None
 
@@ -41,7 +41,7 @@ class Cost:
 
 
 class Prices:
-    """Prices of models: those given by hand before the list's.
+    """Prices of models: given rates take precedence over list prices.
 
     Args:
         given: Rates by model.
@@ -51,15 +51,15 @@ class Prices:
         self._given = dict(given or {})
 
     def find(self, model: str) -> Rates | None:
-        """Return a model's rates, or None where nobody knows them."""
+        """Return the rates of a model, or None if they are unknown."""
         return self._given.get(model) or _list_price(model)
 
     def learn(self, other: "Prices") -> None:
-        """Take over the rates that others were given by hand, of models that have none here."""
+        """Add the given rates of `other` for models that have none here."""
         self._given = {**other._given, **self._given}
 
     def price(self, usage: Usage) -> Cost:
-        """Return what a sum of the journal costs."""
+        """Return the cost of a sum of the journal."""
         rates = self.find(usage.model)
         if rates is None:
             return Cost(None)
@@ -69,25 +69,27 @@ class Prices:
 
 @cache
 def _list_price(model: str) -> Rates | None:
-    import genai_prices  # takes half a second to import: only where it is used
+    import genai_prices  # imports in half a second
 
     if model == EMBEDDED_MODEL:
         return Rates(0.0, 0.0, 0.0)
 
-    # For a short request: some models cost more in long ones, and sums over many requests say nothing of that.
-    def a_token(**tokens: int) -> float:
+    # For a short request: some models cost more in long ones, and sums over many requests do not show their lengths.
+    def per_token(**tokens: int) -> float:
         return float(genai_prices.calc_price(genai_prices.Usage(**tokens), model_ref=model).total_price) / 1000
 
     try:
         return Rates(
-            a_token(input_tokens=1000), a_token(input_tokens=1000, cache_read_tokens=1000), a_token(output_tokens=1000)
+            per_token(input_tokens=1000),
+            per_token(input_tokens=1000, cache_read_tokens=1000),
+            per_token(output_tokens=1000),
         )
     except LookupError:
         return None
 
 
 def rates_from(settings: TeacherSettings) -> Rates | None:
-    """Return the rates that a recipe gives, or None; cached tokens cost as others where it does not say."""
+    """Return the rates of a recipe, or None; without `cached_price`, cached tokens cost as much as others."""
     if settings.input_price is None or settings.output_price is None:
         return None
     cached = settings.input_price if settings.cached_price is None else settings.cached_price
@@ -95,7 +97,7 @@ def rates_from(settings: TeacherSettings) -> Rates | None:
 
 
 def find_provider(model: str) -> tuple[str, str]:
-    """Return the id and the name of the company that sells a model, ("", "") where it is not known."""
+    """Return the id and the name of the provider of a model, or ("", "") if it is unknown."""
     import genai_prices
 
     try:

@@ -1,8 +1,8 @@
-"""The progress bar of requests, with what has been spent and what the phase will have cost."""
+"""The progress bar of requests, with the cost so far and the cost expected at the end."""
 
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import NoReturn
 
 import datasets
 from tqdm.auto import tqdm
@@ -10,14 +10,14 @@ from tqdm.auto import tqdm
 _SECONDS_BETWEEN_NOTES = 1.0
 
 
-class Progress:
-    """A bar that appears with the first answered request: a phase that is read from its cache shows none.
+class RequestProgress:
+    """A bar that appears with the first answered request: a phase read from its cache shows none.
 
     Args:
         name: Its label.
-        total: How many requests there will be; None: not known.
-        spent: Returns the US dollars spent so far, None where a price is unknown. Called once a second at most.
-        later: What later phases are expected to cost, in US dollars.
+        total: Number of requests; None: unknown.
+        spent: Returns the US dollars spent so far, None if a price is unknown. Called at most once a second.
+        later: Expected cost of later phases, in US dollars; None: unknown.
     """
 
     def __init__(
@@ -30,37 +30,37 @@ class Progress:
         self._before = spent()
         self._paid = self._known = 0
         self._note = ""
-        self._bar: tqdm[Any] | None = None
+        self._bar: tqdm[NoReturn] | None = None
         self._noted = 0.0
         self._enabled = datasets.utils.logging.is_progress_bar_enabled()
 
     def advance(self, *, is_known: bool) -> None:
-        """Count one answered request; `is_known`: by the journal, so it cost nothing now."""
+        """Count one answered request; `is_known`: its reply was in the journal and cost nothing now."""
         self._known += is_known
         self._paid += not is_known
         if not self._enabled:
             return
         if self._bar is None:
             self._bar = tqdm(total=self._total, desc=self._name, unit=" requests")
-        if self._total and self._known + self._paid > self._total:  # some are asked again
+        if self._total and self._known + self._paid > self._total:  # some are requested again
             self._bar.total = None
         self._bar.update()
         if time.monotonic() - self._noted > _SECONDS_BETWEEN_NOTES:
             self._show()
 
     def note(self, text: str) -> None:
-        """Show a few words beside the cost."""
+        """Show a note beside the cost."""
         self._note = text
         self._show()
 
     def close(self) -> None:
-        """Leave the bar as it stands."""
+        """Close the bar and leave it on screen."""
         self._show()
         if self._bar is not None:
             self._bar.close()
 
     def describe_cost(self) -> str:
-        """Return what has been spent in all, and what it will be at the end: of the phase, if no more is known."""
+        """Return the total cost so far, and the cost expected at the end (of the phase if no more is known)."""
         spent = self._spent()
         if spent is None or self._before is None:
             return "price unknown"

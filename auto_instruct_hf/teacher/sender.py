@@ -1,4 +1,4 @@
-"""How one request gets its answer: in words the endpoint takes, in its turn, and again where that may help."""
+"""Sends requests: in the format of the endpoint, at its pace, with retries."""
 
 import asyncio
 import json
@@ -7,7 +7,6 @@ import time
 from collections import Counter, deque
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
 
 import httpx2
 import openai
@@ -16,14 +15,14 @@ from ..errors import TeacherError
 from ..prompts import Prompt
 from ..recipe import TeacherSettings
 from .batch import Answer
-from .budget import most_tokens
-from .dialect import Dialect
+from .budget import max_request_tokens
 from .endpoint import Endpoint
-from .exchange import NO_ANSWER, NOT_BY_SCHEMA, NOT_JSON, REFUSED, read_completion
+from .exchange import NO_ANSWER, NOT_BY_SCHEMA, NOT_JSON, REFUSED, Body, read_completion
 from .journal import Entry
 from .pacing import Throttle, retry_after
+from .request_format import RequestFormat
 
-# HTTP status by which no other request would fare better: the key, the account, the address or the model is wrong.
+# Remedies by HTTP status for faults of the key, the account, the address or the model: other requests would fail too.
 _REMEDIES = {
     401: "set OPENAI_API_KEY, or for a judge JUDGE_API_KEY, to a key of this endpoint",
     402: "its account has no money",
@@ -32,39 +31,36 @@ _REMEDIES = {
     429: "its account has no money",
 }
 _FATAL = (401, 402, 403, 404)
-# And those below 500 by which the same request may.
-_PASSING = (408, 409)
-# OpenAI's word for an account without money: a 429 that no wait cures.
-_NO_MONEY = "insufficient_quota"
-# Where nobody says how many. A server that takes more has --recipe teacher.concurrency.
-MOST_AT_ONCE = 64
+_TRANSIENT = (408, 409)  # below 500
+_NO_MONEY = "insufficient_quota"  # OpenAI: a 429 that waiting does not cure
+MAX_CONCURRENCY = 64
+"""Requests in flight where neither the recipe nor the server sets a limit."""
 _LEFT_OVER = "left over from a batch"
 _RETRIES_AT_FIRST = 3
-# Ours: where every answer is "too many requests", or asks for a longer wait, the user should know.
-_LONGEST_REFUSAL = 600.0
-# As the openai client waits between retries: seconds.
-_FIRST_WAIT, _LONGEST_WAIT, _LONGEST_ASKED = 0.5, 8.0, 120.0
-# Of so many answers; enough to tell a dying endpoint from bad luck.
-_WINDOW = 100
-# So many unusable replies and none usable: the server does not hold the model to the schema, whatever it was asked.
+# Seconds after which the run stops, if every answer is a 429 or Retry-After is longer.
+_MAX_REFUSED = 600.0
+# Seconds between retries, as in the openai client.
+_FIRST_WAIT, _MAX_WAIT, _MAX_ASKED = 0.5, 8.0, 120.0
+_WINDOW = 100  # answers, to tell a failing endpoint from bad luck
+# After this many unusable replies and no usable one, the server ignores the schema.
 _IGNORED_SCHEMA = 8
-# A rough mean over languages and tokenizers, for the reservation of tokens a minute; what was used is charged after.
-_BYTES_A_TOKEN = 4
+# An average over languages and tokenizers, for the estimate of tokens per minute; the real number is charged later.
+_BYTES_PER_TOKEN = 4
 _PROBE = {"messages": [{"role": "user", "content": "Answer with the word yes."}]}
 
 
-class _PutDifferentlyError(Exception):
-    """The endpoint does not take the request as it was put, and there is another way."""
+class RequestFormatRejected(Exception):  # noqa: N818
+    """The endpoint rejects the format of the request, and there is another one."""
 
 
 class Sender:
     """Sends requests to one endpoint.
 
     Args:
-        endpoint: Where.
-        settings: Rates, retries and the like.
-        concurrency: Requests in flight at most; None: it adapts.
-        stopped_by: Makes the error that stops a run, of a reason.
+        endpoint: The endpoint.
+        settings: Limits, retries and so on.
+        concurrency: Maximum number of requests in flight; None: adapted.
+        stopped_by: Makes the error that stops a run, from a reason.
     """
 
     def __init__(
@@ -77,72 +73,61 @@ class Sender:
         self._endpoint = endpoint
         self._settings = settings
         self._stopped_by = stopped_by
-        self.dialect = Dialect(settings.structured)
-        self.throttle = Throttle(concurrency, settings.rpm, settings.tpm, most=MOST_AT_ONCE)
+        self.request_format = RequestFormat(settings.structured)
+        self._throttle = Throttle(concurrency, settings.rpm, settings.tpm, MAX_CONCURRENCY)
         self.has_answered = False
         self._usable = self._unusable = 0
         self._last_good = 0.0
         self._recent: deque[str] = deque(maxlen=_WINDOW)
 
-    async def send(self, body: dict[str, Any], prompt: Prompt) -> Entry:
+    async def send(self, body: Body, prompt: Prompt) -> Entry:
         """Send a request until it is answered.
 
         Args:
-            body: The request, as it is meant.
-            prompt: What it was made of.
+            body: The request, in the format of the journal.
+            prompt: The prompt it was made from.
 
         Returns:
-            The reply, checked; or an entry whose error begins with NO_ANSWER.
+            The validated reply, or an entry whose error begins with NO_ANSWER.
 
         Raises:
-            TeacherError: If the endpoint is at fault, not the request: nothing is held against it then.
+            TeacherError: If the endpoint is at fault, not the request: then nothing is recorded.
         """
         try:
-            return await self._send_in_turn(body, prompt)
+            return await self._send_with_retries(body, prompt)
         except openai.APIError:
-            # Whose fault is it? The endpoint's, if it does not answer the simplest request either: that stops the run.
-            # Else the request gets another chance: the fault may be over.
+            # If the endpoint does not answer the simplest request either, it is at fault and the run stops. Otherwise
+            # the request is sent once more: the fault may have been transient.
             await self._probe(body["model"])
             try:
-                return await self._send_in_turn(body, prompt, retries=0)
+                return await self._send_with_retries(body, prompt, retries=0)
             except openai.APIError as error:
                 return Entry("", f"{NO_ANSWER}: {self._endpoint.explain(error)}")
 
-    def start_anew(self) -> None:
-        """Forget how earlier requests fared: after a stop the endpoint may have been mended."""
+    def reset(self) -> None:
+        """Forget earlier failures: the endpoint may work again after a stop."""
         self._recent.clear()
         self._usable = self._unusable = 0
 
     def read_answer(self, answer: Answer, prompt: Prompt | None) -> Entry:
-        """Check an answer that came in a batch.
-
-        Args:
-            answer: The answer.
-            prompt: What its request was made of; None: it is not known any more, so the answer only counts as paid.
-
-        Returns:
-            The reply, checked; or an entry whose error begins with NO_ANSWER.
-        """
+        """Validate an answer from a batch; without a prompt (its request is not known here) it only counts as paid."""
         if answer.body is None:
             return Entry("", f"{NO_ANSWER}: {answer.error}")
         known = prompt or Prompt("", "", "", {}, 0.0, 0)
-        entry = read_completion(answer.body, known, 0.0, mend=not self.dialect.holds_to_schema)
+        entry = read_completion(answer.body, known, 0.0, repair=not self.request_format.enforces_schema)
         return entry if prompt else replace(entry, error=_LEFT_OVER)
 
-    async def _send_in_turn(self, body: dict[str, Any], prompt: Prompt, retries: int | None = None) -> Entry:
-        if retries is None:  # a wrong address or a dead server should not take a minute to be told
-            retries = (
-                self._settings.max_retries if self.has_answered else min(self._settings.max_retries, _RETRIES_AT_FIRST)
-            )
+    async def _send_with_retries(self, body: Body, prompt: Prompt, retries: int | None = None) -> Entry:
+        if retries is None:  # a wrong address or a dead server should be reported within seconds
+            most = self._settings.max_retries
+            retries = most if self.has_answered else min(most, _RETRIES_AT_FIRST)
         failures = 0
         while True:
             self._check()
             try:
                 return await self._send_once(body, prompt)
-            except _PutDifferentlyError:
+            except (RequestFormatRejected, openai.RateLimitError):
                 continue
-            except openai.RateLimitError as error:
-                await asyncio.sleep(self._bear(error))
             except openai.APIError as error:
                 status = getattr(error, "status_code", None)
                 if status in _FATAL:
@@ -150,55 +135,59 @@ class Sender:
                 if not failures:
                     self._recent.append(type(error).__name__)
                 failures += 1
-                if failures > retries or (status and status < 500 and status not in _PASSING):
+                if failures > retries or (status and status < 500 and status not in _TRANSIENT):
                     raise
                 await asyncio.sleep(_wait(failures, error))
 
-    async def _send_once(self, body: dict[str, Any], prompt: Prompt) -> Entry:
+    async def _send_once(self, body: Body, prompt: Prompt) -> Entry:
         client = await self._endpoint.connect()
-        async with self.throttle.slot(_expected_tokens(body)):
-            start, version, mend = time.monotonic(), self.dialect.version, not self.dialect.holds_to_schema
-            sent = self.dialect.translate(body)
+        async with self._throttle.slot(_estimate_tokens(body)) as slot:
+            start, version = time.monotonic(), self.request_format.version
+            repair = not self.request_format.enforces_schema
+            sent = self.request_format.translate(body)
             try:
-                # The client's way for endpoints that it has no method for: the answer is kept as it came.
+                # The client's method for endpoints it does not know: it returns the response unparsed.
                 response = await client.post("/chat/completions", cast_to=httpx2.Response, body=sent)
             except (openai.BadRequestError, openai.UnprocessableEntityError) as error:
-                if version != self.dialect.version or self.dialect.learn(error):
-                    raise _PutDifferentlyError from None
+                if version != self.request_format.version or self.request_format.adapt(error):
+                    raise RequestFormatRejected from None
                 raise
-        self._last_good = time.monotonic()
-        try:
-            payload = json.loads(response.content)
-        except ValueError:  # a body that is not JSON
-            payload = None
-        self.throttle.succeeded(response.headers, _used_tokens(payload))
-        entry = read_completion(payload, prompt, self._last_good - start, mend=mend)
-        self._learn_from(entry)
+            except openai.RateLimitError as error:
+                await asyncio.sleep(self._throttle.refused(slot, self._check_refusal(error)))
+                raise
+            self._last_good = time.monotonic()
+            try:
+                payload = json.loads(response.content)
+            except ValueError:  # not JSON
+                payload = None
+            self._throttle.succeeded(slot, response.headers, _used_tokens(payload))
+        entry = read_completion(payload, prompt, self._last_good - start, repair=repair)
+        self._count(entry)
         return entry
 
     async def _probe(self, model: str) -> None:
         client = await self._endpoint.connect()
         try:
-            async with self.throttle.slot():
+            async with self._throttle.slot():
                 await client.post("/chat/completions", cast_to=httpx2.Response, body={"model": model, **_PROBE})
         except openai.RateLimitError:
             pass  # it is alive
         except openai.APIError as error:
             raise self._stop(error) from None
 
-    def _bear(self, error: openai.RateLimitError) -> float:
-        """Return how many seconds to wait, for "too many requests" is a reason to, unless no wait would help."""
+    def _check_refusal(self, error: openai.RateLimitError) -> float | None:
+        """Return the Retry-After of a 429 in seconds; stop the run if waiting does not help."""
         if _NO_MONEY in (error.code, error.type):
             raise self._stop(error) from None
         asked = retry_after(error.response.headers)
         now = time.monotonic()
         self._last_good = self._last_good or now
-        if (asked or 0) > _LONGEST_REFUSAL or now - self._last_good > _LONGEST_REFUSAL + (asked or 0):
+        if (asked or 0) > _MAX_REFUSED or now - self._last_good > _MAX_REFUSED + (asked or 0):
             wait = f" and asks to wait for {asked:,.0f} seconds" if asked else ""
             raise self._stopped_by(f"refuses all requests as too many{wait}: {self._endpoint.explain(error)}")
-        return self.throttle.refused(asked)
+        return asked
 
-    def _learn_from(self, entry: Entry) -> None:
+    def _count(self, entry: Entry) -> None:
         if not entry.error:
             self._usable += 1
             self.has_answered = True
@@ -206,11 +195,11 @@ class Sender:
             self._unusable += 1
             if not self._usable and self._unusable >= _IGNORED_SCHEMA:
                 self._unusable = 0
-                self.dialect.step_down()
-        self._recent.append("" if entry.error == REFUSED else entry.error)  # whoever refuses is alive and well
+                self.request_format.step_down()
+        self._recent.append("" if entry.error == REFUSED else entry.error)  # a refusal of the model is no failure
 
     def _check(self) -> None:
-        """Stop the run when too many of the last answers failed: more would cost time and money for nothing."""
+        """Stop the run if too many of the last answers failed: more would cost time and money for nothing."""
         failed = [kind for kind in self._recent if kind]
         if len(self._recent) == _WINDOW and len(failed) > self._settings.max_failing * _WINDOW:
             kinds = ", ".join(f"{count} {kind}" for kind, count in Counter(failed).most_common())
@@ -225,16 +214,16 @@ class Sender:
 
 
 def _wait(failures: int, error: openai.APIError) -> float:
-    """Return how long to wait before a retry, in seconds: what the server asks for, else longer each time."""
+    """Return the seconds before a retry: Retry-After, or exponential backoff with jitter."""
     asked = retry_after(error.response.headers) if isinstance(error, openai.APIStatusError) else None
-    if asked is not None and 0 < asked <= _LONGEST_ASKED:
+    if asked is not None and 0 < asked <= _MAX_ASKED:
         return asked
-    return float(min(_FIRST_WAIT * 2 ** (failures - 1), _LONGEST_WAIT) * (1 - 0.25 * random.random()))
+    return float(min(_FIRST_WAIT * 2 ** (failures - 1), _MAX_WAIT) * (1 - 0.25 * random.random()))
 
 
-def _expected_tokens(body: dict[str, Any]) -> int:
-    most_input, most_output = most_tokens(body)
-    return most_input // _BYTES_A_TOKEN + most_output // _BYTES_A_TOKEN
+def _estimate_tokens(body: Body) -> int:
+    max_input, max_output = max_request_tokens(body)
+    return max_input // _BYTES_PER_TOKEN + max_output // _BYTES_PER_TOKEN
 
 
 def _used_tokens(payload: object) -> int:

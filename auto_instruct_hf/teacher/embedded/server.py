@@ -1,4 +1,4 @@
-"""Child process of `embedded.py`: llama.cpp's OpenAI-compatible server for one model, until its parent ends."""
+"""Child process of `embedded_server.py`: llama.cpp's OpenAI-compatible server for one model, until its parent ends."""
 
 import os
 import sys
@@ -20,7 +20,7 @@ def main(weights: str, slots: int) -> None:
     server = xllamacpp.Server(params)
     print(server.listening_address, flush=True)
     sys.stdin.read()
-    os._exit(0)  # nothing to save, and an orderly end waits for requests nobody reads
+    os._exit(0)  # nothing to save, and a clean shutdown waits for requests nobody reads
 
 
 if __name__ == "__main__":

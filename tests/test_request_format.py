@@ -5,11 +5,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from stub_teacher import serve_stub
-from test_teacher import PROMPT, contents, make_requests, open_teacher
+from stub_teacher import PROMPT, contents, make_requests, open_teacher, serve_stub
 
 from auto_instruct_hf.errors import TeacherError
-from auto_instruct_hf.teacher.client import Teacher
+from auto_instruct_hf.teacher import Teacher
 from auto_instruct_hf.teacher.exchange import read_completion
 
 UNKNOWN: list[tuple[str, ...]] = [
@@ -80,7 +79,7 @@ def test_what_cannot_be_mended_is_asked_again_and_never_taken(tmp_path: Path) ->
 def test_half_an_answer_is_not_closed_and_taken(rest: str) -> None:
     message = {"role": "assistant", "content": rest}
     completion = {"choices": [{"finish_reason": "stop", "message": message}]}
-    assert read_completion(completion, PROMPT, 0.0, mend=True).error == "not JSON"
+    assert read_completion(completion, PROMPT, 0.0, repair=True).error == "not JSON"
 
 
 def test_a_way_that_is_asked_for_is_kept(tmp_path: Path) -> None:
@@ -93,7 +92,7 @@ def test_a_way_that_is_asked_for_is_kept(tmp_path: Path) -> None:
         teacher.ask(make_requests(9))
 
 
-def test_the_same_request_has_one_key_in_every_dialect(tmp_path: Path) -> None:
+def test_the_same_request_has_one_key_in_every_request_format(tmp_path: Path) -> None:
     def keys(**settings: Any) -> set[str]:
         folder = tmp_path / "-".join(map(str, settings.values()))
         with serve_stub() as stub, open_teacher(stub, folder, **settings) as teacher:

@@ -1,0 +1,90 @@
+"""SQLite files: opened in write-ahead mode, with a format check and transactions."""
+
+import sqlite3
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+from ..errors import AutoInstructError
+
+
+def open_database(
+    path: Path,
+    schema: str,
+    *,
+    format: int | None,  # noqa: A002
+    error: type[AutoInstructError],
+    upgrades: Mapping[int, str] | None = None,
+    name: str = "database",
+) -> sqlite3.Connection:
+    """Open an SQLite file, create its tables or upgrade them, and check its format.
+
+    The connection may be used from several threads, under a lock of the caller, and commits each statement unless
+    `transaction` is used. `synchronous=FULL`: a committed row survives a power failure.
+
+    Args:
+        path: The file; it and its folder are created if missing.
+        schema: SQL statements that create the tables, separated by semicolons.
+        format: Number of the format, at least 1, kept as `user_version`; None: not checked, and `schema` always runs
+            (`CREATE TABLE IF NOT EXISTS` in a file that belongs to another schema).
+        error: Class of the errors to raise.
+        upgrades: SQL statements that convert an older format to this one, by its number.
+        name: What the file is, for messages.
+
+    Returns:
+        The connection.
+
+    Raises:
+        AutoInstructError: Of class `error`, if the file cannot be opened, is not an SQLite file, or has another format.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        connection = sqlite3.connect(path, check_same_thread=False, isolation_level=None, timeout=30)
+        connection.execute("PRAGMA journal_mode=WAL")
+        connection.execute("PRAGMA synchronous=FULL")
+        connection.execute("BEGIN IMMEDIATE")  # of two processes that open a new file, one creates the tables
+        found = connection.execute("PRAGMA user_version").fetchone()[0]
+        scripts = {found: schema} if format is None else {0: schema, format: "", **(upgrades or {})}
+        if found not in scripts:
+            connection.close()
+            raise error(
+                f"{path} has {name} format {found}, this version reads {format}: use a newer version or another file"
+            )
+        for statement in scripts[found].split(";"):
+            connection.execute(statement)
+        if format is not None:
+            connection.execute(f"PRAGMA user_version={format}")
+        connection.execute("COMMIT")
+    except (sqlite3.DatabaseError, OSError) as reason:
+        raise error(f"cannot open the {name} {path}: {reason}") from None
+    return connection
+
+
+@contextmanager
+def transaction(connection: sqlite3.Connection, path: Path, error: type[AutoInstructError]) -> Iterator[None]:
+    """Commit all statements inside, or none if one of them fails.
+
+    Args:
+        connection: As `open_database` returned it; the caller holds its lock.
+        path: The file, for the message.
+        error: Class of the error to raise.
+
+    Yields:
+        Nothing.
+
+    Raises:
+        AutoInstructError: Of class `error`, if SQLite cannot write.
+    """
+    try:
+        connection.execute("BEGIN IMMEDIATE")
+        yield
+        connection.execute("COMMIT")
+    except BaseException as reason:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        if isinstance(reason, sqlite3.DatabaseError):
+            raise error(
+                f"cannot write to {path}: {reason}. What it holds is safe; free disk space or fix the permissions, "
+                "then run the same command again"
+            ) from None
+        raise

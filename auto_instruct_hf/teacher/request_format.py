@@ -1,0 +1,97 @@
+"""The request format of an endpoint: servers differ in the parameters and the structured output they accept.
+
+The journal keeps requests in one format, not as they were sent: a reply that is valid under the schema is valid however
+the endpoint was asked for it.
+"""
+
+import json
+from typing import Literal
+
+import openai
+
+from .exchange import Body
+
+Structured = Literal["auto", "json_schema", "json_object", "text"]
+_STEPS: tuple[Structured, ...] = ("json_schema", "json_object", "text")
+_SCHEMA_PROMPT = (
+    "Answer with one JSON object and nothing else: no words before or after it, no code fence. It must be valid under "
+    "this JSON schema:\n"
+)
+# Words by which error messages name the schema parameter.
+_SCHEMA_WORDS = ("response_format", "json_object", "schema", "structured", "grammar", "guided")
+# Words by which they say that max_tokens is too large: then the server's own maximum is used.
+_TOO_LONG = ("context", "too large", "at most", "exceed", "maximum")
+_LIMIT = "limit of the reply's length"
+
+
+class RequestFormat:
+    """How requests are written for one endpoint; adapted when the endpoint rejects a part of them.
+
+    Args:
+        structured: How the schema is sent: `json_schema` (enforced by the server), `json_object` (JSON is enforced, the
+            schema is in the prompt), `text` (in the prompt only); `auto`: the first of them that is accepted.
+    """
+
+    def __init__(self, structured: Structured = "auto") -> None:
+        self._is_fixed = structured != "auto"
+        self._structured: Structured = structured if self._is_fixed else "json_schema"
+        self._rejected: set[str] = set()
+        self.version = 0
+        """Incremented by each adaptation: a request rejected in an earlier version is worth sending again."""
+
+    @property
+    def enforces_schema(self) -> bool:
+        """Whether the server is asked to enforce the schema."""
+        return self._structured == "json_schema"
+
+    def translate(self, body: Body) -> Body:
+        """Return the body to send for a request with a `json_schema` response format, or with none."""
+        sent = {name: value for name, value in body.items() if name not in self._rejected or name == "max_tokens"}
+        if _LIMIT in self._rejected:
+            del sent["max_tokens"]
+        if "max_tokens" in self._rejected and "max_tokens" in sent:
+            sent["max_completion_tokens"] = sent.pop("max_tokens")
+        if not self.enforces_schema and "response_format" in body:
+            schema = json.dumps(body["response_format"]["json_schema"]["schema"], ensure_ascii=False)
+            first, *others = body["messages"]
+            sent["messages"] = [{**first, "content": f"{first['content']}\n\n{_SCHEMA_PROMPT}{schema}"}, *others]
+            sent["response_format"] = {"type": "json_object"}
+            if self._structured == "text":
+                del sent["response_format"]
+        if "system" in self._rejected and len(sent["messages"]) > 1 and sent["messages"][0]["role"] == "system":
+            system, user, *others = sent["messages"]
+            sent["messages"] = [{**user, "content": f"{system['content']}\n\n{user['content']}"}, *others]
+        return sent
+
+    def adapt(self, error: openai.APIStatusError) -> bool:
+        """Adapt to an error with status 400 or 422; return whether there is another format to try."""
+        text = str(error.message)[:500].lower()
+        param = str(getattr(error, "param", None) or "").lower()
+        if "max_completion_tokens" in text and self._reject("max_tokens"):
+            return True
+        if "max_tokens" in f"{param} {text}" and any(word in text for word in _TOO_LONG) and self._reject(_LIMIT):
+            return True
+        for name in ("temperature", "seed"):
+            if (param == name or (not param and name in text)) and self._reject(name):
+                return True
+        if "system" in text and "role" in text and self._reject("system"):
+            return True
+        about_schema = param.startswith("response_format") or (
+            not param and any(word in text for word in _SCHEMA_WORDS)
+        )
+        return about_schema and self.step_down()
+
+    def step_down(self) -> bool:
+        """Fall back to JSON without a schema, then to plain text; return whether there was a step left."""
+        if self._is_fixed or self._structured == _STEPS[-1]:
+            return False
+        self._structured = _STEPS[_STEPS.index(self._structured) + 1]
+        self.version += 1
+        return True
+
+    def _reject(self, name: str) -> bool:
+        if name in self._rejected:
+            return False
+        self._rejected.add(name)
+        self.version += 1
+        return True
