@@ -2,7 +2,7 @@
 
 import importlib.util
 import sys
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from pathlib import Path
 from typing import Any
 
@@ -72,14 +72,12 @@ def run_script(name: str, *arguments: object, **replaced: object) -> Any:
     return CliRunner().invoke(app, [str(one) for one in arguments])
 
 
-def assert_strict(schema: Any) -> None:
+def assert_strict(schema: Any, more: Set[str] = frozenset()) -> None:
     """Check that a JSON schema and its parts are in the subset that strict structured outputs take."""
-    known = {"type", "properties", "required", "additionalProperties", "items", "enum", "anyOf", "pattern"}
-    known |= {"minItems", "maxItems", "minLength", "maxLength", "description"}
-    assert set(schema) <= known
+    assert set(schema) <= {"type", "properties", "required", "additionalProperties", "items", "enum", "anyOf", *more}
     if schema.get("type") == "object":
         assert schema["required"] == list(schema["properties"])
         assert schema["additionalProperties"] is False
     for part in (*schema.get("properties", {}).values(), *schema.get("anyOf", ()), schema.get("items")):
         if part:
-            assert_strict(part)
+            assert_strict(part, more)

@@ -264,7 +264,7 @@ def test_prompts_keep_to_strict_schemas_with_the_label_before_its_input(source: 
     assert tuple(prompts) == DIRECT
     for prompt in prompts.values():
         assert prompt.messages(instruction="Do it.")[-1]["content"] == "Instruction:\nDo it."
-        assert_strict(prompt.schema)
+        assert_strict(prompt.schema, {"pattern", "minItems", "maxItems"} if source == "small" else set())
         for exchange in prompt.exchanges:
             assert prompt.accepts(exchange["assistant"])
     item = prompts["output_first"].schema["properties"]["instances"]["items"]

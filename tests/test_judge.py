@@ -456,10 +456,9 @@ def test_a_sample_that_was_judged_stands_on_the_card(filtered: tuple[Path, StubT
     assert set(figures["by_cluster"]) <= set(data.features["cluster"].names)
     assert sum(one["passed"]["asked"] for one in figures["by_cluster"].values()) == figures["judged"] == 8
     evaluated = {**report, "evaluation": {"judge": figures}}
-    text = " ".join(render_card(parse_report(evaluated, "out"), "user/name").split())
+    text = " ".join(render_card(parse_report(evaluated, out), "user/name").split())
     assert "on a sample: another judged 8 instances" in text
     assert "It chose them too" in text
     plain = {**report, "phases": {name: one for name, one in report["phases"].items() if name != "judge"}}
-    assert "No person and no second model has judged the answers." in " ".join(
-        render_card(parse_report(plain, "out"), "u/n").split()
-    )
+    text = " ".join(render_card(parse_report(plain, out), "user/name").split())
+    assert "No person and no second model has judged the answers." in text
