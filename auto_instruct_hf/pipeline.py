@@ -13,7 +13,7 @@ from .clustering import cluster
 from .core import Trace, lock_build
 from .curation import curate, decontaminate
 from .errors import BuildError
-from .estimate import Estimate, compare
+from .estimate import Estimate, compare_with_usage
 from .evaluation.judging import filter_judged, judge_where_asked
 from .generation import attribute, bootstrap, complete
 from .prompts import PromptSet, load_prompts
@@ -145,7 +145,7 @@ def build(
             phases.traces,
             license=license,
             language=language,
-            estimate=compare(estimate, list(map(asdict, list_costs(teacher)))) if estimate else None,
+            estimate=compare_with_usage(estimate, list(map(asdict, list_costs(teacher)))) if estimate else None,
         )
         places, threshold = phases.traces["cluster"].tables["map"], recipe.bootstrap.max_similarity
         inputs = CardInputs(instructions, configs["instances"], configs["default"], seeds, places, threshold)

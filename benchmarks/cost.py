@@ -32,7 +32,7 @@ from auto_instruct_hf.core.transform import columns
 from auto_instruct_hf.generation.attribution import attribute_batch
 from auto_instruct_hf.generation.bootstrap import draw_batch
 from auto_instruct_hf.generation.completion import complete_batch
-from auto_instruct_hf.generation.instruction_pool import Growth
+from auto_instruct_hf.generation.instruction_pool import InstructionPool
 from auto_instruct_hf.generation.seeds import read_seeds
 from auto_instruct_hf.prompts.prompt import Message, Prompt, load_prompts
 from auto_instruct_hf.recipe import AttributionSettings, BootstrapSettings, CompletionSettings
@@ -201,7 +201,7 @@ def measure(
     }
     teachers = {phase: counter() for phase in ("bootstrap", "attribute", "complete", "topics")}
     settings = BootstrapSettings()
-    growth = Growth(list(read_seeds()), INSTRUCTIONS_WANTED, 0.1, 42, settings, same_examples=False)
+    growth = InstructionPool(list(read_seeds()), INSTRUCTIONS_WANTED, 0.1, 42, settings, same_examples=False)
     growth.admitted = [row["instruction"] for row in rows]
     asked = growth.plan()
     draw_batch(columns(asked, asked[0]), ask=teachers["bootstrap"].ask, prompt=noting["bootstrap"], settings=settings)

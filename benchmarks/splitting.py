@@ -21,7 +21,7 @@ import typer
 from sklearn.model_selection import StratifiedGroupKFold
 
 from auto_instruct_hf.sampling.splits import Stratum
-from auto_instruct_hf.sampling.stratified_groups import deal
+from auto_instruct_hf.sampling.stratified_groups import allocate_groups
 
 SHARES = {"train": 0.8, "validation": 0.1, "test": 0.1}
 TOPICS = 30
@@ -45,7 +45,7 @@ def make_groups(rows: int, largest: int, seed: int) -> tuple[list[list[str]], St
 
 def deal_ours(groups: list[list[str]], strata: Strata) -> dict[str, str]:
     """Return the split of each id."""
-    chosen = deal(groups, strata, SHARES)
+    chosen = allocate_groups(groups, strata, SHARES)
     return {key: name for group, name in zip(groups, chosen, strict=True) for key in group}
 
 

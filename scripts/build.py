@@ -14,7 +14,7 @@ from rich.table import Table
 from auto_instruct_hf import AutoInstructError, Build, Recipe, Teacher, build, push_build, read_seeds
 from auto_instruct_hf.core import parse_columns
 from auto_instruct_hf.errors import RecipeError
-from auto_instruct_hf.estimate import describe, read_or_make, write
+from auto_instruct_hf.estimate import describe_exchanges, read_or_make_estimate, write_estimate
 from auto_instruct_hf.estimate import estimate as make_estimate
 from auto_instruct_hf.estimate import preview as take_preview
 from auto_instruct_hf.evaluation.judging import choose_model
@@ -114,7 +114,7 @@ def main(
             if estimate or probe or preview:
                 _look_ahead(seed_tasks, model, settings, out, preview, probe)
                 return
-            estimated = read_or_make(out / "estimate.json", seed_tasks, model, settings)
+            estimated = read_or_make_estimate(out / "estimate.json", seed_tasks, model, settings)
             made = build(seed_tasks, model, out, settings, license=license, language=language, estimate=estimated)
             _show(made, out, model)
         if push:
@@ -158,10 +158,10 @@ def _look_ahead(seeds: Dataset, teacher: Teacher, recipe: Recipe, out: Path, sho
     """Print a preview, where asked for, and what the build would take."""
     seen = take_preview(seeds, teacher, recipe, shown or probe) if shown or probe else None
     if seen and shown:
-        _OUT.print(describe(seen.exchanges))
+        _OUT.print(describe_exchanges(seen.exchanges))
     made = make_estimate(seeds, teacher, recipe, seen)
     if not shown:
-        write(out / "estimate.json", made)
+        write_estimate(out / "estimate.json", made)
     source = f"measured by {seen.instructions} instructions" if seen else "assumed from the prompts and the seeds"
     table = Table(title=f"What the build would take ({source})", box=SIMPLE)
     table.add_column("phase", no_wrap=True)

@@ -15,8 +15,8 @@ from auto_instruct_hf.core.schema import INSTRUCTIONS, SEEDS
 from auto_instruct_hf.core.texts import count_words, instruction_id, normalise, text_or_nothing
 from auto_instruct_hf.core.transform import Trace, from_rows
 from auto_instruct_hf.errors import BuildError, SchemaError
-from auto_instruct_hf.generation.bootstrap import find_fault
-from auto_instruct_hf.generation.instruction_pool import Growth
+from auto_instruct_hf.generation.bootstrap import find_candidate_fault
+from auto_instruct_hf.generation.instruction_pool import InstructionPool
 from auto_instruct_hf.novelty.joins import near_copies, near_pairs
 from auto_instruct_hf.recipe import BootstrapSettings
 
@@ -81,21 +81,21 @@ def test_examples_are_six_seeds_and_two_of_the_machine(teacher: Teacher, stub: S
 
 @given(st.floats(0, 1), st.integers(1, 40))
 def test_share_of_requests_for_classification(share: float, rounds: int) -> None:
-    growth = Growth(seed_rows(9), 10**6, share, 1, BootstrapSettings(requests_per_round=16), same_examples=False)
+    pool = InstructionPool(seed_rows(9), 10**6, share, 1, BootstrapSettings(requests_per_round=16), same_examples=False)
     asked = []
     for _ in range(rounds):
-        asked += [request["classification"] for request in growth.plan()]
-        growth.judge([])
+        asked += [request["classification"] for request in pool.plan()]
+        pool.judge([])
     assert abs(sum(asked) - share * len(asked)) <= 1
 
 
 @given(st.integers(1, 500), st.integers(1, 20))
 def test_rounds_double_between_their_limits(most: int, rounds: int) -> None:
-    growth = Growth(seed_rows(9), 10**6, 0.1, 1, BootstrapSettings(requests_per_round=most), same_examples=False)
+    pool = InstructionPool(seed_rows(9), 10**6, 0.1, 1, BootstrapSettings(requests_per_round=most), same_examples=False)
     sizes: list[int] = []
     for _ in range(rounds):
-        sizes.append(len(growth.plan()))
-        growth.judge([])
+        sizes.append(len(pool.plan()))
+        pool.judge([])
     for number, size in enumerate(sizes):
         assert size == min(most, max(32, sum(sizes[:number])))
 
@@ -104,18 +104,18 @@ def test_classification_requests_show_classification_seeds() -> None:
     rows = seed_rows(20) + seed_rows(8, is_classification=True, instruction="")
     for number, row in enumerate(rows[20:]):
         row["instruction"] = f"Is it {number} or not?"
-    growth = Growth(rows, 100, 0.5, 1, BootstrapSettings(), same_examples=False)
-    for request in growth.plan():
+    pool = InstructionPool(rows, 100, 0.5, 1, BootstrapSettings(), same_examples=False)
+    for request in pool.plan():
         shown = {example["instruction"] for example in request["examples"]}
         if request["classification"]:
             assert all(text.startswith("Is it") for text in shown)
 
 
 def test_a_shared_start_is_the_same_in_a_whole_round() -> None:
-    growth = Growth(seed_rows(30), 10_000, 0.0, 1, BootstrapSettings(), same_examples=True)
-    assert len({str(request["examples"]) for request in growth.plan()}) == 1
-    growth = Growth(seed_rows(30), 10_000, 0.0, 1, BootstrapSettings(), same_examples=False)
-    assert len({str(request["examples"]) for request in growth.plan()}) > 20
+    pool = InstructionPool(seed_rows(30), 10_000, 0.0, 1, BootstrapSettings(), same_examples=True)
+    assert len({str(request["examples"]) for request in pool.plan()}) == 1
+    pool = InstructionPool(seed_rows(30), 10_000, 0.0, 1, BootstrapSettings(), same_examples=False)
+    assert len({str(request["examples"]) for request in pool.plan()}) > 20
 
 
 def test_stops_when_nothing_new_comes(
@@ -173,11 +173,13 @@ def test_failed_requests_are_counted_not_raised(
     ],
 )
 def test_filters(text: str, fault: str) -> None:
-    assert find_fault(text.strip(), BootstrapSettings()) == fault
+    assert find_candidate_fault(text.strip(), BootstrapSettings()) == fault
 
 
 def test_no_banned_words_at_all() -> None:
-    assert find_fault("Describe what the image shows", dataclasses.replace(BootstrapSettings(), banned=())) == ""
+    assert (
+        find_candidate_fault("Describe what the image shows", dataclasses.replace(BootstrapSettings(), banned=())) == ""
+    )
 
 
 def test_seeds_of_one_row_with_a_very_long_input(teacher: Teacher, stub: StubTeacher, tmp_path: Path) -> None:
@@ -239,8 +241,8 @@ def test_seeds_in_another_script_are_compared_by_its_words() -> None:
         rows, ["请把这封信翻译成英文", "说明水为什么会结冰", "写一首关于春天的诗", "计算这些数字的和"], strict=True
     ):
         row["instruction"] = text
-    growth = Growth(rows, 10, 0.0, 1, BootstrapSettings(), same_examples=False)
-    growth.plan()
+    pool = InstructionPool(rows, 10, 0.0, 1, BootstrapSettings(), same_examples=False)
+    pool.plan()
     texts = ["列出3个巴黎的景点并说明理由", "说出3种水果的营养价值", "列出3个巴黎的景点并说明理由。"]
-    growth.judge([{"instruction": text, "rejected": ""} for text in texts])
-    assert growth.admitted == texts[:2]
+    pool.judge([{"instruction": text, "rejected": ""} for text in texts])
+    assert pool.admitted == texts[:2]

@@ -8,7 +8,7 @@ import pytest
 from auto_instruct_hf import curate
 from auto_instruct_hf.core.schema import INSTANCES
 from auto_instruct_hf.core.transform import Trace, from_rows
-from auto_instruct_hf.curation.rules import find_fault
+from auto_instruct_hf.curation.rules import find_instance_fault
 from auto_instruct_hf.errors import SchemaError
 from auto_instruct_hf.recipe import CurationSettings
 
@@ -40,7 +40,7 @@ def instance(number: int = 0, **values: Any) -> dict[str, Any]:
     ],
 )
 def test_rules(values: dict[str, Any], fault: str) -> None:
-    assert find_fault(instance(**values), CurationSettings()) == fault
+    assert find_instance_fault(instance(**values), CurationSettings()) == fault
 
 
 def test_of_equal_pairs_the_first_stays_within_an_instruction_only(tmp_path: Path) -> None:

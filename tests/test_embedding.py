@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from auto_instruct_hf.core.transform import from_rows
 from auto_instruct_hf.embedding import phase as embedding
 from auto_instruct_hf.embedding.encoders import identify, make_encoder, split_by_tokens
-from auto_instruct_hf.embedding.phase import EMBEDDED, embed, encode_new
+from auto_instruct_hf.embedding.phase import EMBEDDED_COLUMNS, embed, encode_new
 from auto_instruct_hf.errors import BuildError, RecipeError
 from auto_instruct_hf.recipe import EmbeddingSettings
 
@@ -41,7 +41,7 @@ class Counting:
 
 def test_embeddings_are_of_unit_length_and_in_order(tmp_path: Path) -> None:
     data = embed(texts("A cat sat.", "Quantum fields."), cache_dir=tmp_path)
-    assert data.features == EMBEDDED
+    assert data.features == EMBEDDED_COLUMNS
     made = np.array(data["embedding"][:])
     assert made.shape == (2, 384)
     assert np.allclose(np.linalg.norm(made, axis=1), 1, atol=1e-5)

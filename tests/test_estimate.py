@@ -9,8 +9,8 @@ import pytest
 from stub_teacher import KEY, StubTeacher, serve_stub
 
 from auto_instruct_hf import Recipe, Teacher, build, read_seeds
-from auto_instruct_hf.estimate.estimator import estimate, read_or_make, write
-from auto_instruct_hf.estimate.preview import describe, preview
+from auto_instruct_hf.estimate.estimator import estimate, read_or_make_estimate, write_estimate
+from auto_instruct_hf.estimate.preview import describe_exchanges, preview
 from auto_instruct_hf.recipe import TeacherSettings
 
 PRICES = {"input_price": 2.5, "output_price": 10.0}
@@ -25,8 +25,8 @@ def open_teacher(stub: StubTeacher, folder: Path, **settings: Any) -> Teacher:
 def test_an_estimate_by_a_few_rows_comes_near_the_truth(tmp_path: Path) -> None:
     with serve_stub(faults={"broken": 0.05, "error429": 0.02}) as stub, open_teacher(stub, tmp_path) as teacher:
         seen = preview(read_seeds(), teacher, RECIPE, 30)
-        write(tmp_path / "estimate.json", estimate(read_seeds(), teacher, RECIPE, seen))
-        written = read_or_make(tmp_path / "estimate.json", read_seeds(), teacher, RECIPE)
+        write_estimate(tmp_path / "estimate.json", estimate(read_seeds(), teacher, RECIPE, seen))
+        written = read_or_make_estimate(tmp_path / "estimate.json", read_seeds(), teacher, RECIPE)
         found = build(read_seeds(), teacher, tmp_path, RECIPE, estimate=written).report.estimate
     assert found
     for name in ("requests", "input_tokens", "output_tokens", "dollars"):
@@ -72,12 +72,12 @@ def test_an_unknown_price_is_said(stub: StubTeacher, tmp_path: Path) -> None:
 def test_an_estimate_of_another_recipe_is_not_taken(stub: StubTeacher, tmp_path: Path) -> None:
     path = tmp_path / "estimate.json"
     with open_teacher(stub, tmp_path) as teacher:
-        first = read_or_make(path, read_seeds(), teacher, RECIPE)
-        write(path, replace(first, sampled=7))
-        assert read_or_make(path, read_seeds(), teacher, RECIPE).sampled == 7
-        assert read_or_make(path, read_seeds(), teacher, replace(RECIPE, num_instructions=9)).sampled == 0
+        first = read_or_make_estimate(path, read_seeds(), teacher, RECIPE)
+        write_estimate(path, replace(first, sampled=7))
+        assert read_or_make_estimate(path, read_seeds(), teacher, RECIPE).sampled == 7
+        assert read_or_make_estimate(path, read_seeds(), teacher, replace(RECIPE, num_instructions=9)).sampled == 0
         path.write_text("{}")
-        assert read_or_make(path, read_seeds(), teacher, RECIPE) == first
+        assert read_or_make_estimate(path, read_seeds(), teacher, RECIPE) == first
 
 
 def test_a_preview_shows_all_phases_and_is_not_paid_again(stub: StubTeacher, tmp_path: Path) -> None:
@@ -86,7 +86,7 @@ def test_a_preview_shows_all_phases_and_is_not_paid_again(stub: StubTeacher, tmp
         asked = len(stub.answered)
         assert seen.instructions == 3
         assert seen.candidates > 3
-        text = describe(seen.exchanges)
+        text = describe_exchanges(seen.exchanges)
         for words in (
             "=== 1. bootstrap",
             "attribute: attributes",

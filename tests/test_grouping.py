@@ -15,7 +15,7 @@ from test_attribution import instruction_rows
 from auto_instruct_hf import Teacher, attribute, complete
 from auto_instruct_hf.core.schema import ATTRIBUTED, INSTRUCTIONS
 from auto_instruct_hf.core.transform import Trace, from_rows
-from auto_instruct_hf.generation.grouped_requests import Item, ask_items, count_requests
+from auto_instruct_hf.generation.grouped_requests import GroupedItem, ask_items, count_requests
 from auto_instruct_hf.prompts.prompt import Prompt
 from auto_instruct_hf.recipe import AttributionSettings, CompletionSettings
 from auto_instruct_hf.teacher.exchange import Reply, Request
@@ -73,9 +73,9 @@ def has_words(answer: Mapping[str, Any]) -> bool:
     return bool(answer["output"])
 
 
-def make_items(runs: Sequence[tuple[Prompt, int]]) -> list[Item]:
+def make_items(runs: Sequence[tuple[Prompt, int]]) -> list[GroupedItem]:
     return [
-        Item(prompt, {"instruction": f"i{number}", "strategy": f"s{strategy}"})
+        GroupedItem(prompt, {"instruction": f"i{number}", "strategy": f"s{strategy}"})
         for number, (prompt, count) in enumerate(runs)
         for strategy in range(count)
     ]

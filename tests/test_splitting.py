@@ -62,26 +62,26 @@ def test_no_near_copy_leaks_and_what_is_measured_is_what_brute_force_finds(texts
     highest = highest_across(rows, found)
     assert not highest > 0.7
     batch = {"instruction": [row["instruction"] for row in rows], "split": found}
-    measured = measure_table(batch, seed=seed, most_pairs=10**6)
+    measured = measure_table(batch, seed=seed, max_pairs=10**6)
     assert measured["similarity"] == [highest]
     assert measured["compared"] == measured["held_out"]
 
 
 @settings(max_examples=50, deadline=None)
 @given(texts_with_copies(), st.randoms(), st.integers(1, 300))
-def test_a_leak_is_measured_whatever_made_it(texts: list[str], chance: random.Random, most_pairs: int) -> None:
+def test_a_leak_is_measured_whatever_made_it(texts: list[str], chance: random.Random, max_pairs: int) -> None:
     rows = make_rows(texts)
     found = [chance.choice(list(SHARES)) for _ in rows]
     batch = {"instruction": [row["instruction"] for row in rows], "split": found}
     highest = highest_across(rows, found)
-    assert measure_table(batch, seed=1, most_pairs=10**6)["similarity"] == [highest]
-    some = measure_table(batch, seed=1, most_pairs=most_pairs)
+    assert measure_table(batch, seed=1, max_pairs=10**6)["similarity"] == [highest]
+    some = measure_table(batch, seed=1, max_pairs=max_pairs)
     assert some["similarity"][0] <= highest
     assert some["compared"][0] == min(
         some["held_out"][0],
         max(
             1,
-            most_pairs
+            max_pairs
             // sum(
                 len({text for text, name in zip(batch["instruction"], found, strict=True) if name == split})
                 for split in SHARES

@@ -57,7 +57,7 @@ def extend(
     instructions of GPT-4o in 20 clusters); it takes 3 microseconds per row instead of 2,300.
 
     Args:
-        embedded: All rows; columns as `embedding.EMBEDDED`.
+        embedded: All rows; columns as `embedding.EMBEDDED_COLUMNS`.
         known: The fitted rows.
         sample: Their row numbers.
         fitted: Their clusters; columns as ASSIGNED.
@@ -103,7 +103,7 @@ def extend_batch(batch: Batch, *, predict: Callable[[Vectors], tuple[IntArray, F
     """Assign a batch of rows that were not fitted.
 
     Args:
-        batch: Columns as `EMBEDDED`.
+        batch: Columns as `EMBEDDED_COLUMNS`.
         predict: Returns clusters and probabilities of embeddings.
 
     Returns:

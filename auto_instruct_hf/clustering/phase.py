@@ -150,7 +150,7 @@ def reduce_table(batch: Batch, *, n_components: int, n_neighbors: int, seed: int
     """Reduce embeddings to the dimensions of the mixture, and to two for the map.
 
     Args:
-        batch: All rows; columns as `EMBEDDED`, the embeddings of unit length.
+        batch: All rows; columns as `EMBEDDED_COLUMNS`, the embeddings of unit length.
         n_components: Dimensions of `position`.
         n_neighbors: UMAP's n_neighbors.
         seed: UMAP's random_state.

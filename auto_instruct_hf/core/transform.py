@@ -47,9 +47,9 @@ def apply(
     *,
     phase: str,
     features: Features,
-    settings: Mapping[str, Any] | None = None,
-    resources: Mapping[str, Any] | None = None,
-    depends_on: Any = None,
+    settings: Mapping[str, object] | None = None,
+    resources: Mapping[str, object] | None = None,
+    depends_on: object = None,
     batch_size: int | None = 1000,
     as_numpy: bool = False,
     show_progress: bool = False,
@@ -155,7 +155,7 @@ def kept_batch(batch: Batch) -> Columns:
     }
 
 
-def from_rows(rows: Iterable[Mapping[str, Any]], features: Features, digest: str | None = None) -> Dataset:
+def from_rows(rows: Iterable[Mapping[str, object]], features: Features, digest: str | None = None) -> Dataset:
     """Make a dataset from rows in memory, fingerprinted by content.
 
     Args:
@@ -191,12 +191,12 @@ def from_table(table: pa.Table, features: Features) -> Dataset:
     return dataset
 
 
-def fingerprint(*parts: Any) -> str:
+def fingerprint(*parts: object) -> str:
     """Return a hash of the parts by value (JSON types and dataclasses, nested): 16 hexadecimal digits."""
     return hashlib.sha256(json.dumps(parts, sort_keys=True, default=_by_value).encode()).hexdigest()[:16]
 
 
-def _by_value(part: Any) -> Any:
+def _by_value(part: object) -> object:
     if is_dataclass(part) and not isinstance(part, type):
         return asdict(part)
     raise TypeError(f"a setting of type {type(part).__name__} has no value to fingerprint: {part!r}")

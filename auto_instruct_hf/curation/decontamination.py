@@ -12,6 +12,7 @@ from datasets import Dataset
 from ..core import (
     INSTANCES,
     Batch,
+    Columns,
     Trace,
     apply,
     fingerprint,
@@ -102,7 +103,7 @@ def decontaminate_batch(
     method: str,
     max_similarity: float,
     ngram: int,
-) -> dict[str, list[Any]]:
+) -> Columns:
     """Find the rows that are near to an evaluation set.
 
     An instance is near if its instruction is, or its input, or both together; the answer is not looked at.

@@ -9,11 +9,23 @@ from typing import Any
 
 from datasets import Dataset
 
-from ..core import INSTANCES, Batch, Trace, apply, columns, keep, normalise, require_columns, rows, with_rejected
+from ..core import (
+    INSTANCES,
+    Batch,
+    Columns,
+    Trace,
+    apply,
+    columns,
+    keep,
+    normalise,
+    require_columns,
+    rows,
+    with_rejected,
+)
 from ..recipe import CurationSettings
 
 # Ours: an answer of one or two words may be a connective ("Which word joins the clauses?").
-_FEWEST_WORDS_TO_BREAK_OFF = 3
+_MIN_WORDS_TO_BREAK_OFF = 3
 
 
 def curate(
@@ -57,7 +69,7 @@ def curate(
     return keep(unique, phase="curate", cache_dir=cache_dir, trace=trace)
 
 
-def curate_batch(batch: Batch, *, settings: CurationSettings) -> dict[str, list[Any]]:
+def curate_batch(batch: Batch, *, settings: CurationSettings) -> Columns:
     """Find what is broken in a row by itself.
 
     Args:
@@ -67,10 +79,10 @@ def curate_batch(batch: Batch, *, settings: CurationSettings) -> dict[str, list[
     Returns:
         The same columns and `rejected`.
     """
-    return {**batch, "rejected": [find_fault(row, settings) for row in rows(batch)]}
+    return {**batch, "rejected": [find_instance_fault(row, settings) for row in rows(batch)]}
 
 
-def deduplicate_table(batch: Batch) -> dict[str, list[Any]]:
+def deduplicate_table(batch: Batch) -> Columns:
     """Of rows of one instruction with the same input and output, reject all but the first.
 
     Args:
@@ -89,7 +101,7 @@ def deduplicate_table(batch: Batch) -> dict[str, list[Any]]:
     return columns(judged, batch)
 
 
-def find_fault(instance: dict[str, Any], settings: CurationSettings) -> str:
+def find_instance_fault(instance: dict[str, Any], settings: CurationSettings) -> str:
     """Return why an instance is broken, or ""."""
     output = instance["output"].strip()
     if not output:
@@ -100,6 +112,6 @@ def find_fault(instance: dict[str, Any], settings: CurationSettings) -> str:
     if leaked:
         return f"output holds {leaked!r}"
     words = output.split()
-    may_break_off = not instance["is_classification"] and len(words) >= _FEWEST_WORDS_TO_BREAK_OFF
+    may_break_off = not instance["is_classification"] and len(words) >= _MIN_WORDS_TO_BREAK_OFF
     # In lower case only: "The right operator is OR" is whole.
     return "output breaks off" if may_break_off and words[-1] in settings.connectives else ""

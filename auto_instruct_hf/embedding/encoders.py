@@ -22,7 +22,7 @@ Encode = Callable[[list[str]], Vectors]
 
 
 def identify(settings: EmbeddingSettings) -> str:
-    """Return a hash of what decides a vector: model (of a folder also its files' sizes and times), prompt, backend."""
+    """Hash what determines a vector: model (for a folder also its files' sizes and times), prompt, backend."""
     folder = Path(settings.model)
     files = sorted(path for path in folder.rglob("*") if path.is_file()) if folder.is_dir() else []
     stamps = [[path.name, path.stat().st_size, path.stat().st_mtime_ns] for path in files]
@@ -64,14 +64,14 @@ def make_encoder(settings: EmbeddingSettings, folder: Path) -> Encode:
 
 
 def split_by_tokens(lengths: Sequence[int], batch_tokens: int) -> Iterator[list[int]]:
-    """Split texts into batches of like lengths, so that little is padded.
+    """Split texts into batches of similar lengths, to reduce padding.
 
     Args:
-        lengths: In tokens, one a text.
-        batch_tokens: At most so many in a batch, padding included; a longer text is a batch of its own.
+        lengths: In tokens, one per text.
+        batch_tokens: Maximum tokens of a batch, including padding; a longer text is a batch of its own.
 
     Yields:
-        The places of a batch's texts, the longest texts first.
+        The positions of a batch's texts, the longest first.
     """
     batch: list[int] = []
     for place in sorted(range(len(lengths)), key=lambda place: -lengths[place]):
@@ -87,9 +87,9 @@ def _count_tokens(model: "SentenceTransformer", texts: list[str]) -> list[int]:
     tokenizer = getattr(model, "tokenizer", None)
     if not hasattr(tokenizer, "encode_plus") and not hasattr(tokenizer, "pad"):  # not one of transformers
         return [1 + len(text) // 4 for text in texts]
-    most = model.max_seq_length or 512
+    max_length = model.max_seq_length or 512
     # Some of the kinds of tokenizer that the library's types allow cannot be called.
-    found = tokenizer(texts, truncation=True, max_length=most, return_attention_mask=False)  # type: ignore[misc]
+    found = tokenizer(texts, truncation=True, max_length=max_length, return_attention_mask=False)  # type: ignore[misc]
     return [len(one) for one in found["input_ids"]]
 
 

@@ -16,12 +16,12 @@ _REMEDY = "pip install 'auto-instruct-hf[onnx]', or take torch"
 
 
 def use_onnx(model: "SentenceTransformer", exported: Path, *, in_8_bits: bool = False) -> None:
-    """Let ONNX Runtime compute a model's transformer on the CPU.
+    """Run a model's transformer with ONNX Runtime on the CPU.
 
     Args:
         model: Its first module is a text transformer; changed in place.
-        exported: The file to export to, read where it is there.
-        in_8_bits: Whether to round the weights, by channel, and on the way the rest to 8 bits; else all is float32.
+        exported: The exported file; written if it does not exist.
+        in_8_bits: Whether to quantize to 8 bits, weights per channel and activations dynamically; else float32.
 
     Raises:
         BuildError: If ONNX Runtime is not installed, or the model cannot be exported.
@@ -30,18 +30,18 @@ def use_onnx(model: "SentenceTransformer", exported: Path, *, in_8_bits: bool = 
         import onnxruntime
     except ImportError:
         raise BuildError(f"embedding.backend is onnx, and onnxruntime is not installed: {_REMEDY}") from None
+    import torch
+
     transformer: Any = model[0]
     if not exported.exists():
         _export(transformer, exported, in_8_bits)
     options = onnxruntime.SessionOptions()
-    # Threads that wait in a loop take the cores from everything else.
+    # Spinning threads would take the cores from other work.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     session = onnxruntime.InferenceSession(exported, options, providers=["CPUExecutionProvider"])
     names = [one.name for one in session.get_inputs()]
 
-    def forward(features: dict[str, Any], **_: Any) -> dict[str, Any]:
-        import torch
-
+    def forward(features: "dict[str, torch.Tensor]", **_: object) -> "dict[str, torch.Tensor]":
         (embeddings,) = session.run(None, {name: features[name].numpy() for name in names})
         return {**features, transformer.module_output_name: torch.from_numpy(embeddings)}
 
@@ -52,8 +52,8 @@ def _export(transformer: Any, path: Path, in_8_bits: bool) -> None:
     import torch
 
     class LastLayer(torch.nn.Module):
-        def forward(self, *inputs: Any) -> Any:
-            return transformer.auto_model(**dict(zip(names, inputs, strict=True)))[0]
+        def forward(self, *inputs: "torch.Tensor") -> "torch.Tensor":
+            return transformer.auto_model(**dict(zip(names, inputs, strict=True)))[0]  # type: ignore[no-any-return]
 
     found = transformer.preprocess(["a text of some words", "another"])
     names = [name for name in ("input_ids", "attention_mask", "token_type_ids") if name in found]
@@ -86,7 +86,7 @@ def _round(path: Path, rounded: Path) -> None:
     from onnxruntime.quantization import QuantType, quantize_dynamic
 
     level = logging.root.manager.disable
-    logging.disable(logging.WARNING)  # it advises a step that brings nothing here
+    logging.disable(logging.WARNING)  # it advises a preprocessing step that has no effect here
     try:
         quantize_dynamic(str(path), str(rounded), per_channel=True, weight_type=QuantType.QInt8)
     finally:

@@ -4,42 +4,39 @@ import hashlib
 import logging
 import sqlite3
 import zlib
-from collections.abc import Callable
 from contextlib import closing
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from datasets import Dataset, Features, List, Value
 
-from ..core import Batch, Vectors, apply, default_folder
+from ..core import Batch, Columns, Vectors, apply, default_folder
 from ..recipe import EmbeddingSettings
 from .encoders import Encode, identify, make_encoder
 
 _LOG = logging.getLogger(__name__)
-# Texts that are embedded before they are written: what a kill costs.
+# Texts per transaction: what is lost if the process is killed.
 _COMMIT = 512
 _BATCH = 4096
 _TABLE = "CREATE TABLE IF NOT EXISTS vectors (key BLOB PRIMARY KEY, vector BLOB NOT NULL)"
 _SELECT = "SELECT key, vector FROM vectors WHERE key IN ({})"
 _KEYS = 500  # a statement; SQLite takes 999 everywhere
 
-EMBEDDED = Features({"instruction_id": Value("string"), "embedding": List(Value("float32"))})
-"""One row an instruction; the embedding is of unit length."""
+EMBEDDED_COLUMNS = Features({"instruction_id": Value("string"), "embedding": List(Value("float32"))})
+"""One row per instruction; the embedding has unit length."""
 
 
 def embed(dataset: Dataset, *, settings: EmbeddingSettings | None = None, cache_dir: Path | None = None) -> Dataset:
-    """Embed instructions. A text that was embedded before, in this cache folder, is not embedded again.
+    """Embed instructions, reusing the vectors that the cache folder holds.
 
     Args:
         dataset: Columns `instruction_id` and `instruction`.
         settings: The model, its prompt and backend, and the tokens of a batch.
-        cache_dir: Folder of the cache; None: as in `transform.apply`.
+        cache_dir: Folder of the cache; None: as in `core.apply`.
 
     Returns:
-        A dataset with the columns of `EMBEDDED`, in the same order.
+        A dataset with the columns of `EMBEDDED_COLUMNS`, in the same order.
     """
     settings, folder = settings or EmbeddingSettings(), cache_dir or default_folder()
     folder.mkdir(parents=True, exist_ok=True)
@@ -49,7 +46,7 @@ def embed(dataset: Dataset, *, settings: EmbeddingSettings | None = None, cache_
         dataset.select_columns(["instruction_id", "instruction"]),
         embed_batch,
         phase="embed",
-        features=EMBEDDED,
+        features=EMBEDDED_COLUMNS,
         depends_on=identity,
         resources={"encode": partial(encode_new, encode=make_encoder(settings, folder), store=store)},
         batch_size=_BATCH,
@@ -58,7 +55,7 @@ def embed(dataset: Dataset, *, settings: EmbeddingSettings | None = None, cache_
     )
 
 
-def embed_batch(batch: Batch, *, encode: Callable[[list[str]], npt.NDArray[np.float32]]) -> dict[str, Any]:
+def embed_batch(batch: Batch, *, encode: Encode) -> Columns:
     """Embed a batch of instructions.
 
     Args:
@@ -66,20 +63,20 @@ def embed_batch(batch: Batch, *, encode: Callable[[list[str]], npt.NDArray[np.fl
         encode: Texts to vectors, float32 of shape (texts, dimensions).
 
     Returns:
-        Columns as `EMBEDDED`.
+        Columns as `EMBEDDED_COLUMNS`.
     """
     return {"instruction_id": batch["instruction_id"], "embedding": list(encode(batch["instruction"]))}
 
 
 def encode_new(texts: list[str], *, encode: Encode, store: Path) -> Vectors:
-    """Encode the texts that a store does not hold, put them into it, and return the vectors of all.
+    """Return the vectors of texts; encode and store those that are missing in the store.
 
-    Several processes may use one store; the first vector of a text stands. A store that is broken is made anew.
+    Several processes may use one store; the first vector of a text is kept. A corrupt store is replaced.
 
     Args:
-        texts: In any order, some perhaps equal.
+        texts: In any order; duplicates are allowed.
         encode: Texts to vectors.
-        store: An SQLite file; its name tells the model.
+        store: An SQLite file; its name identifies the model.
 
     Returns:
         Shape (texts, dimensions), in the order of the texts.

@@ -1,6 +1,14 @@
 """Estimate what a build will cost, without sending its requests."""
 
-from .estimator import Estimate, compare, estimate, read_or_make, write
-from .preview import describe, preview
+from .estimator import Estimate, compare_with_usage, estimate, read_or_make_estimate, write_estimate
+from .preview import describe_exchanges, preview
 
-__all__ = ["Estimate", "compare", "describe", "estimate", "preview", "read_or_make", "write"]
+__all__ = [
+    "Estimate",
+    "compare_with_usage",
+    "describe_exchanges",
+    "estimate",
+    "preview",
+    "read_or_make_estimate",
+    "write_estimate",
+]

@@ -1,4 +1,4 @@
-"""What a phase would ask: its own batch function runs, and answers of the right shape stand in for the teacher's."""
+"""Collect the requests of a phase by running its batch function with generated replies."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -7,8 +7,8 @@ from ..core import columns
 from ..teacher import Reply, Request
 
 
-def rehearse(function: Callable[..., Any], table: Sequence[Mapping[str, Any]], **settings: Any) -> list[Request]:
-    """Return what a batch function asks of rows when all is answered at once.
+def dry_run(function: Callable[..., Any], table: Sequence[Mapping[str, Any]], **settings: Any) -> list[Request]:
+    """Return the requests that a batch function sends if each is answered at once.
 
     Args:
         function: Takes a batch and `ask`.

@@ -1,4 +1,4 @@
-"""What a build will take, before it is paid for: requests, tokens, money and time by phase.
+"""Estimate a build before it is paid for: requests, tokens, money and time by phase.
 
 From a few rows that went through all phases (`preview`) where there are any; else from the prompts themselves, filled
 in with the seed tasks as if they were the instructions, and from assumptions that are named here.
@@ -17,11 +17,11 @@ from datasets import Dataset
 from ..clustering import name_batch
 from ..core import fingerprint, rows
 from ..evaluation.judging import choose_model, judge_batch, judge_prompts, known_prices
-from ..generation import Growth, attribute_batch, complete_batch, draw_batch
+from ..generation import InstructionPool, attribute_batch, complete_batch, draw_batch
 from ..prompts import ATTRIBUTION, load_prompts
 from ..recipe import Recipe
 from ..teacher import Rates, Request, Teacher
-from .dry_run import rehearse
+from .dry_run import dry_run
 from .preview import Preview
 
 # Four bytes a token is a rough mean of English in today's tokenizers.
@@ -44,7 +44,7 @@ _WORDS = "Say it in one short sentence of about this many words."
 
 
 @dataclass(frozen=True)
-class Share:
+class PhaseEstimate:
     """What one phase takes: counts of requests and tokens, US dollars (None where no price is known), hours.
 
     In batch mode `hours` is None: they are up to the provider.
@@ -62,7 +62,7 @@ class Share:
 class Estimate:
     """What all phases take; `sampled` instructions went through them to tell, 0: none."""
 
-    shares: tuple[Share, ...]
+    shares: tuple[PhaseEstimate, ...]
     sampled: int
     settings: str
 
@@ -85,11 +85,11 @@ class _Mean:
 
 
 def estimate(seeds: Dataset, teacher: Teacher, recipe: Recipe, seen: Preview | None = None) -> Estimate:
-    """Say what a build will take. Asks nothing.
+    """Estimate the cost of a build without sending requests.
 
     Args:
         seeds: Seed tasks, columns as `schema.SEEDS`.
-        teacher: Who would write.
+        teacher: The teacher of the build.
         recipe: The settings of the build.
         seen: What a few rows took; None: assumptions stand in.
 
@@ -109,27 +109,29 @@ def estimate(seeds: Dataset, teacher: Teacher, recipe: Recipe, seen: Preview | N
     return Estimate(tuple(shares), seen.instructions if seen else 0, settings)
 
 
-def read_or_make(path: Path, seeds: Dataset, teacher: Teacher, recipe: Recipe) -> Estimate:
+def read_or_make_estimate(path: Path, seeds: Dataset, teacher: Teacher, recipe: Recipe) -> Estimate:
     """Return the estimate that was written for this recipe, else a new one, which is written."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-        found = Estimate(tuple(Share(**one) for one in content["shares"]), content["sampled"], content["settings"])
+        found = Estimate(
+            tuple(PhaseEstimate(**one) for one in content["shares"]), content["sampled"], content["settings"]
+        )
         if found.settings == _identify(teacher, recipe):
             return found
     except (OSError, ValueError, KeyError, TypeError):  # none yet, or of another version
         pass
     made = estimate(seeds, teacher, recipe)
-    write(path, made)
+    write_estimate(path, made)
     return made
 
 
-def write(path: Path, made: Estimate) -> None:
+def write_estimate(path: Path, made: Estimate) -> None:
     """Write an estimate, for the report of the build to set beside the truth."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(asdict(made), indent=2), encoding="utf-8")
 
 
-def compare(made: Estimate, usage: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+def compare_with_usage(made: Estimate, usage: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """Set an estimate beside the truth.
 
     Args:
@@ -175,21 +177,21 @@ def _assume(seeds: Dataset, teacher: Teacher, recipe: Recipe) -> dict[str, _Mean
     """Ask the phases' own batch functions what they would ask of the seed tasks, and answer in the teacher's place."""
     prompts = load_prompts(recipe.prompts or teacher.prompts)
     tasks = rows(seeds[:])
-    growth = Growth(
+    pool = InstructionPool(
         tasks, recipe.num_instructions, recipe.clf_share, recipe.seed, recipe.bootstrap, same_examples=False
     )
-    plan = growth.plan()
-    drawn = rehearse(draw_batch, plan, prompt=prompts["bootstrap"], settings=recipe.bootstrap)
+    plan = pool.plan()
+    drawn = dry_run(draw_batch, plan, prompt=prompts["bootstrap"], settings=recipe.bootstrap)
     each = min(recipe.bootstrap.instructions_per_request, prompts["bootstrap"].max_items("instructions"))
-    attributed = rehearse(
+    attributed = dry_run(
         attribute_batch,
         tasks,
         prompts={name: prompt for name, prompt in prompts.items() if name in ATTRIBUTION},
         max_strategies=recipe.attribution.max_strategies,
         instructions_per_request=recipe.attribution.instructions_per_request,
     )
-    filled = [{**task, **_fill(number, recipe.clf_share)} for number, task in enumerate(tasks)]
-    completed = rehearse(
+    filled = [{**task, **_sample_attributes(number, recipe.clf_share)} for number, task in enumerate(tasks)]
+    completed = dry_run(
         complete_batch,
         filled,
         prompts={name: prompts[name] for name in ("input", "output")},
@@ -210,7 +212,7 @@ def _topics(seeds: Dataset, teacher: Teacher, recipe: Recipe) -> _Mean:
     shown = [row["instruction"] for row in rows(seeds[:])][: settings.topic_instructions]
     number = settings.num_clusters or min(settings.max_clusters, recipe.num_instructions // 2)
     prompt = load_prompts(recipe.prompts or teacher.prompts)["topic"]
-    asked = rehearse(name_batch, [{"instructions": shown, "keywords": ["keyword"] * 6}] * number, prompt=prompt)
+    asked = dry_run(name_batch, [{"instructions": shown, "keywords": ["keyword"] * 6}] * number, prompt=prompt)
     return _mean(asked, _TOPIC * number, number)
 
 
@@ -220,13 +222,13 @@ def _judge(seeds: Dataset, teacher: Teacher, recipe: Recipe, each: float | None)
     `each` is how many instances an instruction has, None: as published. None is taken to be dropped by curation.
     """
     tasks = rows(seeds[:])
-    filled = [{**task, **_fill(number, recipe.clf_share)} for number, task in enumerate(tasks)]
+    filled = [{**task, **_sample_attributes(number, recipe.clf_share)} for number, task in enumerate(tasks)]
     instances = [
         {"instance_id": f"{number} {place}", "attribute": attribute, **row}
         for number, row in enumerate(filled)
         for place, attribute in enumerate(row["attributes"])
     ]
-    asked = rehearse(judge_batch, instances, prompts=judge_prompts(teacher, recipe.judge), rater="")
+    asked = dry_run(judge_batch, instances, prompts=judge_prompts(teacher, recipe.judge), rater="")
     each = len(instances) / len(tasks) if each is None else each
     checks = _CHECKS * round(recipe.judge.check_share * min(recipe.judge.size, recipe.num_instructions))
     factor = (each * recipe.num_instructions + checks) / len(asked)
@@ -234,11 +236,11 @@ def _judge(seeds: Dataset, teacher: Teacher, recipe: Recipe, each: float | None)
     return replace(mean, **{name: factor * value for name, value in asdict(mean).items()})
 
 
-def _fill(number: int, clf_share: float) -> dict[str, Any]:
-    """Return the attributes of the n-th task: labels or strategies as many as published, on the mean."""
-    is_classification = _falls(number, clf_share)
+def _sample_attributes(number: int, clf_share: float) -> dict[str, Any]:
+    """Return the attributes of the n-th task: labels or strategies as many as published, on average."""
+    is_classification = _is_selected(number, clf_share)
     mean = _LABELS if is_classification else _STRATEGIES
-    count = math.floor(mean) + _falls(number, mean % 1)
+    count = math.floor(mean) + _is_selected(number, mean % 1)
     return {
         "instruction_id": str(number),
         "is_classification": is_classification,
@@ -246,7 +248,7 @@ def _fill(number: int, clf_share: float) -> dict[str, Any]:
     }
 
 
-def _falls(number: int, share: float) -> bool:
+def _is_selected(number: int, share: float) -> bool:
     return math.floor((number + 1) * share) > math.floor(number * share)
 
 
@@ -265,7 +267,9 @@ def _mean_tokens(texts: Iterable[str]) -> float:
     return statistics.fmean(map(_tokens, texts))
 
 
-def _scale(phase: str, mean: _Mean, units: float, teacher: Teacher, recipe: Recipe, rates: Rates | None) -> Share:
+def _scale(
+    phase: str, mean: _Mean, units: float, teacher: Teacher, recipe: Recipe, rates: Rates | None
+) -> PhaseEstimate:
     factor = units / mean.units
     requests, inputs, outputs = factor * mean.requests, factor * mean.input_tokens, factor * mean.output_tokens
     settings = recipe.teacher
@@ -274,7 +278,7 @@ def _scale(phase: str, mean: _Mean, units: float, teacher: Teacher, recipe: Reci
         requests / settings.rpm if settings.rpm else 0.0,
         (inputs + outputs) / settings.tpm if settings.tpm else 0.0,
     ]
-    return Share(
+    return PhaseEstimate(
         phase,
         round(requests, 1),
         round(inputs),

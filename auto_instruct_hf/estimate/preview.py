@@ -74,7 +74,7 @@ def preview(seeds: Dataset, teacher: Teacher, recipe: Recipe, num_instructions: 
         )
 
 
-def describe(exchanges: Iterable[Exchange]) -> str:
+def describe_exchanges(exchanges: Iterable[Exchange]) -> str:
     """Return exchanges as text: the messages of each request, and its reply."""
     blocks = []
     for number, one in enumerate(exchanges, start=1):

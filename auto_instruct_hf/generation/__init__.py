@@ -3,14 +3,14 @@
 from .attribution import attribute, attribute_batch
 from .bootstrap import bootstrap, draw_batch
 from .completion import complete, complete_batch
-from .instruction_pool import MORE_THAN_ASKED_FOR, Growth
+from .instruction_pool import MORE_THAN_ASKED_FOR, InstructionPool
 from .seeds import BUNDLED, BUNDLED_NAME, read_seeds
 
 __all__ = [
     "BUNDLED",
     "BUNDLED_NAME",
     "MORE_THAN_ASKED_FOR",
-    "Growth",
+    "InstructionPool",
     "attribute",
     "attribute_batch",
     "bootstrap",

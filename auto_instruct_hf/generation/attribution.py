@@ -11,6 +11,7 @@ from ..core import (
     ATTRIBUTES,
     INSTRUCTIONS,
     Batch,
+    Columns,
     Trace,
     apply,
     columns,
@@ -24,7 +25,7 @@ from ..core import (
 from ..prompts import ATTRIBUTION, Prompt, PromptSet, load_prompts
 from ..recipe import AttributionSettings
 from ..teacher import Ask, Reply, Teacher
-from .grouped_requests import Item, ask_items, count_requests
+from .grouped_requests import GroupedItem, ask_items, count_requests
 
 
 def attribute(
@@ -83,7 +84,7 @@ def attribute_batch(
     prompts: Mapping[str, Prompt],
     max_strategies: int,
     instructions_per_request: int = 1,
-) -> dict[str, list[Any]]:
+) -> Columns:
     """Attribute a batch of instructions: kind and attributes in one request, or the one after the other.
 
     Args:
@@ -100,7 +101,8 @@ def attribute_batch(
 
     def put(rows: Sequence[dict[str, Any]], names: Iterable[str]) -> list[Reply]:
         items = [
-            Item(prompts[name], {"instruction": row["instruction"]}) for row, name in zip(rows, names, strict=True)
+            GroupedItem(prompts[name], {"instruction": row["instruction"]})
+            for row, name in zip(rows, names, strict=True)
         ]
         return ask_items(ask, items, instructions_per_request, _is_complete)
 

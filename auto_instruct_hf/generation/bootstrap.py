@@ -7,7 +7,6 @@ depends only on the recipe, the seed number and the pool so far, so a rerun repe
 import logging
 import re
 from pathlib import Path
-from typing import Any
 
 from datasets import Dataset, Features, List, Value
 
@@ -15,6 +14,7 @@ from ..core import (
     INSTRUCTIONS,
     SEEDS,
     Batch,
+    Columns,
     Trace,
     apply,
     columns,
@@ -29,7 +29,7 @@ from ..errors import BuildError
 from ..prompts import Prompt, PromptSet, load_prompts
 from ..recipe import BootstrapSettings
 from ..teacher import Ask, Request, Teacher
-from .instruction_pool import Growth
+from .instruction_pool import InstructionPool
 
 _LOG = logging.getLogger(__name__)
 _EXAMPLE = {"instruction": Value("string"), "domain": Value("string"), "classification": Value("bool")}
@@ -80,27 +80,29 @@ def bootstrap(
     seeds = require_columns(seeds, SEEDS, "bootstrap", SEEDS)
     settings = settings or BootstrapSettings()
     prompt = load_prompts(prompts or teacher.prompts)["bootstrap"]
-    growth = Growth(rows(seeds[:]), num_instructions, clf_share, seed, settings, same_examples=prompt.each is not None)
+    pool = InstructionPool(
+        rows(seeds[:]), num_instructions, clf_share, seed, settings, same_examples=prompt.each is not None
+    )
     with teacher.phase("bootstrap") as progress:
-        while not growth.is_done() and not growth.is_stalled():
+        while not pool.is_done() and not pool.is_stalled():
             candidates = apply(
-                from_rows(growth.plan(), _REQUESTS),
+                from_rows(pool.plan(), _REQUESTS),
                 draw_batch,
-                phase=f"bootstrap-{len(growth.rounds):04d}",
+                phase=f"bootstrap-{len(pool.rounds):04d}",
                 features=_CANDIDATES,
                 settings={"prompt": prompt, "settings": settings},
                 resources={"ask": teacher.ask},
                 depends_on=teacher.identity,
                 cache_dir=cache_dir,
             )
-            growth.judge(rows(candidates[:]))
-            progress.note(f"{len(growth.admitted):,} of {num_instructions:,} instructions")
-    stopped = "" if growth.is_done() else growth.describe_stall()
+            pool.judge(rows(candidates[:]))
+            progress.note(f"{len(pool.admitted):,} of {num_instructions:,} instructions")
+    stopped = "" if pool.is_done() else pool.describe_stall()
     if stopped:
         _LOG.warning("bootstrap stopped at %s", stopped)
     if trace is not None:
-        trace.facts.update(rounds=growth.rounds, stopped=stopped)
-    judged = from_rows(growth.judged, with_rejected(INSTRUCTIONS))
+        trace.facts.update(rounds=pool.rounds, stopped=stopped)
+    judged = from_rows(pool.judged, with_rejected(INSTRUCTIONS))
     kept = keep(judged, phase="bootstrap", cache_dir=cache_dir, trace=trace)
     if not len(kept):
         raise BuildError(f"the teacher {teacher.model} wrote no usable instruction: {stopped}")
@@ -113,7 +115,7 @@ def draw_batch(
     ask: Ask,
     prompt: Prompt,
     settings: BootstrapSettings,
-) -> dict[str, list[Any]]:
+) -> Columns:
     """Ask for new instructions: a batch of requests becomes a batch of candidates.
 
     Args:
@@ -152,11 +154,11 @@ def draw_batch(
             continue
         for instruction in reply.content["instructions"]:
             text = instruction.strip()
-            candidates.append({"instruction": text, "rejected": find_fault(text, settings)})
+            candidates.append({"instruction": text, "rejected": find_candidate_fault(text, settings)})
     return columns(candidates, _CANDIDATES)
 
 
-def find_fault(instruction: str, settings: BootstrapSettings) -> str:
+def find_candidate_fault(instruction: str, settings: BootstrapSettings) -> str:
     """Return why an instruction is unfit whatever stands in the pool, or ""."""
     words = count_words(instruction)
     if words < settings.min_words:

@@ -11,6 +11,7 @@ from ..core import (
     ATTRIBUTED,
     INSTANCES,
     Batch,
+    Columns,
     Trace,
     apply,
     columns,
@@ -24,7 +25,7 @@ from ..core import (
 from ..prompts import Prompt, PromptSet, load_prompts
 from ..recipe import CompletionSettings
 from ..teacher import Ask, Teacher
-from .grouped_requests import Item, ask_items, count_requests
+from .grouped_requests import GroupedItem, ask_items, count_requests
 
 
 def complete(
@@ -71,9 +72,7 @@ def complete(
     return keep(judged, phase="complete", cache_dir=cache_dir, trace=trace)
 
 
-def complete_batch(
-    batch: Batch, *, ask: Ask, prompts: Mapping[str, Prompt], instances_per_request: int = 1
-) -> dict[str, list[Any]]:
+def complete_batch(batch: Batch, *, ask: Ask, prompts: Mapping[str, Prompt], instances_per_request: int = 1) -> Columns:
     """Complete a batch of attributed instructions.
 
     Args:
@@ -112,11 +111,13 @@ def _start(row: dict[str, Any], attribute: str) -> dict[str, Any]:
     }
 
 
-def _item(instance: dict[str, Any], prompts: Mapping[str, Prompt]) -> Item:
+def _item(instance: dict[str, Any], prompts: Mapping[str, Prompt]) -> GroupedItem:
     instruction, attribute = instance["instruction"], instance["attribute"]
     if instance["is_classification"]:
-        return Item(prompts["input"], {"instruction": instruction, "label": attribute})
-    return Item(prompts["output"], {"instruction": instruction, "input": instance["input"], "strategy": attribute})
+        return GroupedItem(prompts["input"], {"instruction": instruction, "label": attribute})
+    return GroupedItem(
+        prompts["output"], {"instruction": instruction, "input": instance["input"], "strategy": attribute}
+    )
 
 
 def _is_complete(answer: Mapping[str, Any]) -> bool:

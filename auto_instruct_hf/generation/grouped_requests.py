@@ -14,7 +14,7 @@ _SECOND_DRAW = 1
 
 
 @dataclass(frozen=True)
-class Item:
+class GroupedItem:
     """What one row asks: a prompt and the variables of its templates, `instruction` among them."""
 
     prompt: Prompt
@@ -22,7 +22,7 @@ class Item:
 
 
 def ask_items(
-    ask: Ask, items: Sequence[Item], size: int, is_complete: Callable[[Mapping[str, Any]], bool]
+    ask: Ask, items: Sequence[GroupedItem], size: int, is_complete: Callable[[Mapping[str, Any]], bool]
 ) -> list[Reply]:
     """Ask items, several in a request where their prompt is grouped, in two waves at most.
 
@@ -62,7 +62,7 @@ def _limit(prompt: Prompt, size: int) -> int:
     return min(size, prompt.max_items("answers")) if prompt.is_grouped else 1
 
 
-def _pack(items: Sequence[Item], size: int) -> list[list[int]]:
+def _pack(items: Sequence[GroupedItem], size: int) -> list[list[int]]:
     """Return groups of positions: one prompt each, of one instruction those that follow each other together."""
     groups: list[list[int]] = []
     for name in dict.fromkeys(item.prompt.name for item in items):
@@ -82,7 +82,7 @@ def _pack(items: Sequence[Item], size: int) -> list[list[int]]:
     return groups
 
 
-def _request(items: Sequence[Item], draw: int = 0) -> Request:
+def _request(items: Sequence[GroupedItem], draw: int = 0) -> Request:
     prompt = items[0].prompt
     if not prompt.is_grouped:
         return Request(prompt, prompt.messages(**items[0].variables), draw)

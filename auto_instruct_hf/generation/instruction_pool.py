@@ -1,4 +1,4 @@
-"""The pool of a bootstrap: what to ask next, and what to admit of what comes back."""
+"""The pool of a bootstrap: plan the requests of a round, admit its new instructions."""
 
 import math
 import random
@@ -12,12 +12,12 @@ from .seeds import bundled_domains
 
 MORE_THAN_ASKED_FOR = "more than asked for"
 # Ours: a last round must not be so small that the wait for one reply outweighs what it asks for.
-_FEWEST_REQUESTS = 8
+_MIN_REQUESTS = 8
 # Ours: the first round of all. No later one asks for more than all before it, so that the pool leads what is asked.
 _FIRST_REQUESTS = 32
 
 
-class Growth:
+class InstructionPool:
     """The state of a bootstrap between rounds.
 
     Args:
@@ -94,7 +94,7 @@ class Growth:
         expected = kept / asked if asked else settings.instructions_per_request / 2
         wanted = math.ceil((self._target - len(self.admitted)) / max(expected, 0.1))
         first = sum(item["requests"] for item in self.rounds)
-        size = min(max(wanted, _FEWEST_REQUESTS), max(first, _FIRST_REQUESTS), settings.requests_per_round)
+        size = min(max(wanted, _MIN_REQUESTS), max(first, _FIRST_REQUESTS), settings.requests_per_round)
         shared = [self._examples(generator, kind) for kind in (False, True)] if self._same_examples else None
         requests = []
         for number in range(first, first + size):

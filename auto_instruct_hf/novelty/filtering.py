@@ -1,12 +1,11 @@
-"""A dataset without its near copies."""
+"""Drop near duplicates from a dataset."""
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from datasets import Dataset, Features, Value
 
-from ..core import Batch, Trace, apply, require_columns
+from ..core import Batch, Columns, IntArray, Trace, apply, require_columns
 from .index import NoveltyIndex
 from .tokens import choose_tokenizer
 
@@ -22,10 +21,10 @@ def filter_novel(
     cache_dir: Path | None = None,
     trace: Trace | None = None,
 ) -> Dataset:
-    """Drop each row that is a near copy of an earlier one that stays.
+    """Drop near duplicates of earlier kept rows.
 
     Args:
-        dataset: Any dataset.
+        dataset: Rows with the column of text.
         threshold: A row whose ROUGE-L F1 with an earlier one is above this is dropped. In (0, 1].
         column: The column of text that is compared; no other counts.
         tokenizer: `rouge`: runs of a-z and 0-9, as `rouge_score` has it; `unicode`: words of any script; `auto`: the
@@ -33,7 +32,7 @@ def filter_novel(
         cache_dir: Folder of the cache; None: as in `transform.apply`.
         trace: Where given, it receives the dropped rows, with `similarity` (ROUGE-L F1), `nearest_row` (the first row
             that is the most similar of those before it that stay, counted from 0 in `dataset`), `most_similar` (its
-            text) and `rejected` (the reason). Columns of these names give way to them.
+            text) and `rejected` (the reason). They replace columns of these names.
 
     Returns:
         The other rows, in their order, with all columns.
@@ -57,8 +56,8 @@ def filter_novel(
     return dataset.select(np.flatnonzero(is_kept))
 
 
-def find_copies_table(batch: Batch, *, threshold: float, column: str, tokenizer: str) -> dict[str, list[Any]]:
-    """Find near copies of earlier rows.
+def find_copies_table(batch: Batch, *, threshold: float, column: str, tokenizer: str) -> Columns:
+    """Find near duplicates of earlier rows.
 
     Args:
         batch: All rows; the column that is compared.
@@ -72,7 +71,7 @@ def find_copies_table(batch: Batch, *, threshold: float, column: str, tokenizer:
     texts = batch[column]
     index = NoveltyIndex(threshold, choose_tokenizer(texts) if tokenizer == "auto" else tokenizer, nearest=False)
     verdicts = index.add_novel(texts)
-    rows = np.append(np.flatnonzero(verdicts.is_novel), -1)  # of the texts in the pool; its last is for none
+    rows = np.append(np.flatnonzero(verdicts.is_novel), -1)  # rows of the pool's texts; the last is for none
     return {
         "similarity": np.where(verdicts.is_novel, 0.0, verdicts.similarity).tolist(),
         "nearest_row": rows[verdicts.nearest].tolist(),
@@ -82,7 +81,7 @@ def find_copies_table(batch: Batch, *, threshold: float, column: str, tokenizer:
     }
 
 
-def _with_verdicts(dataset: Dataset, found: Dataset, rows: np.ndarray[Any, Any], column: str) -> Dataset:
+def _with_verdicts(dataset: Dataset, found: Dataset, rows: IntArray, column: str) -> Dataset:
     dropped = found.select(rows)
     columns = {name: dropped[name][:] for name in _VERDICT}
     columns["most_similar"] = dataset.select(columns["nearest_row"])[column][:]

@@ -14,8 +14,8 @@ from .tokens import TOKENIZERS
 if TYPE_CHECKING:
     from .compiled import Compiled
 
-# Ours, reckoned from the times of rapidfuzz and of the compiler: from here on it is quicker to import numba, and even
-# to compile once. The second is the same in tokens, for texts longer than instructions.
+# Ours, estimated from the times of rapidfuzz and of the compiler: above this, importing numba and compiling once is
+# faster. The second is the same in tokens, for texts longer than instructions.
 MAX_PAIRWISE = 20_000
 _MAX_PAIRWISE_TOKENS = 400_000
 _PART = 512
@@ -23,7 +23,7 @@ _PART = 512
 
 @dataclass(frozen=True)
 class Verdicts:
-    """What the pool says of texts, a value a text."""
+    """Results of comparing texts with the pool, one value per text."""
 
     is_novel: npt.NDArray[np.bool_]
     """Whether no similarity is above the threshold."""
@@ -40,13 +40,13 @@ class NoveltyIndex:
     """A growing pool of texts.
 
     Decisions and similarities are those of `rouge_score` to the bit, whatever the sizes of pool and batches. A pool of
-    more than MAX_PAIRWISE texts is searched by compiled loops: the first use compiles them once for all (some seconds;
+    more than MAX_PAIRWISE texts is searched by compiled loops: the first use compiles them (some seconds;
     the result is kept beside the package, in NUMBA_CACHE_DIR or in the user's cache, as numba decides).
 
     Args:
         max_similarity: A text whose ROUGE-L F1 with any earlier one is above this is not novel. In (0, 1].
         tokenizer: A name in TOKENIZERS. Only `rouge` decides as `rouge_score` does.
-        nearest: Whether to tell of novel texts too what they are nearest to. For others it is always told.
+        nearest: Whether to find the nearest text of novel texts too; it is always found for others.
     """
 
     def __init__(self, max_similarity: float = 0.7, tokenizer: str = "rouge", *, nearest: bool = True) -> None:
@@ -64,11 +64,11 @@ class NoveltyIndex:
         return len(self._small) if self._large is None else len(self._large)
 
     def add(self, texts: Sequence[str]) -> None:
-        """Put texts in the pool whatever they resemble."""
+        """Add texts to the pool unconditionally."""
         self._grow(len(texts))
         for part in self._parts(texts):
             if self._large is None:
-                self._small.add(self._tokenise(part))
+                self._small.add(self._tokenize(part))
             else:
                 self._large.add(part)
 
@@ -79,13 +79,13 @@ class NoveltyIndex:
             texts: The candidates.
 
         Returns:
-            A verdict a text, in their order.
+            One verdict per text, in order.
         """
         self._grow(len(texts))
         found = []
         for part in self._parts(texts):
             if self._large is None:
-                found.append(self._small.add_novel(self._tokenise(part), self.max_similarity))
+                found.append(self._small.add_novel(self._tokenize(part), self.max_similarity))
             else:
                 found.append(self._large.add_novel(part, self.max_similarity, self._floor()))
         return self._judge(found)
@@ -97,13 +97,13 @@ class NoveltyIndex:
             texts: The candidates.
 
         Returns:
-            A verdict a text, in their order.
+            One verdict per text, in order.
         """
         self._grow(len(texts))
         found = []
         for part in self._parts(texts):
             if self._large is None:
-                found.append(self._small.search(self._tokenise(part)))
+                found.append(self._small.search(self._tokenize(part)))
             else:
                 found.append(self._large.search(part, self._floor()))
         return self._judge(found)
@@ -119,7 +119,7 @@ class NoveltyIndex:
     def _floor(self) -> float:
         return 0.0 if self._nearest else self.max_similarity
 
-    def _tokenise(self, texts: Sequence[str]) -> list[list[str]]:
+    def _tokenize(self, texts: Sequence[str]) -> list[list[str]]:
         return list(map(TOKENIZERS[self._tokenizer], texts))
 
     def _parts(self, texts: Sequence[str]) -> Iterator[Sequence[str]]:
@@ -132,7 +132,7 @@ class NoveltyIndex:
             self._grow(0)
 
     def _grow(self, more: int) -> None:
-        """Change to the compiled engine where the pool is, or may become, too large for the other."""
+        """Switch to the compiled engine if the pool is, or may become, too large for the other."""
         many = len(self) + more > MAX_PAIRWISE or self._small.num_tokens > _MAX_PAIRWISE_TOKENS
         if self._large is None and many:
             from .compiled import Compiled

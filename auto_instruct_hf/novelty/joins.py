@@ -1,4 +1,4 @@
-"""Near copies within a set of texts, or between two."""
+"""Near duplicates within one set of texts, or between two."""
 
 from collections.abc import Sequence
 
@@ -8,15 +8,15 @@ from ..core import IntArray
 from . import index
 from .index import NoveltyIndex, Verdicts
 
-# Large sets are searched for the highest similarity above one of these after the other: the higher, the quicker.
+# Thresholds for searching large sets, tried in this order: the higher, the faster.
 _FLOORS = (0.6, 0.4, 0.2, 1e-6)
 
 
 def near_pairs(texts: Sequence[str], max_similarity: float, tokenizer: str = "rouge") -> list[tuple[int, int]]:
-    """Find near copies within a set of texts.
+    """Find near duplicates within a set of texts.
 
     Args:
-        texts: Any texts.
+        texts: Texts to compare.
         max_similarity: In (0, 1].
         tokenizer: A name in TOKENIZERS.
 
@@ -28,10 +28,10 @@ def near_pairs(texts: Sequence[str], max_similarity: float, tokenizer: str = "ro
 
 
 def near_groups(texts: Sequence[str], max_similarity: float, tokenizer: str = "rouge") -> IntArray:
-    """Group texts such that near copies stand together.
+    """Group texts so that near duplicates share a group.
 
     Args:
-        texts: Any texts.
+        texts: Texts to compare.
         max_similarity: In (0, 1].
         tokenizer: A name in TOKENIZERS.
 
@@ -55,10 +55,10 @@ def near_groups(texts: Sequence[str], max_similarity: float, tokenizer: str = "r
 def near_copies(
     texts: Sequence[str], references: Sequence[str], max_similarity: float = 0.7, tokenizer: str = "rouge"
 ) -> Verdicts:
-    """Find texts that are near copies of others: of a benchmark, of another split.
+    """Find texts that are near duplicates of references, such as a benchmark or another split.
 
     Args:
-        texts: Any texts.
+        texts: Texts to compare.
         references: What they are compared with.
         max_similarity: In (0, 1].
         tokenizer: A name in TOKENIZERS.

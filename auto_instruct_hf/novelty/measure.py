@@ -1,15 +1,15 @@
-"""The measure: ROUGE-L F1 by the operations of `rouge_score`, and what a bound on it may be off by."""
+"""The measure: ROUGE-L F1 by the operations of `rouge_score`, and the tolerance of bounds on it."""
 
 import numpy as np
 
 from ..core import FloatArray, IntArray
 
-# Ours: far above the rounding of the formula (some 1e-16), far below the distance of two values that differ in earnest.
+# Ours: far above the rounding of the formula (some 1e-16), far below the difference of two distinct values.
 SLACK = 1e-9
 
 
 def f1(lcs: IntArray, candidate_lengths: IntArray, reference_lengths: IntArray) -> FloatArray:
-    """Return ROUGE-L F1 by the very operations of `rouge_score`, so that the results are equal to the bit.
+    """Compute ROUGE-L F1 with the operations of `rouge_score`, so that results are bit-identical.
 
     Args:
         lcs: Lengths of the longest common subsequences, any shape.

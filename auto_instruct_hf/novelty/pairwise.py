@@ -13,7 +13,7 @@ from .measure import f1
 
 _BLOCK = 512
 _WIDE_BLOCK = 1024
-_ABOUT = np.float32(1 - 1e-5)  # what rounds in single precision is far smaller
+_ABOUT = np.float32(1 - 1e-5)  # rounding errors in single precision are far smaller
 # Tokens become characters; rapidfuzz is about twice as quick on low code points. Surrogates cannot stand in a string.
 _FIRST_CODE, _SURROGATES, _NUM_SURROGATES = 1, 0xD800, 0x800
 
@@ -99,8 +99,8 @@ class Pairwise:
 def _closest(candidates: list[str], references: list[str]) -> tuple[FloatArray, IntArray]:
     """Return for each candidate the highest similarity, and the first column that has it.
 
-    In single precision first, which is four times as quick; only what is about as near as the nearest is reckoned in
-    full.
+    Single precision first, which is four times as fast; only values close to the maximum are computed in double
+    precision.
     """
     lcs, m, n = _common(candidates, references)
     ratio = lcs / np.maximum(m[:, None] + n[None, :], 1).astype(np.float32)

@@ -7,11 +7,11 @@ from ..core import IntArray
 
 
 def apportion(total: int, weights: npt.NDArray[np.float64], generator: np.random.Generator) -> IntArray:
-    """Deal out a whole number by weights, the remainders to the largest fractions (Hamilton's method).
+    """Allocate a whole number by weights, the remainders to the largest fractions (Hamilton's method).
 
     Args:
-        total: What to deal out.
-        weights: Not negative; if all are 0, nothing is dealt.
+        total: The number to allocate.
+        weights: Not negative; if all are 0, all counts are 0.
         generator: Decides between equal fractions.
 
     Returns:

@@ -1,11 +1,10 @@
 """Rows of a dataset as chat messages."""
 
 from pathlib import Path
-from typing import Any
 
 from datasets import DatasetDict, Features
 
-from ..core import MESSAGES, Batch, apply
+from ..core import MESSAGES, Batch, Columns, apply
 
 
 def add_messages(splits: DatasetDict, *, cache_dir: Path | None = None) -> DatasetDict:
@@ -32,7 +31,7 @@ def add_messages(splits: DatasetDict, *, cache_dir: Path | None = None) -> Datas
     )
 
 
-def chat_batch(batch: Batch) -> dict[str, list[Any]]:
+def chat_batch(batch: Batch) -> Columns:
     """Add `messages` to a batch of rows with `instruction`, `input` and `output`."""
     texts = zip(batch["instruction"], batch["input"], batch["output"], strict=True)
     messages = [

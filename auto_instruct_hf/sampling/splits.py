@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 from datasets import Dataset, DatasetDict, Features, Value
 
-from ..core import CLUSTERED, Batch, Trace, apply, make_id, normalise, require_columns
+from ..core import CLUSTERED, Batch, Columns, Trace, apply, make_id, normalise, require_columns
 from ..novelty import choose_tokenizer, highest_similarity, near_groups
 from ..recipe import SplittingSettings
-from .stratified_groups import deal
+from .stratified_groups import allocate_groups
 
 _LOG = logging.getLogger(__name__)
 _SPLIT = Features({"split": Value("string"), "group": Value("string")})
@@ -19,7 +19,7 @@ _NEEDED = ("instruction_id", "instruction", "is_classification", "attribute", "i
 _LEAK = Features({"similarity": Value("float64"), "compared": Value("int64"), "held_out": Value("int64")})
 # Pairs of instructions that are compared to find the nearest across splits: seconds, and all there are below about
 # 50,000 instructions in the shares of the recipe.
-_MOST_PAIRS = 500_000_000
+_MAX_PAIRS = 500_000_000
 
 Stratum = tuple[bool, int]
 
@@ -81,7 +81,7 @@ def split(
     return splits
 
 
-def split_table(batch: Batch, *, shares: dict[str, float], max_similarity: float, seed: int) -> dict[str, list[Any]]:
+def split_table(batch: Batch, *, shares: dict[str, float], max_similarity: float, seed: int) -> Columns:
     """Assign each row to a split.
 
     Args:
@@ -104,7 +104,7 @@ def split_table(batch: Batch, *, shares: dict[str, float], max_similarity: float
     groups = _group(batch, texts, max_similarity)
     groups.sort(key=lambda group: make_id(str(seed), group[0]))
     wanted = {name: share for name, share in shares.items() if share > 0}
-    chosen = deal(groups, strata, wanted)
+    chosen = allocate_groups(groups, strata, wanted)
     by_id = {key: (name, group[0]) for group, name in zip(groups, chosen, strict=True) for key in group}
     return {
         "split": [by_id[key][0] for key in batch["instruction_id"]],
@@ -112,16 +112,16 @@ def split_table(batch: Batch, *, shares: dict[str, float], max_similarity: float
     }
 
 
-def measure_table(batch: Batch, *, seed: int, most_pairs: int) -> dict[str, list[Any]]:
+def measure_table(batch: Batch, *, seed: int, max_pairs: int) -> Columns:
     """Find the highest ROUGE-L F1 of two instructions that stand in different splits.
 
-    All pairs are compared where they are at most `most_pairs`. Above that, each of a random sample of the held-out
+    All pairs are compared where they are at most `max_pairs`. Above that, each of a random sample of the held-out
     instructions (those of all splits but the largest) is compared with all instructions of the other splits.
 
     Args:
         batch: All rows; columns `instruction` and `split`.
         seed: Of the sample.
-        most_pairs: How many pairs may be compared.
+        max_pairs: How many pairs may be compared.
 
     Returns:
         One row: `similarity`; `compared`, how many held-out instructions were; `held_out`, how many there are.
@@ -133,7 +133,7 @@ def measure_table(batch: Batch, *, seed: int, most_pairs: int) -> dict[str, list
     held_out = sorted(
         ((name, text) for name in others for text in texts[name]), key=lambda one: make_id(str(seed), *one)
     )
-    compared = held_out[: max(1, most_pairs // max(1, sum(map(len, texts.values()))))]
+    compared = held_out[: max(1, max_pairs // max(1, sum(map(len, texts.values()))))]
     tokenizer = choose_tokenizer(sorted(set().union(*texts.values())))
     highest = 0.0
     for number, name in enumerate(others):
@@ -155,7 +155,7 @@ def _measure(
         measure_table,
         phase="leak",
         features=_LEAK,
-        settings={"seed": seed, "most_pairs": _MOST_PAIRS},
+        settings={"seed": seed, "max_pairs": _MAX_PAIRS},
         batch_size=None,
         cache_dir=cache_dir,
     )

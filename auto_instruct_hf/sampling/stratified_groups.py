@@ -1,4 +1,4 @@
-"""Whole groups dealt to splits, so that each split has its share of every stratum."""
+"""Allocate whole groups to splits, so that each split has its share of every stratum."""
 
 from collections import Counter
 from collections.abc import Hashable, Mapping, Sequence
@@ -15,12 +15,12 @@ class _Quota:
     wanted: dict[str, float]
     lacking: dict[str, float]
 
-    def growth(self, name: str, count: int) -> float:
+    def increase(self, name: str, count: int) -> float:
         """Return by how much the squared deviation, relative to the quota, grows if a split gets so many more."""
         return count * (count - 2 * self.lacking[name]) / self.wanted[name]
 
 
-def deal(groups: Sequence[Sequence[str]], strata: Mapping[str, Hashable], shares: Shares) -> list[str]:
+def allocate_groups(groups: Sequence[Sequence[str]], strata: Mapping[str, Hashable], shares: Shares) -> list[str]:
     """Give each group to a split.
 
     Groups of several go first, the largest before the others, each to the split where the deviations from the quotas of
@@ -29,8 +29,8 @@ def deal(groups: Sequence[Sequence[str]], strata: Mapping[str, Hashable], shares
     trial): single instructions can make up for what they miss. These then fill each stratum up, the smallest first;
     what is over in one is carried to the next.
 
-    scikit-learn's StratifiedGroupKFold deals by a like rule. At 10,000 instructions with groups of up to 20 it misses
-    the quotas of the strata by 0.54 instructions on the mean and by 6.5 at worst, in 3 to 6 s; this by 0.38 and 1.6, in
+    scikit-learn's StratifiedGroupKFold follows a similar rule. At 10,000 instructions with groups of up to 20 it misses
+    the quotas of the strata by 0.54 instructions on average and by 6.5 at worst, in 3 to 6 s; this by 0.38 and 1.6, in
     less than 0.1 s (`benchmarks/splitting.py`). Its shares are also bound to whole folds, and it refuses small data.
 
     Args:
@@ -45,7 +45,7 @@ def deal(groups: Sequence[Sequence[str]], strata: Mapping[str, Hashable], shares
     quotas = {stratum: _quota(size, shares) for stratum, size in members.items()}
     chosen = [""] * len(groups)
     large = sorted((row for row, group in enumerate(groups) if len(group) > 1), key=lambda row: -len(groups[row]))
-    _deal_large(groups, large, strata, quotas, shares, chosen)
+    _allocate_large(groups, large, strata, quotas, shares, chosen)
     singles: dict[Any, list[int]] = {stratum: [] for stratum in sorted(members, key=lambda one: (members[one], one))}
     for row, group in enumerate(groups):
         if len(group) == 1:
@@ -62,7 +62,7 @@ def deal(groups: Sequence[Sequence[str]], strata: Mapping[str, Hashable], shares
     return chosen
 
 
-def _deal_large(
+def _allocate_large(
     groups: Sequence[Sequence[str]],
     large: Sequence[int],
     strata: Mapping[str, Hashable],
@@ -75,8 +75,8 @@ def _deal_large(
     for row in large:
         parts = [(quotas[one], count, 1.0) for one, count in Counter(strata[key] for key in groups[row]).items()]
         parts.append((whole, len(groups[row]), weight))
-        growth = {name: sum(times * of.growth(name, count) for of, count, times in parts) for name in shares}
-        chosen[row] = min(shares, key=growth.__getitem__)
+        increase = {name: sum(times * of.increase(name, count) for of, count, times in parts) for name in shares}
+        chosen[row] = min(shares, key=increase.__getitem__)
         for quota, count, _ in parts:
             quota.lacking[chosen[row]] -= count
 

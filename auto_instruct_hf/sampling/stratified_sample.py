@@ -1,7 +1,7 @@
 """Phase 4: the stratified sample, drawn inside each split.
 
 The published scheme: a cluster by its share of the instructions, an instruction of it, an instance of it,
-classification lifted to the share asked for. Here the counts are dealt out by largest remainders at each step instead
+classification oversampled to the given share. Here the counts are allocated by largest remainders at each step instead
 of drawn one by one: the same expectation, exactly as many rows as asked, and equals never differ by more than one.
 """
 
@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 from datasets import DatasetDict, Features, Value
 
-from ..core import CLUSTERED, Batch, IntArray, Trace, apply, require_columns
+from ..core import CLUSTERED, Batch, Columns, IntArray, Trace, apply, require_columns
 from ..recipe import SamplingSettings
 from .apportionment import apportion
 
@@ -79,7 +79,7 @@ def stratify(
     return sample
 
 
-def sample_table(batch: Batch, *, num_samples: int, num_clf: int, balance: str, seed: int) -> dict[str, list[Any]]:
+def sample_table(batch: Batch, *, num_samples: int, num_clf: int, balance: str, seed: int) -> Columns:
     """Draw rows of one split.
 
     Args:
@@ -102,7 +102,7 @@ def sample_table(batch: Batch, *, num_samples: int, num_clf: int, balance: str, 
     for kind, count in ((False, num_samples - num_clf), (True, num_clf)):
         rows = np.flatnonzero(is_clf == kind)
         clusters, instructions = (np.array(batch[name])[order][rows] for name in ("cluster", "instruction_id"))
-        drawn[rows] = _deal(count, clusters, instructions, EXPONENTS[balance], generator)
+        drawn[rows] = _allocate(count, clusters, instructions, EXPONENTS[balance], generator)
     chosen = generator.permutation(np.repeat(np.arange(len(order)), drawn))
     positions = order[chosen].tolist()
     return {
@@ -136,21 +136,21 @@ def _count_clf(splits: DatasetDict, counts: dict[str, int], clf_share: float, se
             )  # fmt: skip
     mixed = [name for name, found in kinds.items() if len(found) == 2]
     sizes = np.array([counts[name] for name in mixed], dtype=float)
-    dealt = apportion(round(clf_share * sizes.sum()), sizes, np.random.default_rng(seed))
+    allocated = apportion(round(clf_share * sizes.sum()), sizes, np.random.default_rng(seed))
     return {
         **{name: counts[name] if True in found else 0 for name, found in kinds.items()},
-        **dict(zip(mixed, dealt.tolist(), strict=True)),
+        **dict(zip(mixed, allocated.tolist(), strict=True)),
     }
 
 
-def _deal(
+def _allocate(
     count: int,
     clusters: npt.NDArray[Any],
     instructions: npt.NDArray[Any],
     exponent: float,
     generator: np.random.Generator,
 ) -> IntArray:
-    """Deal draws to clusters by their weights, evenly to the instructions of each, and to the instances of each."""
+    """Allocate samples to clusters by weight, evenly to the instructions of each, and to the instances of each."""
     if not len(clusters):
         return np.zeros(0, dtype=np.int64)
     cluster_of_row = np.unique(clusters, return_inverse=True)[1]
@@ -164,7 +164,7 @@ def _deal(
 
 
 def _spread(counts: IntArray, group_of: IntArray, generator: np.random.Generator) -> IntArray:
-    """Deal out the count of each group evenly to its members, the remainder to random ones of them."""
+    """Distribute the count of each group evenly over its members, the remainder at random."""
     sizes = np.bincount(group_of, minlength=len(counts))
     shuffled = np.lexsort((generator.random(len(group_of)), group_of))
     rank = np.empty(len(group_of), dtype=np.int64)

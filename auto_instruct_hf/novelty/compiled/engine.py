@@ -16,14 +16,14 @@ from ...core import FloatArray, IntArray
 from ..measure import SLACK
 from . import kernels, searching
 from .kernels import Array
-from .segments import Scratch, Segment, Texts, make_segment, push
+from .segments import Scratch, Segment, Texts, make_segment, push_segment
 from .vocabulary import Vocabulary, grown
 
 # All ours.
 _CHUNK_TEXTS, _CHUNK_CHARACTERS = 65_536, 2**25  # tokenised at once
 _MIN_BLOCK, _MAX_BLOCK, _BLOCKS = 512, 16_384, 32  # a block is a 32nd of the pool
 _BLOCK_TOKENS = 2**17  # a block of long texts has fewer: within a block one thread works
-_SLICES = 4  # a thread, so that none waits long for the other
+_SLICES = 4  # a thread, to balance the load
 _REORDER = 8  # times the texts that the order of the tokens was learnt from
 # Where the nearest text is wanted though it is far: limits tried one after the other. The first that finds
 # something ends the search, and the higher it is, the less is looked at.
@@ -39,7 +39,7 @@ class Compiled:
 
     Args:
         tokenizer: A name in TOKENIZERS.
-        least: Nothing as near as this or less is ever sought; the lower, the larger the index.
+        least: Similarities up to this are never searched; the lower, the larger the index.
     """
 
     def __init__(self, tokenizer: str, least: float) -> None:
@@ -189,7 +189,7 @@ class Compiled:
     ) -> int:
         pool = (self._offsets, self._tokens)
         fixed = (texts.arrays(), target, segment.postings, pool, scratch.arrays())
-        return int(searching.search(start, end, *fixed, own, parents, pairs))
+        return int(searching.search_pool(start, end, *fixed, own, parents, pairs))
 
     def _search(self, texts: Texts, best: FloatArray, nearest: IntArray, floor: float) -> None:
         """Raise `best` and set `nearest` where the pool has something above `floor`."""
@@ -225,11 +225,11 @@ class Compiled:
         target = (np.ones(len(block), dtype=np.bool_), best, nearest)
         own = (scratch.mask, scratch.carry, np.full(len(block), -1, dtype=np.int32), scratch.state)
         fixed = (block.arrays(), target, max_similarity, self._share, self._size)
-        searching.admit(*fixed, numbers, self._heads, (following, rows, places), own)
+        searching.admit_novel(*fixed, numbers, self._heads, (following, rows, places), own)
         return numbers
 
     def _extend(self, texts: Texts, numbers: IntArray) -> None:
-        """Put those texts in the pool that have a number in it."""
+        """Add the texts that have a number in the pool."""
         self._index(texts, numbers)
         chosen = numbers >= 0
         lengths = np.diff(texts.offsets)
@@ -244,7 +244,7 @@ class Compiled:
     def _index(self, texts: Texts, numbers: IntArray) -> None:
         segment = make_segment(texts, numbers, len(self._rank), self._share)
         if segment:
-            push(self._segments, segment)
+            push_segment(self._segments, segment)
 
 
 def _target(size: int, similarity: float) -> searching.Target:

@@ -18,8 +18,8 @@ from numba import njit, types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-Array = npt.NDArray[Any]
-Count = Any  # a whole number, Python's or numpy's
+Array = npt.NDArray[Any]  # of any type of number
+WholeNumber = Any  # Python's or numpy's
 
 SEPARATOR = 0xFF  # a byte that no UTF-8 has
 _FULL = np.uint64(0xFFFFFFFFFFFFFFFF)
@@ -27,10 +27,10 @@ _ONE = np.uint64(1)
 
 
 def compiled(function: Callable[..., Any]) -> Any:
-    """Compile, and keep the result on the disk: beside this file, else in NUMBA_CACHE_DIR or the user's cache."""
+    """Compile with numba; cache the result beside this file, in NUMBA_CACHE_DIR or in the user's cache."""
     try:
         return njit(function, cache=True, nogil=True)
-    except RuntimeError:  # none of these folders can be written
+    except RuntimeError:  # none of these folders is writable
         return njit(function, nogil=True)
 
 
@@ -45,7 +45,7 @@ count_bits: Any = intrinsic(_count_bits)
 
 
 def _prefetch(_context, _array, _index):  # type: ignore[no-untyped-def]  # numba's API
-    """Ask for an element of a one-dimensional array to be brought near; the first of a row, of one with two."""
+    """Prefetch an element of a one-dimensional array, or the first of a row of a two-dimensional one."""
 
     def generate(context, builder, signature, arguments):  # type: ignore[no-untyped-def]  # numba's API
         array = context.make_array(signature.args[0])(context, builder, arguments[0])
@@ -173,13 +173,21 @@ def prepare(offsets: Array, tokens: Array, rank: Array, ordered: Array, signatur
 
 @compiled
 def longest_common(
-    a: Array, a0: Count, a1: Count, b: Array, b0: Count, b1: Count, mask: Array, carry: Array, least: Count
-) -> Count:
+    a: Array,
+    a0: WholeNumber,
+    a1: WholeNumber,
+    b: Array,
+    b0: WholeNumber,
+    b1: WholeNumber,
+    mask: Array,
+    carry: Array,
+    least: WholeNumber,
+) -> WholeNumber:
     """Return the length of the longest common subsequence of a[a0:a1] and b[b0:b1]; 0 if clearly below `least`.
 
     `mask` holds the positions of the tokens of a[a0:a1] if those are at most 64, else zeros.
     """
-    total: Count = 0
+    total: WholeNumber = 0
     if a1 - a0 <= 64:
         v = _FULL
         for k in range(b0, b1):
@@ -220,15 +228,16 @@ def longest_common(
 
 
 @compiled
-def f1(common: Count, m: Count, n: Count) -> Any:
-    """Return ROUGE-L F1 as `measure.f1` has it."""
+def compute_f1(common: WholeNumber, m: WholeNumber, n: WholeNumber) -> float:
+    """Return ROUGE-L F1 by the operations of `measure.f1`."""
     precision = common / m
     recall = common / n
-    return 2 * precision * recall / (precision + recall)
+    found: float = 2 * precision * recall / (precision + recall)
+    return found
 
 
 @compiled
-def set_mask(tokens: Array, start: Count, end: Count, mask: Array) -> None:
+def set_mask(tokens: Array, start: WholeNumber, end: WholeNumber, mask: Array) -> None:
     """Set in `mask` where each token of tokens[start:end] stands, if those are at most 64."""
     if end - start <= 64:
         for k in range(start, end):
@@ -236,7 +245,7 @@ def set_mask(tokens: Array, start: Count, end: Count, mask: Array) -> None:
 
 
 @compiled
-def first_not_below(keys: Array, low: Count, end: Count, goal: Count) -> Count:
+def first_not_below(keys: Array, low: WholeNumber, end: WholeNumber, goal: WholeNumber) -> WholeNumber:
     """Return the first place after `low`, whose key is below `goal`, where it is not; galloping."""
     step = 1
     while low + step < end and np.int64(keys[low + step]) < goal:

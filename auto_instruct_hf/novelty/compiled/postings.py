@@ -1,30 +1,32 @@
-"""Postings: what of a pool is searched. Compiled; imports numba, see `kernels`.
+"""Postings: the inverted index of a pool. Compiled; imports numba, see `kernels`.
 
 A posting is one token of one text: the text's number, its length and the token's place among its tokens by rarity, the
 bits of all its tokens. A token's postings are in the order of length and place, so that what is too short, too long or
-stands too late to be near is leapt over.
+has the token too late to be similar is skipped.
 """
 
 import numpy as np
 
-from .kernels import Array, Count, compiled
+from .kernels import Array, WholeNumber, compiled
 
 CAP = 0xFFFF  # what a key holds of a length and of a place, 16 bits each
-Texts = tuple[Array, Array, Array, Array]
+TextArrays = tuple[Array, Array, Array, Array]
 """Where each text begins and the last ends; tokens; tokens by rarity; for each text the bits of its tokens, (n, 2)."""
 Postings = tuple[Array, Array, Array, Array]
 """Where each token's postings begin and the last end; the texts' numbers; length and place; bits, (n, 2)."""
 
 
 @compiled
-def count_indexed(length: Count, share: float) -> Count:
+def count_indexed(length: WholeNumber, share: float) -> WholeNumber:
     """Return how many of a text's rarest tokens one that is nearer than `share` must meet: all but what can miss."""
     least = np.int64(share * length / (2 - share)) + 1
     return max(length - least + 1, 0)
 
 
 @compiled
-def build(rows: Array, numbers: Array, texts: Texts, share: float, postings: Postings, fill: bool) -> None:
+def build_postings(
+    rows: Array, numbers: Array, texts: TextArrays, share: float, postings: Postings, fill: bool
+) -> None:
     """Make postings of texts, in two passes.
 
     Args:
@@ -60,7 +62,7 @@ def build(rows: Array, numbers: Array, texts: Texts, share: float, postings: Pos
 
 
 @compiled
-def merge(older: Postings, newer: Postings, merged: Postings) -> None:
+def merge_postings(older: Postings, newer: Postings, merged: Postings) -> None:
     """Merge postings; the newer have seen all tokens of the older, and perhaps more."""
     to = 0
     for token in range(newer[0].size - 1):

@@ -3,14 +3,24 @@
 import numpy as np
 
 from ..measure import SLACK
-from .kernels import Array, Count, compiled, count_bits, f1, first_not_below, longest_common, prefetch, set_mask
-from .postings import CAP, Postings, Texts, count_indexed
+from .kernels import (
+    Array,
+    WholeNumber,
+    compiled,
+    compute_f1,
+    count_bits,
+    first_not_below,
+    longest_common,
+    prefetch,
+    set_mask,
+)
+from .postings import CAP, Postings, TextArrays, count_indexed
 
 _SHORT = 24  # ours
 _ANNOUNCED = 32  # tokens of a text
 _LEAST_LIMIT = 1e-9  # F1 of two texts that share a token is at least 2 / tokens of both
 
-Scratch = tuple[Array, Array, Array, Array]
+ScratchArrays = tuple[Array, Array, Array, Array]
 """Zeros, one a token; room for the longest text; for each text of the pool the last search that met it; two counts: the
 number of the last search, and the pairs found."""
 Target = tuple[Array, Array, Array]
@@ -19,7 +29,7 @@ number of the text that has it, the lowest of several, -1 while there is none.""
 
 
 @compiled
-def _root(parents: Array, row: Count) -> Count:
+def _root(parents: Array, row: WholeNumber) -> WholeNumber:
     while parents[row] != row:
         parents[row] = parents[parents[row]]
         row = parents[row]
@@ -27,8 +37,8 @@ def _root(parents: Array, row: Count) -> Count:
 
 
 @compiled
-def _announce(row: Count, texts: Texts, share: float, postings: Postings, deep: bool) -> None:
-    """Have memory bring near what the search for a text will read: where postings begin, then the postings."""
+def _announce(row: WholeNumber, texts: TextArrays, share: float, postings: Postings, deep: bool) -> None:
+    """Prefetch what the search for a text will read: where its postings begin, then the postings."""
     start, end = texts[0][row], texts[0][row + 1]
     for k in range(start, start + min(count_indexed(end - start, share), _ANNOUNCED)):
         token = np.int64(texts[2][k])
@@ -41,18 +51,18 @@ def _announce(row: Count, texts: Texts, share: float, postings: Postings, deep: 
 
 
 @compiled
-def search(
-    first: Count,
-    last: Count,
-    texts: Texts,
+def search_pool(
+    first: WholeNumber,
+    last: WholeNumber,
+    texts: TextArrays,
     target: Target,
     postings: Postings,
     pool: tuple[Array, Array],
-    scratch: Scratch,
-    own: Count,
+    scratch: ScratchArrays,
+    own: WholeNumber,
     parents: Array,
     pairs: Array,
-) -> Count:
+) -> WholeNumber:
     """Compare texts with postings.
 
     Args:
@@ -91,7 +101,7 @@ def search(
         state[0] += 1
         begun = state[1]
         limit = max(best[row] - SLACK, _LEAST_LIMIT)
-        shortest: Count = min(np.int64(limit * m / (2 - limit)), CAP)
+        shortest: WholeNumber = min(np.int64(limit * m / (2 - limit)), CAP)
         for i in range(m):
             left = m - i
             if 2 * left <= limit * (m + left):  # the most that what shares nothing so far can reach
@@ -144,7 +154,7 @@ def search(
                     shared = longest_common(tokens, start, end, pool_tokens, begin, begin + n, mask, carry, need)
                     if shared < need:
                         continue
-                    found = f1(shared, m, n)
+                    found = compute_f1(shared, m, n)
                     if own >= 0:
                         if found > best[row] and parents.size:
                             parents[_root(parents, own + row)] = _root(parents, other)
@@ -167,29 +177,29 @@ def search(
 
 
 @compiled
-def admit(
-    texts: Texts,
+def admit_novel(
+    texts: TextArrays,
     target: Target,
     threshold: float,
     share: float,
-    base: Count,
+    base: WholeNumber,
     numbers: Array,
     heads: Array,
     entries: tuple[Array, Array, Array],
-    scratch: Scratch,
+    scratch: ScratchArrays,
 ) -> None:
     """Judge texts one after the other against those admitted before, having been compared with the pool.
 
     Args:
         texts: The texts.
-        target: As for `search`; all are compared.
+        target: As for `search_pool`; all are compared.
         threshold: A text whose highest similarity is above this is not admitted.
         share: The similarity below which nothing is sought.
         base: The number in the pool of the first that is admitted.
         numbers: Receives the number in the pool of each text, -1 if it is not admitted.
         heads: -1 for each token; the first entry of its chain.
         entries: For each entry: the next of its chain; its text; its token's place among the text's by rarity.
-        scratch: As for `search`, but for texts of this block.
+        scratch: As for `search_pool`, but for texts of this block.
     """
     offsets, tokens, ordered, signatures = texts
     _, best, nearest = target
@@ -228,7 +238,7 @@ def admit(
                 shared = longest_common(tokens, start, end, tokens, begin, begin + n, mask, carry, need)
                 if shared < need:
                     continue
-                found = f1(shared, m, n)
+                found = compute_f1(shared, m, n)
                 if found > best[row] or (found == best[row] and numbers[other] < nearest[row]):
                     best[row], nearest[row] = found, numbers[other]
                     limit = max(found - SLACK, _LEAST_LIMIT)

@@ -1,4 +1,4 @@
-"""What the engine of large pools holds: texts as numbers, and sorted segments of the postings of a pool's texts."""
+"""Data of the compiled engine: encoded texts, and sorted segments of postings."""
 
 from dataclasses import dataclass, field
 
@@ -15,7 +15,7 @@ _MAX_POSTINGS = 2**30  # they are counted in 32 bits
 
 @dataclass(frozen=True)
 class Texts:
-    """Texts as `postings.Texts`."""
+    """Encoded texts; arrays as `postings.TextArrays`."""
 
     offsets: Array
     tokens: Array
@@ -31,14 +31,14 @@ class Texts:
         own = self.offsets[start : end + 1] - first
         return Texts(own, self.tokens[first:last], self.ordered[first:last], self.signatures[start:end])
 
-    def arrays(self) -> postings.Texts:
+    def arrays(self) -> postings.TextArrays:
         """Return what compiled loops take."""
         return self.offsets, self.tokens, self.ordered, self.signatures
 
 
 @dataclass(frozen=True)
 class Segment:
-    """Postings of so many texts."""
+    """Postings of `size` texts."""
 
     size: int
     postings: postings.Postings
@@ -46,19 +46,19 @@ class Segment:
 
 @dataclass
 class Scratch:
-    """What one thread writes in while it searches."""
+    """Buffers of one search thread."""
 
     mask: Array = field(default_factory=lambda: np.zeros(0, dtype=np.uint64))
     carry: Array = field(default_factory=lambda: np.zeros(0, dtype=np.uint8))
     seen: Array = field(default_factory=lambda: np.zeros(0, dtype=np.int32))
     state: Array = field(default_factory=lambda: np.zeros(2, dtype=np.int64))
 
-    def arrays(self) -> searching.Scratch:
+    def arrays(self) -> searching.ScratchArrays:
         """Return what compiled loops take."""
         return self.mask, self.carry, self.seen, self.state
 
     def fit(self, num_tokens: int, longest: int, num_texts: int) -> None:
-        """Make room for so many different tokens, a text of so many, a pool of so many texts."""
+        """Enlarge the buffers for a vocabulary, the longest text and a pool of these sizes."""
         if len(self.mask) < num_tokens:
             self.mask = np.zeros(num_tokens * 5 // 4, dtype=np.uint64)
         if len(self.carry) < longest:
@@ -86,20 +86,20 @@ def make_segment(texts: Texts, numbers: IntArray, num_tokens: int, share: float)
     rows = rows[np.argsort(np.diff(texts.offsets)[rows], kind="stable")]
     fixed = (rows, numbers[rows], texts.arrays(), share)
     counts = np.zeros(num_tokens, dtype=np.int32)
-    postings.build(*fixed, _make_postings(counts, 0), False)
+    postings.build_postings(*fixed, _make_postings(counts, 0), False)
     starts = np.concatenate([[0], np.cumsum(counts)]).astype(np.int32)
     made = _make_postings(starts, starts[-1])
-    postings.build(*fixed, (starts[:-1].copy(), *made[1:]), True)
+    postings.build_postings(*fixed, (starts[:-1].copy(), *made[1:]), True)
     return Segment(len(rows), made)
 
 
-def push(segments: list[Segment], segment: Segment) -> None:
-    """Put a segment at the end of others, merged with those of its size. It has seen all their tokens."""
+def push_segment(segments: list[Segment], segment: Segment) -> None:
+    """Append a segment, merged with the last ones of about its size; its vocabulary includes theirs."""
     while segments and _should_merge(segments[-1], segment):
         other = segments.pop()
         starts = np.empty_like(segment.postings[0])
         merged = _make_postings(starts, len(other.postings[1]) + len(segment.postings[1]))
-        postings.merge(other.postings, segment.postings, merged)
+        postings.merge_postings(other.postings, segment.postings, merged)
         segment = Segment(other.size + segment.size, merged)
     segments.append(segment)
 
