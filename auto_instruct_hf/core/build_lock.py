@@ -13,6 +13,12 @@ from ..errors import BuildError
 def lock_build(out: Path) -> Iterator[None]:
     """Lock a build folder against other builds and evaluations; create it if it is missing.
 
+    Args:
+        out: The folder.
+
+    Yields:
+        Nothing.
+
     Raises:
         BuildError: If another process holds the lock.
     """

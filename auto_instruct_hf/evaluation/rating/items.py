@@ -20,6 +20,12 @@ SEED = 42
 def open_store(path: Path) -> RatingStore:
     """Open or create a file of ratings with the four questions.
 
+    Args:
+        path: The file.
+
+    Returns:
+        The store.
+
     Raises:
         RatingError: If it cannot be opened, is not a file of ratings, or has a later format.
     """
