@@ -4,6 +4,7 @@ import contextlib
 import json
 import sqlite3
 import threading
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -287,7 +288,13 @@ def test_an_endpoint_that_fails_too_often_stops_the_run_and_keeps_everything(tmp
 
 def test_what_is_in_flight_when_a_run_stops_is_kept(tmp_path: Path) -> None:
     with serve_stub(delay=0.3) as stub, open_teacher(stub, tmp_path, concurrency=10) as teacher:
-        threading.Timer(0.5, lambda: setattr(stub, "down", 401)).start()
+
+        def refuse_after_the_first_answers() -> None:
+            while len(stub.answered) < 10:
+                time.sleep(0.01)
+            stub.down = 401
+
+        threading.Thread(target=refuse_after_the_first_answers, daemon=True).start()
         with pytest.raises(TeacherError, match="AuthenticationError"):
             teacher.ask(make_requests(100))
         kept = sqlite3.connect(tmp_path / "journal.sqlite").execute("SELECT COUNT(*) FROM replies").fetchone()[0]
