@@ -1,6 +1,7 @@
 """Build an instruction-tuning dataset: arguments -> recipe -> build."""
 
 import logging
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
@@ -118,8 +119,8 @@ def main(
             made = build(seed_tasks, model, out, settings, license=license, language=language, estimate=estimated)
             _show(made, out, model)
         if push:
-            options: dict[str, Any] = {"private": private, "revision": revision, "tag": tag, "create_pr": create_pr}
-            _OUT.print(push_build(out / "dataset", push, **options).describe())
+            pushed = push_build(out / "dataset", push, private=private, revision=revision, tag=tag, create_pr=create_pr)
+            _OUT.print(pushed.describe())
     except RecipeError as error:
         _ERR.print(f"wrong usage: {error}")
         raise typer.Exit(2) from None
@@ -136,12 +137,12 @@ def main(
 
 def _recipe(
     path: Path | None,
-    sizes: dict[str, Any],
-    asking: dict[str, Any],
-    clustering: dict[str, Any],
-    sampling: dict[str, Any],
-    decontamination: dict[str, Any],
-    judge: dict[str, Any],
+    sizes: Mapping[str, object],
+    asking: Mapping[str, object],
+    clustering: Mapping[str, object],
+    sampling: Mapping[str, object],
+    decontamination: Mapping[str, object],
+    judge: Mapping[str, object],
 ) -> Recipe:
     recipe = Recipe.from_yaml(path) if path else Recipe()
     return replace(

@@ -5,7 +5,6 @@ import shutil
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from datasets import Dataset, DatasetDict
 
@@ -72,7 +71,7 @@ def write_build(
     return report
 
 
-def add_evaluation(out: Path, figures: Mapping[str, Any]) -> None:
+def add_evaluation(out: Path, figures: Mapping[str, object]) -> None:
     """Add an evaluation to the card and report of a build. Files that already contain it are not touched.
 
     Args:
@@ -117,7 +116,11 @@ def push_build(
     *,
     license: str | None = None,
     language: str | None = None,
-    **options: Any,
+    private: bool = False,
+    revision: str | None = None,
+    tag: str | None = None,
+    create_pr: bool = False,
+    token: str | None = None,
 ) -> Pushed:
     """Publish a built `dataset` folder on the Hub in one commit.
 
@@ -126,7 +129,11 @@ def push_build(
         repo_id: `user/name`.
         license: Of the dataset; replaces that of the build.
         language: Of the dataset; replaces that of the build.
-        **options: As for `push_folder`.
+        private: Whether a new repository is private.
+        revision: Branch to commit to, created if missing; None: `main`.
+        tag: Name for the commit.
+        create_pr: Open a pull request instead of committing to the branch.
+        token: Access token; None: HF_TOKEN or the stored one. Never written anywhere.
 
     Returns:
         The commit or pull request.
@@ -137,7 +144,17 @@ def push_build(
     report = _read_report(Path(folder))
     report = replace(report, license=license or report.license, language=language or report.language)
     card = render_card(report, repo_id)
-    return push_folder(folder, repo_id, replaced={"README.md": card}, owned=_OURS, **options)
+    return push_folder(
+        folder,
+        repo_id,
+        private=private,
+        revision=revision,
+        tag=tag,
+        create_pr=create_pr,
+        token=token,
+        replaced={"README.md": card},
+        owned=_OURS,
+    )
 
 
 def _read_report(folder: Path) -> BuildReport:
