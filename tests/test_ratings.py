@@ -332,10 +332,11 @@ def test_ratings_are_a_dataset(store: RatingStore, tmp_path: Path) -> None:
 
 
 def test_text_is_rendered_without_html_links_images_and_empty_parts() -> None:
-    row = {"instruction": "**Sort** ![x](http://a.b/c.png)", "input": "", "attribute": "", "is_classification": False}
+    row = {"instruction": "**Sort** ![x](http://a.b/c.png)\nnext line", "input": "", "attribute": "", "is_classification": False}
     shown = render_instance(
         {**row, "output": "```python\nprint('<b>')\n```\n<script>alert(1)</script> [a](http://b.c)"}
     )
     assert "<strong>Sort</strong>" in shown
+    assert "<br />\nnext line" in shown
     assert "<code class=\"language-python\">print('&lt;b&gt;')" in shown
     assert not any(tag in shown for tag in ("<img", "<script", "<a ", 'id="input"', 'id="strategy"'))

@@ -588,11 +588,11 @@ def make_page(store: RatingStore, raters: int, title: str, *, offer_download: bo
 
 
 def render_instance(row: Mapping[str, object]) -> str:
-    """Render an instance as HTML: Markdown and code, without raw HTML, links and images. Empty parts are left out."""
+    """Render an instance as HTML: Markdown with its line breaks, no raw HTML, links or images, no empty part."""
     from markdown_it import MarkdownIt
 
-    markdown = MarkdownIt("commonmark", {"html": False}).enable("table").disable(["image", "link", "autolink"])
-    markdown.disable(["html_block", "html_inline", "reference"])
+    markdown = MarkdownIt("commonmark", {"html": False, "breaks": True}).enable("table")
+    markdown.disable(["image", "link", "autolink", "html_block", "html_inline", "reference"])
     label = "label" if row["is_classification"] else "strategy"
     parts = (("instruction", row["instruction"]), ("input", row["input"]), (label, row["attribute"]))
     return "".join(
