@@ -332,7 +332,8 @@ def test_ratings_are_a_dataset(store: RatingStore, tmp_path: Path) -> None:
 
 
 def test_text_is_rendered_without_html_links_images_and_empty_parts() -> None:
-    row = {"instruction": "**Sort** ![x](http://a.b/c.png)\nnext line", "input": "", "attribute": "", "is_classification": False}
+    text = "**Sort** ![x](http://a.b/c.png)\nnext line"
+    row = {"instruction": text, "input": "", "attribute": "", "is_classification": False}
     shown = render_instance(
         {**row, "output": "```python\nprint('<b>')\n```\n<script>alert(1)</script> [a](http://b.c)"}
     )
