@@ -29,7 +29,7 @@ from auto_instruct_hf.evaluation.rating import (
 )
 
 TABLE_WIDTH = 120
-MOST_SEED = 2**32 - 1
+MAX_SEED = 2**32 - 1
 
 
 def main(
@@ -37,7 +37,7 @@ def main(
     size: Annotated[
         int | None, typer.Option(min=1, help=f"How many instances; {SIZE} at first. A larger number adds to them.")
     ] = None,
-    seed: Annotated[int | None, typer.Option(min=0, max=MOST_SEED, help=f"Decides which; {SEED} at first.")] = None,
+    seed: Annotated[int | None, typer.Option(min=0, max=MAX_SEED, help=f"Decides which; {SEED} at first.")] = None,
     raters: Annotated[int, typer.Option(min=1, help="How many people rate each instance.")] = 2,
     port: Annotated[
         int | None, typer.Option(min=1, max=65535, help="In place of the first free one from 7860.")
@@ -70,7 +70,7 @@ def main(
                     _print(summarise_ratings(ratings))
                     return
                 count = fix_items(store, out, size, seed)
-            except AutoInstructError:
+            except (AutoInstructError, RatingAppError):
                 if is_new:
                     store.close()
                     path.unlink()

@@ -370,6 +370,7 @@ _CSS = """
 #questions { align-self: flex-start; }
 @media (min-width: 760px) { #questions { position: sticky; top: 8px; } }
 #instance h2 { font-size: 1rem; margin: 12px 0 4px; }
+#instance section div :is(h1, h2, h3) { font-size: 1.1rem; }
 #instance section > div {
   border: 1px solid var(--border-color-primary); border-radius: 6px; padding: 4px 12px; overflow-wrap: anywhere;
 }
