@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import datasets
+import hypothesis
 import pytest
 from made_data import make_build
 from stub_teacher import KEY, StubTeacher, serve_stub
@@ -23,6 +24,9 @@ from auto_instruct_hf import Teacher
 from auto_instruct_hf.recipe import TeacherSettings
 
 datasets.disable_progress_bars()
+# How long an example takes says more of the machine than of the code.
+hypothesis.settings.register_profile("suite", deadline=None)
+hypothesis.settings.load_profile("suite")
 
 
 @pytest.fixture(autouse=True)

@@ -116,7 +116,7 @@ def test_a_batch_answers_what_the_chat_endpoint_answers(api: StubBatches, tmp_pa
     assert {path.name for path in tmp_path.iterdir()} <= {"journal.sqlite", "journal.sqlite.batches.lock"}
 
 
-@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=12, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     counts=st.lists(st.integers(1, 6), min_size=1, max_size=3),
     max_requests=st.integers(1, 8),

@@ -67,7 +67,7 @@ class Tags(HTMLParser):
         self.text += data
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(HOSTILE)
 def test_inline_text_is_shown_as_it_is_and_does_nothing(text: str) -> None:
     page = Tags(MARKDOWN.render(f"before {inline(text)} after"))
@@ -80,7 +80,7 @@ def test_inline_text_is_shown_as_it_is_and_does_nothing(text: str) -> None:
     assert [letter for letter in shown if letter.isalnum()] == [*"before", *letters, *"after"], wanted
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(HOSTILE)
 def test_a_table_keeps_its_shape(text: str) -> None:
     page = Tags(MARKDOWN.render(f"| a | b |\n|---|---|\n| {inline(text)} | end |\n"))
@@ -88,14 +88,14 @@ def test_a_table_keeps_its_shape(text: str) -> None:
     assert set(page.tags) <= {"table", "thead", "tbody", "tr", "th", "td"}
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.dictionaries(st.sampled_from(["instruction", "input"]), HOSTILE))
 def test_a_block_ends_where_it_should(row: dict[str, str]) -> None:
     page = Tags(MARKDOWN.render(f"before\n\n{json_block(row)}\n\nafter"))
     assert page.tags == ["p", "pre", "code", "p"]
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(topics=st.lists(HOSTILE, min_size=2, max_size=4, unique=True), hostile=HOSTILE)
 def test_hostile_text_breaks_neither_yaml_nor_page(report: dict[str, Any], topics: list[str], hostile: str) -> None:
     feature = ClassLabel(names=_make_unique(topics, [[] for _ in topics]))

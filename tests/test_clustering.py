@@ -130,7 +130,7 @@ def test_the_same_clusters_with_another_number_of_threads() -> None:
     assert np.array_equal(found[0]["probability"], found[1]["probability"])
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     st.integers(1, 40),
     st.integers(1, 8),
@@ -184,7 +184,7 @@ def test_more_instructions_than_are_fitted_are_all_assigned(tmp_path: Path) -> N
     assert [len(kind) for kind in kinds] == [1, 1]
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.lists(st.booleans(), min_size=1, max_size=300), st.integers(2, 300), st.integers(0, 99))
 def test_a_sample_holds_both_kinds_by_their_shares(kinds: list[bool], most: int, seed: int) -> None:
     found = sample_rows(np.array(kinds), most, seed)

@@ -96,7 +96,7 @@ def test_each_source_has_its_own_count_and_a_changed_one_is_read_again(tmp_path:
     assert len(decontaminate(data, settings=chosen, cache_dir=tmp_path / "cache")) == 2
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(
     st.lists(st.lists(st.sampled_from("ab"), max_size=30), max_size=8),
     st.lists(st.lists(st.sampled_from("ab"), max_size=30), max_size=8),

@@ -27,7 +27,7 @@ from auto_instruct_hf.novelty.tokens import tokenize
 MODULES = Path(measures.__file__).parents[1]
 TEXT = st.lists(st.sampled_from("abcde!"), max_size=7).map(" ".join)
 TEXTS = st.lists(TEXT, max_size=8)
-QUICK = settings(max_examples=40, deadline=None)
+QUICK = settings(max_examples=40)
 Columns = dict[str, list[Any]]
 
 

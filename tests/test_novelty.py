@@ -71,7 +71,7 @@ def rows_of(verdicts: index.Verdicts) -> list[Verdict]:
 
 
 @ENGINES
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(texts=TEXTS, threshold=THRESHOLD)
 def test_decisions_and_nearest_are_those_of_rouge_score(engine: str, texts: list[str], threshold: float) -> None:
     with using(engine):
@@ -79,7 +79,7 @@ def test_decisions_and_nearest_are_those_of_rouge_score(engine: str, texts: list
 
 
 @ENGINES
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(texts=TEXTS, threshold=THRESHOLD, cut=st.integers(0, 14))
 def test_decisions_alone_are_the_same_and_tell_of_what_rejected_texts_are_nearest_to(
     engine: str, texts: list[str], threshold: float, cut: int
@@ -97,7 +97,7 @@ def test_decisions_alone_are_the_same_and_tell_of_what_rejected_texts_are_neares
 
 
 @ENGINES
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(texts=TEXTS, threshold=THRESHOLD)
 def test_pairs_and_groups_are_those_above_the_threshold(engine: str, texts: list[str], threshold: float) -> None:
     scores = {(i, j): f1(texts[i], texts[j]) for j in range(len(texts)) for i in range(j)}
@@ -113,7 +113,7 @@ def test_pairs_and_groups_are_those_above_the_threshold(engine: str, texts: list
 
 
 @ENGINES
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(texts=TEXTS, references=TEXTS, threshold=THRESHOLD)
 def test_copies_of_references(engine: str, texts: list[str], references: list[str], threshold: float) -> None:
     with using(engine):
@@ -125,7 +125,7 @@ def test_copies_of_references(engine: str, texts: list[str], references: list[st
 
 
 @ENGINES
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(texts=TEXTS, references=TEXTS)
 def test_the_highest_similarity_of_two_sets(engine: str, texts: list[str], references: list[str]) -> None:
     with using(engine):

@@ -127,7 +127,7 @@ def test_an_item_before_others_is_not_offered_until_they_have_left(
     assert store.progress(bob, 2).complete == 1
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.integers(1, 3), st.integers(1, 4), st.randoms(use_true_random=False))
 def test_each_item_gets_its_raters_and_nobody_twice(wanted: int, people: int, chance: Any) -> None:
     with tempfile.TemporaryDirectory() as folder, open_store(Path(folder) / "ratings.sqlite") as store:
@@ -246,7 +246,6 @@ def test_alpha_of_krippendorffs_own_example() -> None:
 answers = st.lists(st.lists(st.sampled_from("yn-"), min_size=3, max_size=3), min_size=2, max_size=8)
 
 
-@settings(deadline=None)  # nltk is imported in the first
 @given(answers)
 def test_alpha_is_nltks(columns: list[list[str]]) -> None:
     from nltk.metrics.agreement import AnnotationTask

@@ -32,7 +32,7 @@ def draw(
     return [dict(zip(found, values, strict=True)) for values in zip(*found.values(), strict=True)]
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.integers(1, 30), st.integers(0, 500), st.floats(0, 1), st.integers(0, 5), st.sampled_from(BALANCES))
 def test_counts_are_exact(instructions: int, count: int, share: float, seed: int, balance: str) -> None:
     rows = make_rows(distinct(instructions), seed)
@@ -45,7 +45,7 @@ def test_counts_are_exact(instructions: int, count: int, share: float, seed: int
     assert all(row["num_draws"] == times[row["instance_id"]] for row in drawn)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(st.integers(0, 12), min_size=1, max_size=5), st.integers(0, 400), st.sampled_from(BALANCES))
 def test_clusters_have_the_weight_asked_for(sizes: list[int], count: int, balance: str) -> None:
     rows = [
@@ -66,7 +66,7 @@ def test_clusters_have_the_weight_asked_for(sizes: list[int], count: int, balanc
         assert abs(got[topic] - count * weigh(size) / total) < 1 + 1e-6
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.integers(1, 30), st.integers(1, 300), st.randoms())
 def test_order_of_rows_decides_nothing(instructions: int, count: int, shuffler: random.Random) -> None:
     rows = make_rows(distinct(instructions))
@@ -91,7 +91,7 @@ def test_clusters_by_their_instructions_then_instructions_then_instances_evenly(
         assert max(times.values()) - min(times.values()) <= 1
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.integers(0, 1000), st.lists(st.floats(0, 100), min_size=1, max_size=20), st.integers(0, 3))
 def test_apportion_is_exact_and_fair(total: int, weights: list[float], seed: int) -> None:
     found = apportion(total, np.array(weights), np.random.default_rng(seed))
@@ -120,7 +120,7 @@ def test_five_rows_an_instruction_unless_told(tmp_path: Path) -> None:
     assert sample["train"].features == {**splits["train"].features, "num_draws": Value("int32")}
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.integers(20, 60), st.integers(2, 400), st.floats(0, 1), st.integers(0, 3))
 def test_all_splits_together_have_the_numbers_asked_for(count: int, wanted: int, share: float, seed: int) -> None:
     with tempfile.TemporaryDirectory() as folder:

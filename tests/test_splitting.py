@@ -50,7 +50,7 @@ def highest_across(rows: list[dict[str, Any]], found: list[str]) -> float:
     return max((scorer.score(one, other)["rougeL"].fmeasure for one, other in pairs), default=0.0)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(texts_with_copies(), st.integers(0, 9))
 def test_no_near_copy_leaks_and_what_is_measured_is_what_brute_force_finds(texts: list[str], seed: int) -> None:
     rows = make_rows(texts)
@@ -67,7 +67,7 @@ def test_no_near_copy_leaks_and_what_is_measured_is_what_brute_force_finds(texts
     assert measured["compared"] == measured["held_out"]
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(texts_with_copies(), st.randoms(), st.integers(1, 300))
 def test_a_leak_is_measured_whatever_made_it(texts: list[str], chance: random.Random, max_pairs: int) -> None:
     rows = make_rows(texts)
@@ -90,7 +90,7 @@ def test_a_leak_is_measured_whatever_made_it(texts: list[str], chance: random.Ra
     )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     st.lists(st.tuples(st.sampled_from(["x", "", "y"]), st.sampled_from(["", " ", "One", "two", "three"])), min_size=1),
     st.integers(0, 9),
@@ -132,7 +132,7 @@ def test_the_measure_is_told(tmp_path: Path) -> None:
     }
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.lists(st.integers(1, 12), min_size=1, max_size=60), st.integers(0, 9))
 def test_shares_hold_as_far_as_groups_allow(sizes: list[int], seed: int) -> None:
     texts = [f"alpha{g} beta{g} gamma{g} delta{g} x{n}" for g, size in enumerate(sizes) for n in range(size)]
@@ -142,7 +142,7 @@ def test_shares_hold_as_far_as_groups_allow(sizes: list[int], seed: int) -> None
         assert abs(Counter(by_id.values())[name] - share * len(texts)) <= 3 * max(sizes)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.integers(1, 60), st.randoms())
 def test_order_of_rows_decides_nothing(count: int, shuffler: random.Random) -> None:
     rows = make_rows(distinct(count))

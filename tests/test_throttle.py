@@ -152,7 +152,7 @@ def test_no_refusal_if_the_headers_tell_what_is_left(server: Callable[[], Any]) 
     assert len(outcome.accepted) >= 0.9 * one.opportunities(600)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     rpm=st.one_of(st.integers(1, 3000), st.floats(0.5, 300)),
     latency=st.floats(0.001, 20),
@@ -168,7 +168,7 @@ def test_requests_per_minute_are_never_above_the_limit(
         assert len(outcome.sent) >= 0.9 * math.floor(200 * (math.floor(rpm) or rpm) / 60)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     tpm=st.integers(1000, 200_000),
     shares=st.lists(st.floats(0.002, 0.1), min_size=1, max_size=30),
@@ -231,7 +231,7 @@ def test_tokens_above_the_estimate_delay_the_next_request() -> None:
     assert run(work()) >= (1000 - 600) / 100  # a tenth at once, then 100 a second at most
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(data=st.data(), kind=st.sampled_from(["plain", "rpm", "tpm", "refused"]))
 def test_a_cancelled_request_never_loses_a_slot(data: st.DataObject, kind: str) -> None:
     throttle = Throttle(3, rpm=600 if kind == "rpm" else None, tpm=6000 if kind == "tpm" else None)

@@ -49,7 +49,7 @@ def complete_directly(
         teacher: The model that writes.
         prompts: The set of prompts of the other phases, as for `completion.complete`: it decides whether the prompts
             for small models are used.
-        cache_dir: Folder of the cache; None: as in `transform.apply`.
+        cache_dir: Folder of the cache; None: as in `core.apply`.
         trace: If given, it receives the instructions whose request failed.
 
     Returns:

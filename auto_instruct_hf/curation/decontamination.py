@@ -55,7 +55,7 @@ def decontaminate(
     Args:
         instances: Columns `instruction` and `input` as in `schema.INSTANCES`.
         settings: The evaluation sets, and what counts as near.
-        cache_dir: Folder of the cache; None: as in `transform.apply`.
+        cache_dir: Folder of the cache; None: as in `core.apply`.
         trace: Where given, it receives the dropped rows, each with the set it is near to (the first of several) but
             without that set's text; and `sources`: name, column, number of items and dropped rows of each set.
 

@@ -40,7 +40,7 @@ def curate(
     Args:
         instances: Columns `instruction_id`, `is_classification`, `input` and `output` as in `schema.INSTANCES`.
         settings: The words that give a broken output away.
-        cache_dir: Folder of the cache; None: as in `transform.apply`.
+        cache_dir: Folder of the cache; None: as in `core.apply`.
         trace: Where given, it receives the dropped rows.
 
     Returns:

@@ -44,7 +44,7 @@ def attribute(
         teacher: Who says it.
         settings: How many strategies to keep, how many instructions share a request.
         prompts: A set of prompts: `default`, `small` or a folder; None: the one that suits the teacher.
-        cache_dir: Folder of the cache; None: as in `transform.apply`.
+        cache_dir: Folder of the cache; None: as in `core.apply`.
         trace: Where given, it receives the rows whose requests failed, and classification tasks without a label.
 
     Returns:

@@ -67,7 +67,7 @@ def bootstrap(
         seed: Decides which examples are shown.
         settings: Filters and sizes.
         prompts: A set of prompts: `default`, `small` or a folder; None: the one that suits the teacher.
-        cache_dir: Folder of the cache; None: as in `transform.apply`.
+        cache_dir: Folder of the cache; None: as in `core.apply`.
         trace: Where given, it receives the rejected candidates and, for each round, what was asked and kept.
 
     Returns:

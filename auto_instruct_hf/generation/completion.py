@@ -44,7 +44,7 @@ def complete(
         teacher: Who writes.
         settings: How many instances share a request.
         prompts: A set of prompts: `default`, `small` or a folder; None: the one that suits the teacher.
-        cache_dir: Folder of the cache; None: as in `transform.apply`.
+        cache_dir: Folder of the cache; None: as in `core.apply`.
         trace: Where given, it receives the instances whose request failed.
 
     Returns:

@@ -29,7 +29,7 @@ def filter_novel(
         column: The column of text that is compared; no other counts.
         tokenizer: `rouge`: runs of a-z and 0-9, as `rouge_score` has it; `unicode`: words of any script; `auto`: the
             latter where most letters are not a-z.
-        cache_dir: Folder of the cache; None: as in `transform.apply`.
+        cache_dir: Folder of the cache; None: as in `core.apply`.
         trace: Where given, it receives the dropped rows, with `similarity` (ROUGE-L F1), `nearest_row` (the first row
             that is the most similar of those before it that stay, counted from 0 in `dataset`), `most_similar` (its
             text) and `rejected` (the reason). They replace columns of these names.

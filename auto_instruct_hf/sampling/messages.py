@@ -12,7 +12,7 @@ def add_messages(splits: DatasetDict, *, cache_dir: Path | None = None) -> Datas
 
     Args:
         splits: Columns `instruction`, `input`, `output`.
-        cache_dir: Folder of the cache; None: as in `transform.apply`.
+        cache_dir: Folder of the cache; None: as in `core.apply`.
 
     Returns:
         The same rows with `messages`: a user's turn (instruction, an empty line, input) and an assistant's (output).

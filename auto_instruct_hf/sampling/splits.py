@@ -42,7 +42,7 @@ def split(
         instances: Columns `instruction_id`, `instruction`, `is_classification`, `attribute`, `input` and `cluster`.
         settings: Shares of the splits.
         seed: Decides which group comes first among equals. The order of the rows decides nothing.
-        cache_dir: Folder of the cache; None: as in `transform.apply`.
+        cache_dir: Folder of the cache; None: as in `core.apply`.
         trace: Where given, it receives the number of groups, the size of the largest, and the highest similarity of
             two instructions in different splits (`measure_table`).
 

@@ -45,7 +45,7 @@ def stratify(
             to the row over these splits together, and to less than a row in each.
         settings: How clusters are weighed, and from which number of draws on to warn.
         seed: Decides who gets the remainders, and the order of the rows.
-        cache_dir: Folder of the cache; None: as in `transform.apply`.
+        cache_dir: Folder of the cache; None: as in `core.apply`.
         trace: Where given, it receives `most_draws`, the highest number of draws of a row, and `repeated`, how many
             rows were drawn more than `settings.max_draws` times; both by split.
 

@@ -97,7 +97,7 @@ def assess(
         seed: Seed of the sample and of the swapped outputs.
         written_by: The model that wrote the instances, to warn where it judges itself; "": unknown.
         everything: Judge all instances; the checks still use the sample.
-        cache_dir: Folder of the cache; None: as in `transform.apply`.
+        cache_dir: Folder of the cache; None: as in `core.apply`.
         trace: If given, it receives the instances without a usable judgement.
 
     Returns:
@@ -184,7 +184,7 @@ def filter_judged(
         settings: `min_judge` is the minimum confidence; None there: 0.
         seed: Seed of the checks of the judge.
         written_by: As for `assess`.
-        cache_dir: Folder of the cache; None: as in `transform.apply`.
+        cache_dir: Folder of the cache; None: as in `core.apply`.
         trace: If given, it receives the dropped rows, each with its reason (the first question answered no, too little
             confidence, or no usable judgement); in `facts` `before`, the fields of `JudgeFigures`, `after`, those of
             `JudgedShares` for the kept rows, `kept` and `min_judge`; in `tables` the `judgements`.

@@ -58,7 +58,7 @@ def judge(
         teacher: The model that judges.
         as_checks: Whether these are the checks of the judge.
         settings: `max_tokens` of a reply.
-        cache_dir: Folder of the cache; None: as in `transform.apply`.
+        cache_dir: Folder of the cache; None: as in `core.apply`.
         trace: If given, it receives the instances without a usable reply, with the reasons.
 
     Returns:

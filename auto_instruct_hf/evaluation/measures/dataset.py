@@ -62,7 +62,7 @@ def measure_dataset(
         nearest_outputs: Size of the random sample of outputs that are compared with all others; None: all outputs.
         aligned_rows: Size of the random sample of rows of each kind whose alignment is measured.
         seed: Seed of the samples.
-        cache_dir: Folder of the embeddings' cache; None: as in `transform.apply`.
+        cache_dir: Folder of the embeddings' cache; None: as in `core.apply`.
 
     Returns:
         Figures by name: `rows` (given, counted, their instructions), `instructions` (each once), `inputs`, `outputs`,

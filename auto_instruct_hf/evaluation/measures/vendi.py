@@ -21,7 +21,7 @@ def embed_texts(
     Args:
         texts: At least one.
         settings: As for `embedding.embed`.
-        cache_dir: Folder of the cache; None: as in `transform.apply`.
+        cache_dir: Folder of the cache; None: as in `core.apply`.
 
     Returns:
         float32 of unit length, shape (texts, dimensions).

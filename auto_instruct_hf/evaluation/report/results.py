@@ -84,7 +84,7 @@ def evaluate(
         warnings: Further warnings about the judge.
         ratings: People's ratings, as `rating.read_ratings` returns them; None: there are none.
         with_embeddings: Whether to measure what needs an embedding model.
-        cache_dir: Folder of the cache; None: as in `transform.apply`.
+        cache_dir: Folder of the cache; None: as in `core.apply`.
 
     Returns:
         The evaluation.
