@@ -7,12 +7,19 @@ from typing import Any
 from datasets import ClassLabel, DatasetDict, Features
 
 from auto_instruct_hf import Recipe, Teacher, read_seeds
-from auto_instruct_hf.core import INSTANCES, INSTRUCTIONS, Trace, from_rows
+from auto_instruct_hf.core import INSTANCES, INSTRUCTIONS, Trace, from_rows, instruction_id
 from auto_instruct_hf.publishing import CardInputs, collect_report, write_build
 from auto_instruct_hf.publishing.build_report import TableRow
 from auto_instruct_hf.sampling import add_messages
 
 FEATURES = Features({**INSTANCES, "cluster": ClassLabel(names=[f"topic {n}" for n in range(5)])})
+
+
+def instruction_rows(*texts: str) -> list[dict[str, Any]]:
+    return [
+        {"instruction_id": instruction_id(text), "instruction": text, "similarity": 0.1, "most_similar": "", "round": 0}
+        for text in texts
+    ]
 
 
 def make_rows(instructions: list[str], seed: int = 0) -> list[dict[str, Any]]:

@@ -6,24 +6,17 @@ from typing import Any
 
 import pytest
 from datasets import Dataset
+from made_data import instruction_rows
 from stub_teacher import KEY, StubTeacher
 
 from auto_instruct_hf import Teacher, attribute
 from auto_instruct_hf.core.schema import ATTRIBUTED, ATTRIBUTES, INSTRUCTIONS
-from auto_instruct_hf.core.texts import instruction_id
 from auto_instruct_hf.core.transform import Trace, columns, from_rows
 from auto_instruct_hf.errors import SchemaError
 from auto_instruct_hf.generation.attribution import attribute_batch
 from auto_instruct_hf.prompts.prompt import load_prompts
 from auto_instruct_hf.recipe import TeacherSettings
 from auto_instruct_hf.teacher.exchange import Reply, Request
-
-
-def instruction_rows(*texts: str) -> list[dict[str, Any]]:
-    return [
-        {"instruction_id": instruction_id(text), "instruction": text, "similarity": 0.1, "most_similar": "", "round": 0}
-        for text in texts
-    ]
 
 
 def judge(

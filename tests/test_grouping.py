@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from made_data import instruction_rows
 from stub_teacher import StubTeacher
-from test_attribution import instruction_rows
 
 from auto_instruct_hf import Teacher, attribute, complete
 from auto_instruct_hf.core.schema import ATTRIBUTED, INSTRUCTIONS
