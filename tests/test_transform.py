@@ -109,7 +109,11 @@ def test_code_version_follows_calls_inside_the_package_and_ignores_comments_docs
     assert version("moved", caller, helper) == first
     documented = helper.replace(":\n", ':\n    """Double it."""\n    # twice\n')
     assert version("documented", caller, documented) == first
-    assert version("edited", caller, helper.replace("FACTOR * n", "FACTOR * n + 1")) != first
+    edited = helper.replace("FACTOR * n", "FACTOR * n + 1")
+    assert version("edited", caller, edited) != first
+    lazy = "def f(batch):\n    from .{name}_helper import double as twice\n\n    return twice(batch)\n"
+    versions = [version(name, lazy.format(name=name), text) for name, text in (("late", helper), ("later", edited))]
+    assert versions[0] != versions[1]
 
 
 def test_code_version_covers_what_is_imported_inside_functions_but_not_the_teacher() -> None:
@@ -117,19 +121,10 @@ def test_code_version_covers_what_is_imported_inside_functions_but_not_the_teach
     from auto_instruct_hf.generation.attribution import attribute_batch
     from auto_instruct_hf.novelty import NoveltyIndex
 
-    def reached(function: Any) -> set[tuple[str, str]]:
-        seen: set[tuple[str, str]] = set()
-        pending = [(function.__module__, function.__qualname__)]
-        while pending:
-            place = pending.pop()
-            node = module._definition(*place)
-            if place not in seen and node is not None:
-                seen.add(place)
-                pending += module._references(place[0], node)
-        return seen
-
-    assert ("auto_instruct_hf.novelty.compiled.engine", "Compiled") in reached(NoveltyIndex)  # imported when it is used
-    modules = {place[0] for place in reached(attribute_batch)}
+    assert ("auto_instruct_hf.novelty.compiled.engine", "Compiled") in module._reach(
+        NoveltyIndex.__module__, "NoveltyIndex"
+    )
+    modules = {place[0] for place in module._reach(attribute_batch.__module__, "attribute_batch")}
     assert not any(name.startswith(("auto_instruct_hf.teacher", "auto_instruct_hf.recipe")) for name in modules)
 
 

@@ -7,6 +7,7 @@ comments, docstrings and paths of modules do not count, so moving or documenting
 import ast
 import hashlib
 from collections.abc import Callable, Iterator
+from copy import deepcopy
 from functools import cache
 from importlib.util import find_spec, resolve_name
 from pathlib import Path
@@ -16,7 +17,9 @@ from datasets.fingerprint import Hasher
 
 _PACKAGE = __name__.partition(".")[0]
 # Their code does not affect rows: settings count by value, replies by the journal's keys, columns by the features.
-_EXCLUDED = tuple(f"{_PACKAGE}.{name}" for name in ("errors", "recipe", "teacher", "core.schema", "core.transform"))
+_EXCLUDED = tuple(
+    f"{_PACKAGE}.{name}" for name in ("errors", "recipe", "settings", "teacher", "core.schema", "core.transform")
+)
 
 
 class _Source(NamedTuple):
@@ -39,14 +42,20 @@ def code_version(function: Callable[..., Any]) -> str:
 
 @cache
 def _version(module: str, name: str) -> str:
-    found: dict[tuple[str, str], str] = {}
+    dumps = sorted(ast.dump(_Undocumented().visit(deepcopy(node))) for node in _reach(module, name).values())
+    return hashlib.sha256("\n".join(dumps).encode()).hexdigest()[:16]
+
+
+def _reach(module: str, name: str) -> dict[tuple[str, str], ast.stmt]:
+    """Return a definition and all that it depends on in this package, by module and name."""
+    found: dict[tuple[str, str], ast.stmt] = {}
     pending = [(module, name)]
     while pending:
         place = pending.pop()
         if place not in found and (node := _definition(*place)) is not None:
-            found[place] = ast.dump(_Undocumented().visit(node))
+            found[place] = node
             pending += _references(place[0], node)
-    return hashlib.sha256("\n".join(sorted(found.values())).encode()).hexdigest()[:16]
+    return found
 
 
 def _definition(module: str, name: str) -> ast.stmt | None:
