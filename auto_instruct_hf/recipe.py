@@ -4,71 +4,26 @@ Sources: Auto-Instruct (Mansutti) for the attributes, the clustering and the sam
 arXiv:2212.10560) for the bootstrap and its filters. What neither states is marked as ours.
 """
 
-import logging
-from collections.abc import Mapping
-from dataclasses import asdict, field, is_dataclass, replace
+from dataclasses import asdict, field, is_dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Literal
 
 import yaml
-from pydantic import ConfigDict, Field, ModelWrapValidatorHandler, ValidationError, model_validator
+from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from .errors import RecipeError
+from .settings import STRICT, Settings, check, current_names, require_mapping
 
-_LOG = logging.getLogger(__name__)
-# bool is not taken for int, nor text for a number; only int -> float and list -> tuple are converted.
-_STRICT = ConfigDict(extra="forbid", strict=True)
 _Words = Annotated[tuple[str, ...], Field(strict=False)]
 _Price = Annotated[float | None, Field(ge=0)]
 _Share = Annotated[float, Field(ge=0, le=1)]
 _Similarity = Annotated[float, Field(gt=0, le=1)]
 _Count = Annotated[int, Field(ge=1)]
-_Section = TypeVar("_Section")
-# Settings of recipes that earlier versions wrote: section and name -> the name now, None where the setting is gone.
-_RENAMED: dict[tuple[str, str], str | None] = {
-    ("bootstrap", "tokeniser"): "tokenizer",
-    ("clustering", "dimensions"): "n_components",
-    ("clustering", "neighbours"): "n_neighbors",
-    ("clustering", "covariance"): "covariance_type",
-    ("clustering", "restarts"): "n_init",
-    ("clustering", "choose"): "criterion",
-    ("clustering", "resamples"): None,
-    ("clustering", "resample_rows"): None,
-    ("teacher", "attempts"): "max_attempts",
-    ("teacher", "retries"): "max_retries",
-}
 
 
-class _Checked:
-    """Raise a RecipeError for invalid values, naming the setting, its value and what is allowed."""
-
-    @model_validator(mode="wrap")
-    @classmethod
-    def _translate_errors(cls, values: Any, validate: ModelWrapValidatorHandler[Any]) -> Any:
-        try:
-            return validate(values)
-        except ValidationError as error:
-            found = error.errors(include_url=False)[0]
-            name = cls._path(str(found["loc"][0]) if found["loc"] else "")
-            if found["type"] == "unexpected_keyword_argument":
-                known = ", ".join(cls.__dataclass_fields__)  # type: ignore[attr-defined]  # every subclass is a dataclass
-                raise RecipeError(f"unknown setting {name}; known here: {known}") from None
-            raise RecipeError(f"{name} is {found['input']!r}; {found['msg'].replace('Input', 'it', 1)}") from None
-
-    @classmethod
-    def _path(cls, name: str) -> str:
-        section = cls.__name__.removesuffix("Settings").lower()
-        return name if section == "recipe" else f"{section}.{name}"
-
-
-def _check(condition: bool, name: str, value: object, wanted: str) -> None:
-    if not condition:
-        raise RecipeError(f"{name} is {value!r}; it should be {wanted}")
-
-
-@dataclass(frozen=True, config=_STRICT)
-class TeacherSettings(_Checked):
+@dataclass(frozen=True, config=STRICT)
+class TeacherSettings(Settings):
     """How requests are sent. Only `model` and `max_attempts` affect the rows. All defaults are ours."""
 
     model: str | None = None
@@ -104,11 +59,11 @@ class TeacherSettings(_Checked):
 
     def __post_init__(self) -> None:
         both = (self.input_price is None) == (self.output_price is None)
-        _check(both, "teacher.output_price", self.output_price, "given together with teacher.input_price")
+        check(both, "teacher.output_price", self.output_price, "given together with teacher.input_price")
 
 
-@dataclass(frozen=True, config=_STRICT)
-class BootstrapSettings(_Checked):
+@dataclass(frozen=True, config=STRICT)
+class BootstrapSettings(Settings):
     """Phase 1. The 6 + 2 examples, word limits and banned words are Self-Instruct's; the rest is ours."""
 
     seed_examples: _Count = 6
@@ -134,11 +89,11 @@ class BootstrapSettings(_Checked):
     """Stop when less than `min_acceptance` of the candidates were kept in the last `patience` requests."""
 
     def __post_init__(self) -> None:
-        _check(self.min_words <= self.max_words, "bootstrap.min_words", self.min_words, "at most bootstrap.max_words")
+        check(self.min_words <= self.max_words, "bootstrap.min_words", self.min_words, "at most bootstrap.max_words")
 
 
-@dataclass(frozen=True, config=_STRICT)
-class AttributionSettings(_Checked):
+@dataclass(frozen=True, config=STRICT)
+class AttributionSettings(Settings):
     """Phase 2. At most three strategies, as published; the rest is ours."""
 
     max_strategies: Annotated[int, Field(ge=0)] = 3
@@ -148,8 +103,8 @@ class AttributionSettings(_Checked):
     the prompt's `max_tokens`: the teacher must support it."""
 
 
-@dataclass(frozen=True, config=_STRICT)
-class CompletionSettings(_Checked):
+@dataclass(frozen=True, config=STRICT)
+class CompletionSettings(Settings):
     """Phase 3. Ours: the original sends one request per instance."""
 
     instances_per_request: _Count = 8
@@ -157,8 +112,8 @@ class CompletionSettings(_Checked):
     lower it for a teacher with a smaller limit."""
 
 
-@dataclass(frozen=True, config=_STRICT)
-class CurationSettings(_Checked):
+@dataclass(frozen=True, config=STRICT)
+class CurationSettings(Settings):
     """Phase 4, first step. The rules are the published ones; the list of connectives is ours."""
 
     leaks: _Words = ("Strategy:", "Input:")
@@ -167,8 +122,8 @@ class CurationSettings(_Checked):
     )  # fmt: skip
 
 
-@dataclass(frozen=True, config=_STRICT)
-class DecontaminationSettings(_Checked):
+@dataclass(frozen=True, config=STRICT)
+class DecontaminationSettings(Settings):
     """Phase 4, between curation and clustering, if there are sources. Ours: the original has no such step."""
 
     sources: _Words = ()
@@ -183,11 +138,11 @@ class DecontaminationSettings(_Checked):
     """Words; the value of Brown et al. 2020."""
 
     def __post_init__(self) -> None:
-        _check(all(self.sources), "decontamination.sources", self.sources, "names of files or datasets, none empty")
+        check(all(self.sources), "decontamination.sources", self.sources, "names of files or datasets, none empty")
 
 
-@dataclass(frozen=True, config=_STRICT)
-class EmbeddingSettings(_Checked):
+@dataclass(frozen=True, config=STRICT)
+class EmbeddingSettings(Settings):
     """Phase 4: any sentence-transformers model. The default is read from its package if that is installed."""
 
     model: str = "sentence-transformers/all-MiniLM-L6-v2"
@@ -202,8 +157,8 @@ class EmbeddingSettings(_Checked):
     (more with `onnx-int8`, which scales activations per batch)."""
 
 
-@dataclass(frozen=True, config=_STRICT)
-class ClusteringSettings(_Checked):
+@dataclass(frozen=True, config=STRICT)
+class ClusteringSettings(Settings):
     """Phase 4: UMAP to 6 dimensions, then a Gaussian mixture of 2 to 50 components, as published; the rest is ours."""
 
     n_components: _Count = 6
@@ -225,8 +180,8 @@ class ClusteringSettings(_Checked):
     """Instructions shown to the teacher when it names a cluster."""
 
 
-@dataclass(frozen=True, config=_STRICT)
-class SplittingSettings(_Checked):
+@dataclass(frozen=True, config=STRICT)
+class SplittingSettings(Settings):
     """Phase 4: the shares of the instructions held out. Ours: the original does not state its own."""
 
     validation: Annotated[float, Field(ge=0, lt=1)] = 0.1
@@ -235,11 +190,11 @@ class SplittingSettings(_Checked):
     """Instructions with a higher ROUGE-L F1 stay in one split: the threshold of the bootstrap."""
 
     def __post_init__(self) -> None:
-        _check(self.validation + self.test < 1, "splitting.test", self.test, "below 1 less splitting.validation")
+        check(self.validation + self.test < 1, "splitting.test", self.test, "below 1 less splitting.validation")
 
 
-@dataclass(frozen=True, config=_STRICT)
-class SamplingSettings(_Checked):
+@dataclass(frozen=True, config=STRICT)
+class SamplingSettings(Settings):
     """Phase 4, last step; `num_samples` and `clf_share` are top-level settings. `proportional` is published."""
 
     balance: Literal["proportional", "sqrt", "equal"] = "proportional"
@@ -249,8 +204,8 @@ class SamplingSettings(_Checked):
     instances. No row is dropped for it: the counts are exact."""
 
 
-@dataclass(frozen=True, config=_STRICT)
-class JudgeSettings(_Checked):
+@dataclass(frozen=True, config=STRICT)
+class JudgeSettings(Settings):
     """The model that judges instances. All defaults are ours."""
 
     model: str | None = None
@@ -273,11 +228,11 @@ class JudgeSettings(_Checked):
 
     def __post_init__(self) -> None:
         both = (self.input_price is None) == (self.output_price is None)
-        _check(both, "judge.output_price", self.output_price, "given together with judge.input_price")
+        check(both, "judge.output_price", self.output_price, "given together with judge.input_price")
 
 
-@dataclass(frozen=True, config=_STRICT)
-class Recipe(_Checked):
+@dataclass(frozen=True, config=STRICT)
+class Recipe(Settings):
     """All settings of a build. Frozen: use `dataclasses.replace` or `Recipe.from_yaml` to change one."""
 
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 42
@@ -320,11 +275,11 @@ class Recipe(_Checked):
         except yaml.YAMLError as error:
             raise RecipeError(f"the recipe {path} is not YAML: {error}") from None
         try:
-            values = _require_mapping(content, "")
+            values = require_mapping(content, "")
             defaults = cls()
             for name, section in values.items():
                 if is_dataclass(kind := type(getattr(defaults, name, None))):
-                    values[name] = kind(**_current_names(name, _require_mapping(section, f"{name}: ")))
+                    values[name] = kind(**current_names(name, require_mapping(section, f"{name}: ")))
             return cls(**values)
         except RecipeError as error:
             raise RecipeError(f"{path}: {error}") from None
@@ -336,27 +291,3 @@ class Recipe(_Checked):
             if isinstance(section, dict):
                 section.update({name: list(value) for name, value in section.items() if isinstance(value, tuple)})
         return yaml.safe_dump(values, sort_keys=False, allow_unicode=True)
-
-
-def override(section: _Section, options: Mapping[str, Any]) -> _Section:
-    """Return a copy of a settings section, with the options that are not None."""
-    given = {name: value for name, value in options.items() if value is not None}
-    return replace(section, **given)  # type: ignore[type-var]  # mypy cannot bind a TypeVar to "any dataclass"
-
-
-def _require_mapping(content: object, where: str) -> dict[str, Any]:
-    content = {} if content is None else content
-    if not isinstance(content, dict):
-        raise RecipeError(f"{where}expected settings by name, found {content!r}")
-    return {str(key): value for key, value in content.items()}
-
-
-def _current_names(section: str, values: dict[str, Any]) -> dict[str, Any]:
-    """Rename settings as earlier versions wrote them, and leave out those that are gone."""
-    for name in [name for name in values if (section, name) in _RENAMED]:
-        new = _RENAMED[section, name]
-        _LOG.warning("%s.%s is now %s", section, name, f"{section}.{new}" if new else "without effect and was ignored")
-        value = values.pop(name)
-        if new:
-            values.setdefault(new, value)
-    return values

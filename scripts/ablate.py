@@ -14,7 +14,7 @@ from auto_instruct_hf import AutoInstructError, Recipe, Teacher, read_seeds
 from auto_instruct_hf.ablation import ARMS, ablate, make_tables
 from auto_instruct_hf.errors import RecipeError
 from auto_instruct_hf.evaluation.measures import Figures
-from auto_instruct_hf.recipe import override
+from auto_instruct_hf.settings import override
 
 DEMONSTRATION_SIZE = 16
 DEMONSTRATION_JUDGED = 6

@@ -20,7 +20,7 @@ from auto_instruct_hf.estimate import estimate as make_estimate
 from auto_instruct_hf.estimate import preview as take_preview
 from auto_instruct_hf.evaluation.judging import choose_model
 from auto_instruct_hf.publishing import PHASES, check_name, format_figure
-from auto_instruct_hf.recipe import override
+from auto_instruct_hf.settings import override
 from auto_instruct_hf.teacher import Cost
 
 DEMONSTRATION_SIZE = 40

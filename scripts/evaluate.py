@@ -16,7 +16,7 @@ from auto_instruct_hf.errors import RecipeError
 from auto_instruct_hf.evaluation.measures import Figures
 from auto_instruct_hf.evaluation.report import EvaluationFigures, read_any, read_build
 from auto_instruct_hf.evaluation_pipeline import evaluate_into
-from auto_instruct_hf.recipe import override
+from auto_instruct_hf.settings import override
 
 TABLE_WIDTH = 120
 MAX_SEED = 2**32 - 1

@@ -8,6 +8,7 @@ PACKAGE = Path(__file__).parents[1] / "auto_instruct_hf"
 # From the bottom up; a folder (or a module at the root) imports from earlier lines only.
 LAYERS = [
     ["errors"],
+    ["settings"],
     ["recipe"],
     ["core"],
     ["prompts", "novelty"],
@@ -71,7 +72,7 @@ def test_few_modules_lie_at_the_root() -> None:
 
 def test_modules_stay_small() -> None:
     for path in PACKAGE.rglob("*.py"):
-        limit = 800 if path.name == "app.py" else 370  # the rating page is copied to Spaces as one file
+        limit = 800 if path.name == "app.py" else 330  # the rating page is copied to Spaces as one file
         assert len(path.read_text(encoding="utf-8").splitlines()) <= limit, f"{path.name}: split it?"
 
 

@@ -1,5 +1,6 @@
 """What is written must load again as the same rows, by the call that the card shows."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -83,3 +84,9 @@ def test_large_splits_are_cut_into_files(
     assert files[0] == f"train-00000-of-{len(files):05d}.parquet"
     loaded = load_dataset(str(tmp_path / "dataset"), "instances", split="train")
     assert loaded.to_list() == configs["instances"]["train"].to_list()
+
+
+@pytest.mark.parametrize("name", ["map", "curve", "acceptance", "cost"])
+def test_a_push_may_delete_figures_of_earlier_versions_and_no_other_image(name: str) -> None:
+    assert re.fullmatch(publish._OURS, f"assets/{name}.png")
+    assert not re.fullmatch(publish._OURS, "assets/logo.png")

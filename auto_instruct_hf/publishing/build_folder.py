@@ -215,7 +215,7 @@ def _copy_prompts(source: str | None) -> dict[str, bytes]:
 
 
 def _without_timings(report: BuildReport) -> BuildReport:
-    """Set all durations to 0, so that equal rows give equal files."""
+    """Remove all durations, so that equal rows give equal files."""
     phases = {
         name: {key: value for key, value in facts.items() if key != "seconds"} for name, facts in report.phases.items()
     }

@@ -125,6 +125,10 @@ class BuildReport:
         """Return the content of `report.json`."""
         left_out = {name for name in ("estimate", "evaluation") if getattr(self, name) is None}
         content = {name: value for name, value in asdict(self).items() if name not in left_out}
+        # A usage without its duration, as published, has none rather than 0.
+        content["usage"] = [
+            {name: one[name] for name in one if name != "seconds" or one[name]} for one in content["usage"]
+        ]
         return json.dumps(content, indent=2, ensure_ascii=False).encode()
 
 

@@ -16,6 +16,7 @@ from datasets import DatasetDict, Features, Value
 from ..core import CLUSTERED, Batch, Columns, IntArray, Trace, apply, require_columns
 from ..recipe import SamplingSettings
 from .apportionment import apportion
+from .picking import spread
 
 SAMPLES_AN_INSTRUCTION = 5
 """The published ratio: 50k rows of 10k instructions."""
@@ -159,18 +160,16 @@ def _allocate(
     cluster_of_unit = pairs[:, 0]
     weights = np.bincount(cluster_of_unit).astype(float) ** exponent
     by_cluster = apportion(count, weights, generator)
-    by_unit = _spread(by_cluster, cluster_of_unit, generator)
-    return _spread(by_unit, unit_of_row.reshape(-1), generator)
+    by_unit = _spread_randomly(by_cluster, cluster_of_unit, generator)
+    return _spread_randomly(by_unit, unit_of_row.reshape(-1), generator)
 
 
-def _spread(counts: IntArray, group_of: IntArray, generator: np.random.Generator) -> IntArray:
+def _spread_randomly(counts: IntArray, group_of: IntArray, generator: np.random.Generator) -> IntArray:
     """Distribute the count of each group evenly over its members, the remainder at random."""
-    sizes = np.bincount(group_of, minlength=len(counts))
-    shuffled = np.lexsort((generator.random(len(group_of)), group_of))
-    rank = np.empty(len(group_of), dtype=np.int64)
-    rank[shuffled] = np.arange(len(group_of)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
-    each: IntArray = counts[group_of] // sizes[group_of]
-    return each + (rank < counts[group_of] % sizes[group_of])
+    order = np.argsort(generator.random(len(group_of)))
+    found = np.empty(len(group_of), dtype=np.int64)
+    found[order] = spread(counts, group_of[order])
+    return found
 
 
 def _tell_repeats(sample: DatasetDict, max_draws: int, trace: Trace | None) -> None:
