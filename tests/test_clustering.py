@@ -21,7 +21,7 @@ from auto_instruct_hf.clustering.cluster_count import (
     score_batch,
 )
 from auto_instruct_hf.clustering.phase import assign_table, reduce_table
-from auto_instruct_hf.clustering.reduction import find_neighbors
+from auto_instruct_hf.clustering.reduction import _principal_components, find_neighbors
 from auto_instruct_hf.clustering.topics import _make_unique, find_keywords, name_topics, pick_different
 from auto_instruct_hf.core.schema import CLUSTERED, INSTANCES
 from auto_instruct_hf.core.transform import Trace, from_rows
@@ -83,8 +83,8 @@ def test_instances_of_an_instruction_share_its_cluster(by_topic: tuple[Dataset, 
     assert data["cluster_probability"][::2] == data["cluster_probability"][1::2]
 
 
-def vectors(count: int, seed: int = 0) -> dict[str, Any]:
-    made = np.random.default_rng(seed).normal(size=(count, 16)).astype(np.float32)
+def vectors(count: int, seed: int = 0, width: int = 16) -> dict[str, Any]:
+    made = np.random.default_rng(seed).normal(size=(count, width)).astype(np.float32)
     made /= np.linalg.norm(made, axis=1, keepdims=True)
     return {"instruction_id": np.array([f"i{n}" for n in range(count)]), "embedding": made}
 
@@ -120,12 +120,14 @@ def test_mixtures_repeat() -> None:
 
 
 def test_the_same_clusters_with_another_number_of_threads() -> None:
-    batch = vectors(1500)
-    found = []
+    batch = vectors(1500, width=384)  # wide enough that the sums of two threads differ from those of one
+    starts, found = [], []
     for threads in (1, 2):
         with threadpool_limits(threads):
+            starts.append(_principal_components(batch["embedding"], 6))
             reduced = reduce_table(batch, n_components=6, n_neighbors=15, seed=1)
             found.append(assign_table(reduced, num_clusters=9, n_init=1, covariance_type="full", seed=1))
+    assert np.array_equal(*starts)
     assert np.array_equal(found[0]["cluster"], found[1]["cluster"])
     assert np.array_equal(found[0]["probability"], found[1]["probability"])
 
