@@ -23,7 +23,6 @@ _COLUMNS = {
     "input": "the input of the task; empty if it needs none",
     "output": "the answer",
     "cluster": "the topic",
-    "cluster_probability": "the probability of the topic",
     "num_draws": "how often the row was sampled: the number of its copies in the split",
     "messages": "the row as a chat: a user turn, an assistant turn",
 }
