@@ -1,28 +1,19 @@
 """The whole flow over real HTTP: what comes out, what a rerun costs, what a crash costs."""
 
 import json
-import os
-import random
 import shutil
-import signal
-import sqlite3
-import subprocess
-import sys
 import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import killable
 import pytest
 from datasets import Dataset, load_dataset
 from filelock import FileLock
 from stub_teacher import KEY, StubTeacher, serve_stub
-from typer.testing import CliRunner, Result
 
 import auto_instruct_hf
 from auto_instruct_hf import Build, Recipe, Teacher, build, read_seeds
-from auto_instruct_hf.cli.app import app
 from auto_instruct_hf.core.schema import CLUSTERED
 from auto_instruct_hf.errors import BuildError
 from auto_instruct_hf.publishing.build_report import format_figure
@@ -240,143 +231,3 @@ def test_nothing_left_after_curation_is_told(tmp_path: Path, monkeypatch: pytest
     )
     with serve_stub() as stub, pytest.raises(BuildError, match=r"no instance is left after curate: \{'no output'"):
         run(tmp_path, stub)
-
-
-# -- the command ----------------------------------------------------------------------------------------------------
-
-
-def command(out: Path, *arguments: str, url: str = "") -> list[str]:
-    endpoint = ["--teacher", "stub", "--base-url", url] if url else []
-    return ["build", *endpoint, "--out", str(out), *arguments]
-
-
-def call(arguments: list[str], key: str = KEY) -> Result:
-    return CliRunner(env={"OPENAI_API_KEY": key}).invoke(app, arguments)
-
-
-def journal_requests(out: Path) -> set[str]:
-    if not (out / "journal.sqlite").exists():
-        return set()
-    rows = sqlite3.connect(out / "journal.sqlite").execute("SELECT request FROM replies")
-    return {json.dumps(json.loads(row[0]), sort_keys=True) for row in rows}
-
-
-def test_sigkill_at_random_points_costs_only_what_was_in_flight(tmp_path: Path) -> None:
-    recipe = tmp_path / "recipe.yaml"
-    recipe.write_text("bootstrap: {requests_per_round: 4}\nteacher: {concurrency: 4}\nclustering: {num_clusters: 2}\n")
-    with serve_stub(faults=FAULTS, delay=0.05) as stub:
-        options = ("--num-instructions", "14", "--recipe", str(recipe))
-        log = tmp_path / "log"
-
-        def start(out: Path) -> Any:
-            return killable.start(command(out, *options, url=stub.url), log, OPENAI_API_KEY=KEY)
-
-        calm = start(tmp_path / "calm")
-        calm.join()
-        assert calm.exitcode == 0, log.read_text()
-        expected = published(tmp_path / "calm")
-        calmly = sorted(set(stub.bodies()))
-
-        stub.answered.clear()
-        stub.struck.clear()
-        out, draw = tmp_path / "killed", random.Random(5)
-        for target in [*sorted(draw.sample(range(1, len(calmly)), 3)), None]:
-            known, first = journal_requests(out), len(stub.answered)
-            process = start(out)
-            while target and len(stub.answered) < target and process.is_alive():
-                time.sleep(0.01)
-            if target:
-                process.kill()
-            process.join()
-            assert known.isdisjoint(stub.bodies()[first:]), "a request with a reply in the journal was sent again"
-        assert process.exitcode == 0, log.read_text()
-        assert published(out) == expected
-        assert sorted(set(stub.bodies())) == calmly
-        assert len(stub.answered) - len(calmly) <= 3 * 4  # a kill costs at most what was in flight
-
-
-def test_ctrl_c_exits_with_130_and_says_what_is_safe(tmp_path: Path) -> None:
-    with serve_stub(delay=0.05) as stub:
-        process = killable.start(command(tmp_path / "out", url=stub.url), tmp_path / "log", OPENAI_API_KEY=KEY)
-        while len(stub.answered) < 3 and process.is_alive():
-            time.sleep(0.01)
-        os.kill(process.pid or 0, signal.SIGINT)
-        process.join()
-    assert process.exitcode == 130
-    said = (tmp_path / "log").read_text()
-    assert "Traceback" not in said
-    assert said.splitlines()[-1].startswith("stopped. All replies so far are in")
-
-
-def test_command_ends_well_and_says_what_it_did(tmp_path: Path) -> None:
-    log = tmp_path / "log"
-    with serve_stub() as stub:
-        sizes = ("--num-instructions", "12", "--num-samples", "30")
-        process = killable.start(command(tmp_path / "out", *sizes, url=stub.url), log, OPENAI_API_KEY=KEY)
-        process.join()
-    said = log.read_text()
-    assert process.exitcode == 0, said
-    assert said.splitlines()[0] == f"Teacher: stub at {stub.url}."
-    assert "12 of 12 instructions, price unknown" in said  # the progress bar
-    for words in ("CLF instructions", "(161)", "strategies a NON-CLF instruction", "Spent so far: price unknown"):
-        assert words in said
-    assert "load_dataset(" in said.splitlines()[-2]
-    assert "sk-stub" not in said
-
-
-@pytest.mark.parametrize(
-    ("arguments", "status", "words"),
-    [
-        (["--clf-share", "3"], 2, "clf-share"),
-        (["--num-instructions", "0"], 2, "num-instructions"),
-        (["--no-such-flag"], 2, "no-such-flag"),
-        (["--recipe", "absent.yaml"], 2, "cannot read the recipe"),
-        (["--column", "instruction"], 2, "should be like instruction=prompt"),
-        (["--balance", "even"], 2, "sampling.balance is 'even'; it should be 'proportional', 'sqrt' or 'equal'"),
-        (["--seeds", "absent.jsonl"], 1, "no such file of seeds"),
-        (["--teacher", "m", "--base-url", "http://127.0.0.1:9/v1", "--recipe", "RECIPE"], 1, "does not answer"),
-    ],
-)
-def test_failures_are_one_clear_line(tmp_path: Path, arguments: list[str], status: int, words: str) -> None:
-    (tmp_path / "recipe.yaml").write_text("teacher: {retries: 0}\n")
-    given = [str(tmp_path / "recipe.yaml") if word == "RECIPE" else word for word in arguments]
-    failed = call(command(tmp_path / "out", *given))
-    assert failed.exit_code == status
-    assert words in failed.stderr
-    assert "Traceback" not in failed.stderr
-    if status == 1:
-        assert [line for line in failed.stderr.splitlines() if words in line] == [failed.stderr.splitlines()[-1]]
-        assert failed.stderr.splitlines()[-1].startswith("error: ")
-
-
-@pytest.mark.parametrize("out", ["file", "file/below"])
-def test_a_folder_that_cannot_be_made_is_told(tmp_path: Path, out: str) -> None:
-    (tmp_path / "file").write_text("in the way")
-    failed = call(command(tmp_path / out))
-    assert failed.exit_code == 1
-    assert failed.stderr.startswith("error: cannot open the journal")
-    assert len(failed.stderr.splitlines()) == 1
-
-
-def test_wrong_key_is_told_without_showing_it(tmp_path: Path) -> None:
-    with serve_stub() as stub:
-        failed = call(command(tmp_path / "out", url=stub.url), key="sk-wrong-1234567890")
-    assert failed.exit_code == 1
-    assert "AuthenticationError" in failed.stderr
-    assert "sk-wrong" not in failed.output
-
-
-@pytest.mark.parametrize("command", [["-m", "auto_instruct_hf", "build"], ["scripts/build.py"]])
-def test_module_and_script_run_the_same_command(command: list[str]) -> None:
-    root = Path(__file__).parents[1]
-    done = subprocess.run([sys.executable, *command, "--help"], cwd=root, capture_output=True, text=True, check=True)
-    assert "--num-instructions" in done.stdout
-
-
-def test_help_and_the_package_import_nothing_heavy() -> None:
-    code = (
-        "import sys, auto_instruct_hf, auto_instruct_hf.cli; "
-        "print({'datasets', 'openai', 'numpy', 'torch', 'pyarrow'} & set(sys.modules))"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout == "set()\n"

@@ -11,6 +11,7 @@ from .ablate import ablate_command
 from .build import build_command
 from .evaluate import evaluate_command
 from .journal import journal_command
+from .prompts import prompts_app
 from .push import push_command
 from .rate import rate_command
 
@@ -24,6 +25,7 @@ app.command("evaluate")(evaluate_command)
 app.command("rate")(rate_command)
 app.command("ablate")(ablate_command)
 app.command("journal")(journal_command)
+app.add_typer(prompts_app, name="prompts")
 
 
 def _print_version(is_asked: bool) -> None:

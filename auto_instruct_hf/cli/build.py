@@ -43,6 +43,14 @@ def build_command(
             rich_help_panel=options.TEACHER,
         ),
     ] = None,
+    prompts: Annotated[
+        str | None,
+        typer.Option(
+            help="Prompts for the teacher: default, small, or a folder (see `auto-instruct prompts copy`).",
+            show_default="default; small for a small local model",
+            rich_help_panel=options.TEACHER,
+        ),
+    ] = None,
     num_instructions: Annotated[
         int | None,
         typer.Option(
@@ -170,10 +178,16 @@ def build_command(
         if push:
             check_name(push)
         given = Recipe.from_yaml(recipe) if recipe else Recipe()
-        sizes = {"num_instructions": num_instructions, "num_samples": num_samples, "clf_share": clf_share, "seed": seed}
+        top = {
+            "num_instructions": num_instructions,
+            "num_samples": num_samples,
+            "clf_share": clf_share,
+            "seed": seed,
+            "prompts": prompts,
+        }
         asking = {"budget": budget, "batch": batch or None, "rpm": rpm, "tpm": tpm, "structured": structured}
         settings = replace(
-            override(given, sizes),
+            override(given, top),
             teacher=override(given.teacher, asking),
             clustering=override(given.clustering, {"num_clusters": num_clusters}),
             sampling=override(given.sampling, {"balance": balance}),
