@@ -26,7 +26,7 @@ def journal_command(
     prune: Annotated[
         str | None,
         typer.Option(
-            help="Delete replies, so that the next build requests them again: 'failed' for the unusable ones, or a phase."
+            help="Delete replies, so that the next build requests them again: 'failed' (unusable ones), or a phase."
         ),
     ] = None,
 ) -> None:
