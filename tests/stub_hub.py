@@ -140,7 +140,7 @@ class HubError(Exception):
         self.answer = status, {"error": message}, {name: value for name, value in headers.items() if value}
 
 
-_API, _GIT = "/api/datasets/([^/]+/[^/]+)", "/datasets/([^/]+/[^/]+)"
+_API, _GIT = "/api/(?:datasets|models)/([^/]+/[^/]+)", "(?:/datasets)?/([^/]+/[^/]+)"
 _ROUTES = [
     ("GET", "/api/whoami-v2", "whoami"),
     ("POST", "/api/validate-yaml", "validate_yaml"),

@@ -1,0 +1,5 @@
+"""stub until merged"""
+
+
+def rate_command() -> None:
+    """Rate."""
