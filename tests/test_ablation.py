@@ -14,7 +14,7 @@ import stub_teacher
 from datasets import Dataset
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from stub_instances import assert_strict, patch_embedding, run_script
+from stub_instances import assert_strict, patch_embedding, run_command
 from stub_teacher import KEY, StubTeacher, serve_stub
 
 from auto_instruct_hf import Recipe, Teacher, build, read_seeds
@@ -67,7 +67,8 @@ def command(out: Path, stub: StubTeacher, *options: str) -> Any:
     sizes = ("--num-instructions", NUM_INSTRUCTIONS, "--size", JUDGED)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("OPENAI_API_KEY", KEY)
-        return run_script("ablate", *given, *sizes, *options, ablate=partial(ablate, num_draws=3))
+        patch.setattr("auto_instruct_hf.ablation.ablate", partial(ablate, num_draws=3))
+        return run_command("ablate", *given, *sizes, *options)
 
 
 @dataclass(frozen=True)

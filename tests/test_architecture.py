@@ -19,7 +19,8 @@ LAYERS = [
     ["estimate", "publishing"],
     ["pipeline"],
     ["evaluation_pipeline", "ablation"],
-    ["__init__"],
+    ["cli"],
+    ["__init__", "__main__"],
 ]
 LAYER = {name: number for number, names in enumerate(LAYERS) for name in names}
 

@@ -14,9 +14,9 @@ from .console import OUT, exit_status, print_table
 if TYPE_CHECKING:
     from ..evaluation.measures import Figures
 
-DEMONSTRATION_SIZE = 16
-DEMONSTRATION_JUDGED = 6
-DEMONSTRATION = (
+_DEMONSTRATION_SIZE = 16
+_DEMONSTRATION_JUDGED = 6
+_DEMONSTRATION = (
     " A demonstration: it shows that everything works; the output and the verdicts of so small a model say nothing "
     "about the recipe. For real figures set OPENAI_API_KEY or --teacher."
 )
@@ -32,7 +32,7 @@ def ablate_command(
         typer.Option(
             min=1,
             help="Instructions to bootstrap, shared by all arms.",
-            show_default=f"10,000; {DEMONSTRATION_SIZE} with the embedded teacher",
+            show_default=f"10,000; {_DEMONSTRATION_SIZE} with the embedded teacher",
             rich_help_panel=options.SIZE,
         ),
     ] = None,
@@ -63,7 +63,7 @@ def ablate_command(
         typer.Option(
             min=1,
             help="Instructions to judge in each arm.",
-            show_default=f"200; {DEMONSTRATION_JUDGED} with the embedded teacher",
+            show_default=f"200; {_DEMONSTRATION_JUDGED} with the embedded teacher",
             rich_help_panel=options.JUDGE,
         ),
     ] = None,
@@ -93,9 +93,9 @@ def ablate_command(
         )
         with Teacher(teacher, base_url=base_url, journal=out / "journal.sqlite", settings=settings.teacher) as model:
             if model.is_embedded and recipe is None:
-                judged = replace(settings.judge, size=size or DEMONSTRATION_JUDGED)
-                settings = replace(settings, num_instructions=num_instructions or DEMONSTRATION_SIZE, judge=judged)
-            OUT.print(f"Teacher: {model.describe()}.{DEMONSTRATION if model.is_embedded else ''}")
+                judged = replace(settings.judge, size=size or _DEMONSTRATION_JUDGED)
+                settings = replace(settings, num_instructions=num_instructions or _DEMONSTRATION_SIZE, judge=judged)
+            OUT.print(f"Teacher: {model.describe()}.{_DEMONSTRATION if model.is_embedded else ''}")
             names = [name.strip() for name in arms.split(",") if name.strip()] if arms else list(ARMS)
             report = ablate(
                 read_seeds(seeds), model, out, settings, arms=names, num_samples=num_samples, with_judge=not no_judge

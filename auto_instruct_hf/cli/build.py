@@ -18,8 +18,10 @@ if TYPE_CHECKING:
     from ..recipe import Recipe
     from ..teacher import Teacher
 
-DEMONSTRATION_SIZE = 40
-DEMONSTRATION = " A demonstration: its words are not training data. For a real dataset set OPENAI_API_KEY or --teacher."
+_DEMONSTRATION_SIZE = 40
+_DEMONSTRATION = (
+    " A demonstration: its words are not training data. For a real dataset set OPENAI_API_KEY or --teacher."
+)
 
 
 def build_command(
@@ -56,7 +58,7 @@ def build_command(
         typer.Option(
             min=1,
             help="Instructions to bootstrap.",
-            show_default=f"10,000; {DEMONSTRATION_SIZE} with the embedded teacher",
+            show_default=f"10,000; {_DEMONSTRATION_SIZE} with the embedded teacher",
             rich_help_panel=options.SIZE,
         ),
     ] = None,
@@ -196,8 +198,8 @@ def build_command(
         )
         with Teacher(teacher, base_url=base_url, journal=out / "journal.sqlite", settings=settings.teacher) as model:
             if model.is_embedded and num_instructions is None and recipe is None:
-                settings = replace(settings, num_instructions=DEMONSTRATION_SIZE)
-            OUT.print(f"Teacher: {model.describe()}.{DEMONSTRATION if model.is_embedded else ''}")
+                settings = replace(settings, num_instructions=_DEMONSTRATION_SIZE)
+            OUT.print(f"Teacher: {model.describe()}.{_DEMONSTRATION if model.is_embedded else ''}")
             seed_tasks = read_seeds(seeds, columns=parse_columns(column))
             if estimate or probe or preview:
                 _look_ahead(seed_tasks, model, settings, out, preview, probe)
