@@ -67,8 +67,8 @@ def ablate_command(
             rich_help_panel=options.JUDGE,
         ),
     ] = None,
-    budget: options.Budget = None,
-    batch: options.Batch = False,
+    budget: options.MaxDollars = None,
+    batch: options.UseBatch = False,
     out: Annotated[
         Path, typer.Option(help="Folder of the build and of the comparison.", rich_help_panel=options.OUTPUT)
     ] = Path("out"),

@@ -122,8 +122,8 @@ def build_command(
             rich_help_panel=options.COST,
         ),
     ] = 0,
-    budget: options.Budget = None,
-    batch: options.Batch = False,
+    budget: options.MaxDollars = None,
+    batch: options.UseBatch = False,
     rpm: Annotated[
         float | None,
         typer.Option(min=1, help="Maximum requests per minute.", show_default="adapted", rich_help_panel=options.COST),

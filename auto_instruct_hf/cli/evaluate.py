@@ -51,8 +51,8 @@ def evaluate_command(
         int | None,
         typer.Option(min=1, help="Instances to judge.", show_default="200", rich_help_panel=options.JUDGE),
     ] = None,
-    budget: options.Budget = None,
-    batch: options.Batch = False,
+    budget: options.MaxDollars = None,
+    batch: options.UseBatch = False,
     no_embeddings: Annotated[
         bool, typer.Option("--no-embeddings", help="Leave out the measurements that need an embedding model.")
     ] = False,

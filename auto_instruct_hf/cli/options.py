@@ -46,7 +46,7 @@ Seed = Annotated[
     int | None,
     typer.Option(min=0, max=MAX_SEED, help="Random seed.", show_default="42", rich_help_panel=SIZE),
 ]
-Budget = Annotated[
+MaxDollars = Annotated[
     float | None,
     typer.Option(
         min=0,
@@ -55,7 +55,7 @@ Budget = Annotated[
         rich_help_panel=COST,
     ),
 ]
-Batch = Annotated[
+UseBatch = Annotated[
     bool,
     typer.Option("--batch", help="Use the Batch API: half the price, answers within a day.", rich_help_panel=COST),
 ]
