@@ -6,7 +6,7 @@ import sys
 import xllamacpp
 
 
-def main(weights: str, slots: int, context: int) -> None:
+def serve(weights: str, slots: int, context: int) -> None:
     """Serve `weights` on a free port of loopback, print the address, and wait for the end of standard input."""
     params = xllamacpp.CommonParams()
     params.model.path = weights
@@ -24,4 +24,4 @@ def main(weights: str, slots: int, context: int) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]))
+    serve(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]))
