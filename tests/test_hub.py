@@ -305,13 +305,41 @@ def test_build_and_push_in_one_command(hub: StubHub, tmp_path: Path) -> None:
         assert not any(secret.encode() in content for content in [*written, *files.values()])
 
 
-def test_a_wrong_repository_name_is_told_before_anything_is_spent(hub: StubHub, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("repo", "token", "role", "options", "status", "words"),
+    [
+        ("a b/c", TOKEN, "write", (), 2, "is not a valid repository id"),
+        (REPO, "", "write", (), 1, "no token: set HF_TOKEN"),
+        (REPO, "hf_wrong", "write", (), 1, "the Hub rejects the token"),
+        ("bob/tasks", TOKEN, "write", (), 1, "alice cannot write to bob: push to one of alice, lab"),
+        (REPO, TOKEN, "read", (), 1, "cannot write to alice: create one with write access"),
+        (REPO, TOKEN, "write", ("--license", "CC BY 4.0"), 2, "did you mean cc-by-4.0"),
+        (REPO, TOKEN, "write", ("--language", "english"), 2, "an ISO 639 code, such as en"),
+        (REPO, TOKEN, "write", ("--description", "absent.md"), 1, "absent.md"),
+    ],
+)
+def test_what_a_push_would_fail_on_is_told_before_anything_is_spent(
+    hub: StubHub, tmp_path: Path, repo: str, token: str, role: str, options: tuple[str, ...], status: int, words: str
+) -> None:
+    hub.role = role
     with serve_stub() as teacher:
-        options = ["--teacher", "stub", "--base-url", teacher.url, "--out", str(tmp_path / "out"), "--push", "a b/c"]
-        failed = call("build", *options, HF_TOKEN=TOKEN, OPENAI_API_KEY=KEY)
-    assert failed.exit_code == 2
-    assert "is not a valid repository id" in failed.stderr
-    assert not teacher.answered
+        endpoint = ("--teacher", "stub", "--base-url", teacher.url, "--out", str(tmp_path / "out"))
+        failed = call("build", *endpoint, "--push", repo, *options, HF_TOKEN=token, OPENAI_API_KEY=KEY)
+        assert not teacher.answered
+    assert failed.exit_code == status
+    assert words in failed.stderr
+    assert len(failed.stderr.splitlines()) == 1
+
+
+def test_a_push_that_fails_after_the_build_says_how_to_go_on(hub: StubHub, tmp_path: Path) -> None:
+    hub.failures.append(Failure("/commit/", status=503, times=99))
+    out = str(tmp_path / "out")
+    with serve_stub() as teacher:
+        options = ("--teacher", "stub", "--base-url", teacher.url, "--out", out, "--num-instructions", "12")
+        failed = call("build", *options, "--push", REPO, HF_TOKEN=TOKEN, OPENAI_API_KEY=KEY)
+    assert failed.exit_code == 1
+    assert "The build is safe" in failed.stderr
+    assert failed.stderr.rstrip().endswith(f"To publish it later: auto-instruct push {out} {REPO}")
 
 
 def test_seeds_come_from_the_hub(hub: StubHub, tmp_path: Path) -> None:

@@ -458,7 +458,7 @@ def test_a_sample_that_was_judged_stands_on_the_card(filtered: tuple[Path, StubT
     evaluated = {**report, "evaluation": {"judge": figures}}
     text = " ".join(render_card(parse_report(evaluated, out), "user/name").split())
     assert "on a sample: another judged 8 instances" in text
-    assert "It chose them too" in text
+    assert "The same judge filtered this dataset" in text
     plain = {**report, "phases": {name: one for name, one in report["phases"].items() if name != "judge"}}
     text = " ".join(render_card(parse_report(plain, out), "user/name").split())
     assert "No person and no second model has judged the answers." in text

@@ -30,7 +30,7 @@ def run(
 ) -> Build:
     settings = TeacherSettings(max_retries=4)
     with Teacher(model, base_url=stub.url, api_key=KEY, journal=out / "journal.sqlite", settings=settings) as teacher:
-        return build(seeds or read_seeds(), teacher, out, recipe)
+        return build(seeds or read_seeds(), teacher, out, recipe, overwrite=True)
 
 
 def published(out: Path) -> dict[str, dict[str, list[dict[str, Any]]]]:
@@ -231,3 +231,29 @@ def test_nothing_left_after_curation_is_told(tmp_path: Path, monkeypatch: pytest
     )
     with serve_stub() as stub, pytest.raises(BuildError, match=r"no instance is left after curate: \{'no output'"):
         run(tmp_path, stub)
+
+
+def test_a_finished_build_is_replaced_only_on_request(tmp_path: Path) -> None:
+    recipe = replace(RECIPE, num_instructions=8)
+    seeds = read_seeds()
+    with serve_stub() as stub:
+
+        def again(model: str = "stub", given: Dataset = seeds, **changes: Any) -> Build:
+            with Teacher(model, base_url=stub.url, api_key=KEY, journal=tmp_path / "journal.sqlite") as teacher:
+                return build(given, teacher, tmp_path, replace(recipe, **changes))
+
+        again()
+        again(teacher=TeacherSettings(rpm=6000))  # limits do not affect the rows
+        before = (tmp_path / "report.json").read_bytes()
+        for changes, words in (
+            (
+                {"model": "other"},
+                r"differs: teacher is other \(was stub\)\. Name another folder with --out, or replace",
+            ),
+            ({"given": seeds.select(range(100))}, r"differs: seeds is the seeds of auto-instruct-hf \("),
+            ({"num_instructions": 9}, r"differs: num_instructions is 9 \(was 8\)"),
+            ({"prompts": "small"}, r"differs: prompts is small \(was default\)"),
+        ):
+            with pytest.raises(BuildError, match=words):
+                again(**changes)  # type: ignore[arg-type]
+        assert (tmp_path / "report.json").read_bytes() == before

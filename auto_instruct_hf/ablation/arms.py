@@ -80,6 +80,7 @@ def ablate(
     num_samples: int | None = None,
     with_judge: bool = True,
     num_draws: int = _NUM_DRAWS,
+    overwrite: bool = False,
 ) -> Figures:
     """Build by the recipe and by parts of it, measure and judge the results, and write the comparison.
 
@@ -95,6 +96,7 @@ def ablate(
             show the effect of clusters.
         with_judge: Whether to judge.
         num_draws: Samples of each arm that are measured, at least one; the first of them is judged.
+        overwrite: As for `pipeline.build`.
 
     Returns:
         The content of `ablation.json`.
@@ -113,7 +115,7 @@ def ablate(
         else nullcontext()
     )
     with opened as judge:
-        made = build(seeds, teacher, out, recipe)
+        made = build(seeds, teacher, out, recipe, overwrite=overwrite)
         compared = _make_arms(made, teacher, recipe, arms, cache_dir)
         num_rows = num_samples or max(1, recipe.num_instructions // 2)
         samples = [

@@ -72,6 +72,7 @@ def ablate_command(
     out: Annotated[
         Path, typer.Option(help="Folder of the build and of the comparison.", rich_help_panel=options.OUTPUT)
     ] = Path("out"),
+    overwrite: options.Overwrite = False,
 ) -> None:
     """Complete the same instructions by parts of the recipe and by all of it, and compare.
 
@@ -98,7 +99,14 @@ def ablate_command(
             OUT.print(f"Teacher: {model.describe()}.{_DEMONSTRATION if model.is_embedded else ''}")
             names = [name.strip() for name in arms.split(",") if name.strip()] if arms else list(ARMS)
             report = ablate(
-                read_seeds(seeds), model, out, settings, arms=names, num_samples=num_samples, with_judge=not no_judge
+                read_seeds(seeds),
+                model,
+                out,
+                settings,
+                arms=names,
+                num_samples=num_samples,
+                with_judge=not no_judge,
+                overwrite=overwrite,
             )
             _show(report)
             files = f"The tables: {out / 'ablation.md'}; all figures: {out / 'ablation.json'}."

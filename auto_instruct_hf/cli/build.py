@@ -149,6 +149,7 @@ def build_command(
         ),
     ] = None,
     out: Annotated[Path, typer.Option(help="Folder of the build.", rich_help_panel=options.OUTPUT)] = Path("out"),
+    overwrite: options.Overwrite = False,
     push: Annotated[
         str | None,
         typer.Option(
@@ -157,6 +158,18 @@ def build_command(
     ] = None,
     license: options.License = None,
     language: options.Language = None,
+    title: Annotated[
+        str | None,
+        typer.Option(help="Title of the card.", show_default="names the teacher", rich_help_panel=options.PUBLISH),
+    ] = None,
+    description: Annotated[
+        Path | None,
+        typer.Option(
+            help="Markdown file with your own words for the card: purpose, contact, known limits.",
+            show_default="none",
+            rich_help_panel=options.PUBLISH,
+        ),
+    ] = None,
     private: options.Private = False,
     revision: options.Revision = None,
     tag: options.Tag = None,
@@ -172,13 +185,15 @@ def build_command(
         from ..estimate import read_or_make_estimate
         from ..generation import read_seeds
         from ..pipeline import build
-        from ..publishing import check_name, push_build
+        from ..publishing import check_access, check_terms, push_build
         from ..recipe import Recipe
         from ..settings import override
         from ..teacher import Teacher
 
+        check_terms(license, language)
+        words = description.read_text(encoding="utf-8") if description else ""
         if push:
-            check_name(push)
+            check_access(push, create_pr=create_pr)
         given = Recipe.from_yaml(recipe) if recipe else Recipe()
         top = {
             "num_instructions": num_instructions,
@@ -205,10 +220,25 @@ def build_command(
                 _look_ahead(seed_tasks, model, settings, out, preview, probe)
                 return
             estimated = read_or_make_estimate(out / "estimate.json", seed_tasks, model, settings)
-            made = build(seed_tasks, model, out, settings, license=license, language=language, estimate=estimated)
+            made = build(
+                seed_tasks,
+                model,
+                out,
+                settings,
+                license=license,
+                language=language,
+                title=title,
+                description=words,
+                estimate=estimated,
+                overwrite=overwrite,
+            )
             _show(made, out, model)
         if push:
-            pushed = push_build(out / "dataset", push, private=private, revision=revision, tag=tag, create_pr=create_pr)
+            go_on = f"To publish it later: auto-instruct push {out} {push}"
+            with exit_status(remedy=go_on):
+                pushed = push_build(
+                    out / "dataset", push, private=private, revision=revision, tag=tag, create_pr=create_pr
+                )
             OUT.print(pushed.describe())
 
 

@@ -18,11 +18,12 @@ _WIDTH_OF_A_FILE = 120
 
 
 @contextmanager
-def exit_status(out: Path | None = None) -> Iterator[None]:
+def exit_status(out: Path | None = None, remedy: str = "") -> Iterator[None]:
     """Print an error as one line and exit: 2 for wrong usage, 1 for a failure, 130 for Ctrl-C.
 
     Args:
         out: Folder whose journal makes the command resumable; None: nothing to resume.
+        remedy: What to do after a failure, in place of running the same command again.
     """
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
     resume = f"All replies so far are in {out}; run the same command again to resume" if out else ""
@@ -32,7 +33,7 @@ def exit_status(out: Path | None = None) -> Iterator[None]:
         ERR.print(f"wrong usage: {error}")
         raise typer.Exit(2) from None
     except AutoInstructError as error:
-        ERR.print(f"error: {error}")
+        ERR.print(f"error: {error}{f'. {remedy}' if remedy else ''}")
         raise typer.Exit(1) from None
     except OSError as error:
         ERR.print(f"error: {error}{f'. {resume}' if resume else ''}")

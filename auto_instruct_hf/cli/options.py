@@ -75,6 +75,14 @@ Language = Annotated[
         rich_help_panel=PUBLISH,
     ),
 ]
+Overwrite = Annotated[
+    bool,
+    typer.Option(
+        "--overwrite",
+        help="Replace a finished build with another teacher, seed set or recipe. The journal is kept.",
+        rich_help_panel=OUTPUT,
+    ),
+]
 Private = Annotated[bool, typer.Option("--private", help="Create a private repository.", rich_help_panel=PUBLISH)]
 Revision = Annotated[
     str | None, typer.Option(help="Branch to commit to.", show_default="main", rich_help_panel=PUBLISH)

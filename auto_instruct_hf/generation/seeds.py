@@ -38,7 +38,8 @@ def read_seeds(
         revision: Revision of a dataset on the Hub.
 
     Returns:
-        A dataset with the columns of `schema.SEEDS`; its info tells its name, and its licence where that is known.
+        A dataset with the columns of `schema.SEEDS`; its info has the name (`dataset_name`), the license if known, and
+        the mapping of columns (`description`).
 
     Raises:
         SeedError: If the source cannot be read, is empty, lacks a column, repeats an instruction, or holds something
@@ -59,6 +60,7 @@ def read_seeds(
         BUNDLED_NAME if source == BUNDLED else Path(source).name if Path(source).is_file() else str(source)
     )
     seeds.info.license = _BUNDLED_LICENSE if source == BUNDLED else ""
+    seeds.info.description = " ".join(f"{name}={column}" for name, column in (columns or {}).items())
     return seeds
 
 
