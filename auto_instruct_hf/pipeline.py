@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
@@ -22,7 +22,6 @@ from .publishing import (
     CardInputs,
     collect_report,
     count_reasons,
-    list_costs,
     tabulate_phases,
     write_build,
 )
@@ -145,7 +144,7 @@ def build(
             phases.traces,
             license=license,
             language=language,
-            estimate=compare_with_usage(estimate, list(map(asdict, list_costs(teacher)))) if estimate else None,
+            estimate=compare_with_usage(estimate, teacher) if estimate else None,
         )
         places, threshold = phases.traces["cluster"].tables["map"], recipe.bootstrap.max_similarity
         inputs = CardInputs(instructions, configs["instances"], configs["default"], seeds, places, threshold)

@@ -15,7 +15,7 @@ from rich.table import Table
 from auto_instruct_hf import AutoInstructError, Build, Recipe, Teacher, build, push_build, read_seeds
 from auto_instruct_hf.core import parse_columns
 from auto_instruct_hf.errors import RecipeError
-from auto_instruct_hf.estimate import describe_exchanges, read_or_make_estimate, write_estimate
+from auto_instruct_hf.estimate import PhaseComparison, describe_exchanges, read_or_make_estimate, write_estimate
 from auto_instruct_hf.estimate import estimate as make_estimate
 from auto_instruct_hf.estimate import preview as take_preview
 from auto_instruct_hf.evaluation.judging import choose_model
@@ -225,15 +225,15 @@ def _show_judge(found: dict[str, Any]) -> None:
         _OUT.print(warning)
 
 
-def _compare(phases: list[dict[str, Any]]) -> None:
+def _compare(phases: list[PhaseComparison]) -> None:
     table = Table(title="Estimated, and what it took (all runs)", box=SIMPLE)
     table.add_column("phase", no_wrap=True)
     for name in ("requests", "tokens in", "tokens out", "dollars"):
         table.add_column(name, justify="right", no_wrap=True)
     for one in phases:
         names = ("requests", "input_tokens", "output_tokens")
-        cells = [f"{one[name]:,.0f} / {one['actual'][name]:,}" for name in names]
-        table.add_row(one["phase"], *cells, f"{Cost(one['dollars'])} / {Cost(one['actual']['dollars'])}")
+        cells = [f"{getattr(one, name):,.0f} / {getattr(one.actual, name):,}" for name in names]
+        table.add_row(one.phase, *cells, f"{Cost(one.dollars)} / {Cost(one.actual.dollars)}")
     Console(width=TABLE_WIDTH, highlight=False).print(table)
 
 

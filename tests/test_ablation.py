@@ -25,7 +25,7 @@ from auto_instruct_hf.ablation.self_instruct import direct_batch
 from auto_instruct_hf.errors import RecipeError
 from auto_instruct_hf.evaluation.intervals import Difference, measure_paired_difference
 from auto_instruct_hf.prompts.prompt import DIRECT, load_direct_prompts
-from auto_instruct_hf.recipe import JudgeSettings
+from auto_instruct_hf.recipe import JudgeSettings, SamplingSettings
 from auto_instruct_hf.sampling.stratified_sample import sample_table
 from auto_instruct_hf.teacher.exchange import Reply
 
@@ -287,13 +287,15 @@ def pool_of(parts: list[tuple[int, bool, int]]) -> Dataset:
 @settings(max_examples=50)
 @given(POOLS, st.integers(1, 40), st.sampled_from(["proportional", "sqrt", "equal"]), st.integers(0, 3))
 def test_draws_are_those_of_the_recipe_but_for_ties(
-    parts: list[tuple[int, bool, int]], num_rows: int, balance: str, seed: int
+    parts: list[tuple[int, bool, int]], num_rows: int, balance: Any, seed: int
 ) -> None:
     pool = pool_of(parts)
     options: dict[str, Any] = {"clf_share": 0.3, "balance": balance, "seed": seed}
     drawn = sample_coordinated(pool, num_rows, **options)
     num_clf = round(0.3 * num_rows)
-    whole = sample_table(pool[:], num_samples=num_rows, num_clf=num_clf, balance=balance, seed=seed)
+    whole = sample_table(
+        pool[:], num_samples=num_rows, num_clf=num_clf, settings=SamplingSettings(balance), seed=seed
+    )
     assert len(drawn) == num_rows
     names = ("is_classification", "cluster")
     mine, theirs = (Counter(zip(*(one[name][:] for name in names), strict=True)) for one in (drawn, whole))

@@ -15,7 +15,7 @@ from auto_instruct_hf.core.transform import Trace, columns, from_rows
 from auto_instruct_hf.errors import SchemaError
 from auto_instruct_hf.generation.attribution import attribute_batch
 from auto_instruct_hf.prompts.prompt import load_prompts
-from auto_instruct_hf.recipe import TeacherSettings
+from auto_instruct_hf.recipe import AttributionSettings, TeacherSettings
 from auto_instruct_hf.teacher.exchange import Reply, Request
 
 
@@ -29,7 +29,7 @@ def judge(
         return [Reply(None, reply) if isinstance(reply, str) else Reply(reply) for reply in replies]
 
     batch = columns(instruction_rows(*texts), INSTRUCTIONS)
-    found = attribute_batch(batch, ask=ask, prompts=dict(load_prompts(prompts)), max_strategies=3)
+    found = attribute_batch(batch, ask=ask, prompts=load_prompts(prompts), settings=AttributionSettings())
     return [dict(zip(found, values, strict=True)) for values in zip(*found.values(), strict=True)]
 
 

@@ -11,6 +11,7 @@ from auto_instruct_hf.core.schema import ATTRIBUTED, INSTANCES
 from auto_instruct_hf.core.transform import Trace, columns, from_rows
 from auto_instruct_hf.generation.completion import complete_batch
 from auto_instruct_hf.prompts.prompt import load_prompts
+from auto_instruct_hf.recipe import CompletionSettings
 from auto_instruct_hf.teacher.exchange import Reply, Request
 
 
@@ -58,7 +59,7 @@ def test_one_request_an_instance_where_the_prompts_ask_so() -> None:
         return [Reply({request.prompt.name: f"text {number}"}) for number, request in enumerate(requests)]
 
     batch = columns(ROWS, ATTRIBUTED)
-    found = complete_batch(batch, ask=ask, prompts=dict(load_prompts("small")), instances_per_request=8)
+    found = complete_batch(batch, ask=ask, prompts=load_prompts("small"), settings=CompletionSettings())
     assert [text.split("\n")[1] for text in asked] == [f"Do thing {n}" for n in (1, 1, 2, 2, 3)]
     assert sum("Strategy:\nRhyme." in text for text in asked) == 1
     assert found["input"] == ["text 0", "text 1", "Some text.", "Some text.", ""]

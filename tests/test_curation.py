@@ -40,7 +40,8 @@ def instance(number: int = 0, **values: Any) -> dict[str, Any]:
     ],
 )
 def test_rules(values: dict[str, Any], fault: str) -> None:
-    assert find_instance_fault(instance(**values), CurationSettings()) == fault
+    texts = (instance(**values)[name] for name in ("input", "output", "is_classification"))
+    assert find_instance_fault(*texts, settings=CurationSettings()) == fault
 
 
 def test_of_equal_pairs_the_first_stays_within_an_instruction_only(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from made_data import distinct, make_rows
 from auto_instruct_hf import decontaminate
 from auto_instruct_hf.core.schema import INSTANCES
 from auto_instruct_hf.core.transform import Trace, from_rows
-from auto_instruct_hf.curation.decontamination import decontaminate_batch, read_evaluation_set
+from auto_instruct_hf.curation.decontamination import EvaluationSet, decontaminate_batch, read_evaluation_set
 from auto_instruct_hf.curation.shared_ngrams import find_shared_runs
 from auto_instruct_hf.errors import SourceError
 from auto_instruct_hf.novelty.tokens import tokenize_unicode
@@ -128,10 +128,9 @@ def test_other_scripts_are_compared_by_their_own_words() -> None:
     item = "Какой город является столицей Франции и почему?"
     batch = {"instruction": [item.upper(), "Назови три реки Сибири."], "input": ["", ""]}
     for method in ("rouge", "ngram"):
-        found = decontaminate_batch(
-            batch, evaluation=[[item]], reasons=["near"], method=method, max_similarity=0.7, ngram=13
-        )
-        assert found["rejected"] == ["near", ""]
+        chosen = DecontaminationSettings(method=method)
+        found = decontaminate_batch(batch, evaluation=[EvaluationSet("exam", "x", (item,))], settings=chosen)
+        assert [bool(reason) for reason in found["rejected"]] == [True, False]
 
 
 # -- what a source may be ------------------------------------------------------------------------------------------

@@ -30,10 +30,11 @@ def test_an_estimate_by_a_few_rows_comes_near_the_truth(tmp_path: Path) -> None:
         found = build(read_seeds(), teacher, tmp_path, RECIPE, estimate=written).report.estimate
     assert found
     for name in ("requests", "input_tokens", "output_tokens", "dollars"):
-        asked = [one for one in found if one["phase"] != "topics"]  # how many there are, nobody can tell
-        assert sum(one[name] for one in asked) == pytest.approx(sum(one["actual"][name] for one in asked), rel=0.2)
+        asked = [one for one in found if one.phase != "topics"]  # how many there are, nobody can tell
+        actual = sum(getattr(one.actual, name) for one in asked)
+        assert sum(getattr(one, name) for one in asked) == pytest.approx(actual, rel=0.2)
     assert len({json.dumps(body, sort_keys=True) for body in stub.answered}) == len(stub.answered)  # none paid twice
-    assert sum(one["actual"]["requests"] for one in found) == len(stub.answered)
+    assert sum(one.actual.requests for one in found) == len(stub.answered)
 
 
 def test_without_a_row_it_asks_nothing_and_says_something_of_each_phase(stub: StubTeacher, tmp_path: Path) -> None:

@@ -18,17 +18,17 @@ from auto_instruct_hf import stratify
 from auto_instruct_hf.core.transform import Trace, from_rows
 from auto_instruct_hf.errors import SchemaError
 from auto_instruct_hf.recipe import SamplingSettings
-from auto_instruct_hf.sampling.apportionment import apportion
+from auto_instruct_hf.sampling.allocation import apportion
 from auto_instruct_hf.sampling.stratified_sample import sample_table
 
 BALANCES = ["proportional", "sqrt", "equal"]
 
 
 def draw(
-    rows: list[dict[str, Any]], count: int, num_clf: int = 0, seed: int = 1, balance: str = "proportional"
+    rows: list[dict[str, Any]], count: int, num_clf: int = 0, seed: int = 1, balance: Any = "proportional"
 ) -> list[dict[str, Any]]:
     batch = {name: [row[name] for row in rows] for name in rows[0]}
-    found = sample_table(batch, num_samples=count, num_clf=num_clf, balance=balance, seed=seed)
+    found = sample_table(batch, num_samples=count, num_clf=num_clf, settings=SamplingSettings(balance), seed=seed)
     return [dict(zip(found, values, strict=True)) for values in zip(*found.values(), strict=True)]
 
 
@@ -147,7 +147,7 @@ def test_rows_drawn_too_often_are_counted_and_said(tmp_path: Path, caplog: pytes
         if draws > 4
     }
     assert trace.facts["repeated"] == {"train": len(often)}
-    assert f"draws {len(often)} rows more than 4 times, one of them {max(often.values())} times" in caplog.text
+    assert f"samples {len(often)} rows more than 4 times, one of them {max(often.values())} times" in caplog.text
     caplog.clear()
     stratify(splits, num_samples=40, cache_dir=tmp_path)
     assert not caplog.text

@@ -22,9 +22,9 @@ from auto_instruct_hf.sampling.splits import measure_table, split_table
 SHARES = {"train": 0.8, "validation": 0.1, "test": 0.1}
 
 
-def assign(rows: list[dict[str, Any]], **options: Any) -> list[str]:
+def assign(rows: list[dict[str, Any]], seed: int = 1) -> list[str]:
     batch = {name: [row[name] for row in rows] for name in rows[0]}
-    return split_table(batch, **{"shares": SHARES, "max_similarity": 0.7, "seed": 1, **options})["split"]
+    return split_table(batch, settings=SplittingSettings(), seed=seed)["split"]
 
 
 WORDS = st.lists(st.sampled_from("abcdefgh"), min_size=1, max_size=8)
@@ -116,7 +116,7 @@ def test_groups_are_chained_through_every_kind_of_link() -> None:
     by_text[texts[3]].update(input="shared.", attribute="label")
     by_text[texts[4]].update(input="shared.", attribute="another label")
     batch = {name: [row[name] for row in rows] for name in rows[0]}
-    found = split_table(batch, shares=SHARES, max_similarity=0.7, seed=1)
+    found = split_table(batch, settings=SplittingSettings(), seed=1)
     groups = {row["instruction"]: group for row, group in zip(rows, found["group"], strict=True)}
     assert len({groups[text] for text in texts[:4]}) == 1
     assert groups[texts[4]] != groups[texts[0]]

@@ -1,6 +1,6 @@
-"""The effect of the recipe's steps: the same instructions of one teacher, completed with fewer steps and with all.
+"""Ablate the recipe: the same instructions of one teacher, completed with fewer steps and with all.
 
-Auto-Instruct (Mansutti) names it as a limitation that it compared datasets of different teachers.
+Auto-Instruct (Mansutti) states as a limitation that it compares datasets of different teachers.
 """
 
 from collections.abc import Mapping, Sequence
@@ -90,11 +90,11 @@ def ablate(
         teacher: The model that writes in all arms. Its journal should be `out/journal.sqlite`.
         out: Folder of the build (see `pipeline.build`), of `ablation.json` and `ablation.md`.
         recipe: The settings; None: the published ones. `judge.size` instructions are judged in each arm.
-        arms: Which of ARMS to compare. The build is always made: its topics are used for all arms.
+        arms: Which of ARMS to compare. The build is always made, since all arms use its topics.
         num_samples: Rows of the sample of each arm; None: half of the instructions. Samples of all instructions cannot
             show the effect of clusters.
         with_judge: Whether to judge.
-        num_draws: Samples of each arm that are measured, at least one; the first of them is judged.
+        num_draws: Samples of each arm to measure, at least one; the first is judged.
 
     Returns:
         The content of `ablation.json`.
@@ -116,12 +116,13 @@ def ablate(
         made = build(seeds, teacher, out, recipe)
         compared = _make_arms(made, teacher, recipe, arms, cache_dir)
         num_rows = num_samples or max(1, recipe.num_instructions // 2)
+        sample = partial(sample_coordinated, clf_share=recipe.clf_share, balance=recipe.sampling.balance)
         samples = [
-            {arm: _sample(one.pool, num_rows, recipe, recipe.seed + number) for arm, one in compared.items()}
+            {arm: sample(one.pool, num_rows, seed=recipe.seed + number) for arm, one in compared.items()}
             for number in range(num_draws)
         ]
         measured, draws = _measure(samples, made, recipe, cache_dir)
-        judged = {arm: take_one_each(sample, recipe.judge.size) for arm, sample in samples[0].items()}
+        judged = {arm: take_one_each(one, recipe.judge.size) for arm, one in samples[0].items()}
         shares = _judge(judged, judge, teacher, recipe, cache_dir) if judge else None
         report = {
             "teacher": hide_folder(teacher.model),
@@ -178,11 +179,6 @@ def _write_directly(attributed: Dataset, teacher: Teacher, recipe: Recipe, cache
     return _Arm(pool, reasons)
 
 
-def _sample(pool: Dataset, num_rows: int, recipe: Recipe, seed: int) -> Dataset:
-    balance = recipe.sampling.balance
-    return sample_coordinated(pool, num_rows, clf_share=recipe.clf_share, balance=balance, seed=seed)
-
-
 def _measure(
     samples: Sequence[Mapping[str, Dataset]], made: Build, recipe: Recipe, cache_dir: Path
 ) -> tuple[int, list[dict[str, Figures]]]:
@@ -211,7 +207,7 @@ def _judge(judged: Mapping[str, Dataset], judge: Teacher, teacher: Teacher, reci
         cache_dir=cache_dir,
     )
     figures = asdict(found.figures)
-    # Its shares are over all arms together and mean nothing here.
+    # Without its shares, which are over all arms together.
     kept = ("asked", "judged", "failed", "confidence", "checks", "warnings")
     return {
         "judge": figures["judge"],

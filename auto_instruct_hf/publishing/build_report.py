@@ -8,6 +8,7 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from ..errors import HubError
+from ..estimate import PhaseComparison
 from ..teacher import Usage
 
 PHASES = ("bootstrap", "attributes", "completion", "sampled")
@@ -115,7 +116,7 @@ class BuildReport:
     tokens_by_phase: list[TokensPerRow]
     dollars: float | None
     versions: dict[str, str]
-    estimate: list[Facts] | None = None
+    estimate: list[PhaseComparison] | None = None
     """The estimate beside the actual usage, by phase."""
     plots: list[CardFigure] = field(default_factory=list)
     evaluation: Facts | None = None
