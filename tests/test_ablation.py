@@ -14,7 +14,7 @@ import stub_teacher
 from datasets import Dataset
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from stub_instances import assert_strict, open_teacher, patch_embedding, run_script
+from stub_instances import assert_strict, open_teacher, patch_embedding, patch_plots, run_script
 from stub_teacher import KEY, StubTeacher, serve_stub
 
 from auto_instruct_hf import Recipe, build, read_seeds
@@ -38,9 +38,10 @@ RECIPE = (
 
 
 @pytest.fixture(scope="module", autouse=True)
-def quick_embedding() -> Iterator[None]:
+def quick_builds() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch_embedding(patch)
+        patch_plots(patch)
         yield
 
 

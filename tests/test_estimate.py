@@ -4,7 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from stub_instances import open_teacher, patch_embedding
+from stub_instances import open_teacher, patch_embedding, patch_plots
 from stub_teacher import StubTeacher
 
 from auto_instruct_hf import Recipe, build, read_seeds
@@ -20,8 +20,9 @@ RECIPE = Recipe(
 
 
 @pytest.fixture(autouse=True)
-def quick_embedding(monkeypatch: pytest.MonkeyPatch) -> None:
+def quick_builds(monkeypatch: pytest.MonkeyPatch) -> None:
     patch_embedding(monkeypatch)
+    patch_plots(monkeypatch)
 
 
 def test_an_estimate_from_a_preview_is_close_to_the_actual_usage(stub: StubTeacher, tmp_path: Path) -> None:
