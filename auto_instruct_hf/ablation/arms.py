@@ -30,33 +30,31 @@ SELF_INSTRUCT, ATTRIBUTES, FULL = ARMS = ("self-instruct", "attributes", "full")
 _NUM_DRAWS = 20
 NOTES = {
     "arms": (
-        "All arms have the same instructions, and take from the attribution which of them are classification tasks. "
-        "self-instruct: input and output in one request for each instruction; of classification tasks the labels "
-        "first, each with an input. attributes: labels, or input and strategies, and from them the instances. full: "
-        "the same instances. All are curated alike. The first two are sampled as if all instructions were in one "
-        "cluster, full by its clusters; the share of classification is the recipe's in all. Splits are not compared."
+        "All arms have the same instructions, and the attribution decides which are classification tasks. "
+        "self-instruct: input and output in one request per instruction; for classification tasks the labels first, "
+        "each with an input. attributes: labels, or input and strategies, then an instance for each. full: the same "
+        "instances. All arms are curated in the same way. full is sampled by its clusters, the other two as if all "
+        "rows were in one; the share of classification is that of the recipe. Splits are not compared."
     ),
     "measurements": (
-        "Each arm yields a sample of the same number of rows. Topics, those of the full recipe, are counted over all "
-        "of them; everything else over one row of each instruction, of equally many instructions. The figures "
-        "are means over {draws} draws from the same pools, each with another seed, and in brackets the lowest and the "
-        "highest; differences are taken within each draw. The range shows how much a figure depends on the draw; not "
-        "on the teacher, which was asked once. Where a sample holds every instruction, draws hardly differ and the "
-        "range is narrow."
+        "Each arm has a sample of the same number of rows. Topics are those of the full recipe, counted over all rows; "
+        "everything else is measured on one row per instruction, for the same number of instructions in each arm. "
+        "Figures are means over {draws} samples with different seeds, with minimum and maximum in brackets; differences "
+        "are taken within each of them. The range shows the variation between samples, not between replies of the "
+        "teacher. It is narrow if a sample holds every instruction."
     ),
     "judge": (
-        "The judge saw one row of each of some instructions of each arm's sample, in a random order that is the same "
-        "for all arms, as are the random numbers by which samples are drawn: so most of the instructions are the same "
-        "in all arms. An instance that stands in two arms is judged once. In brackets Wilson's 95 % interval. "
-        "Differences are over the instructions judged in both arms, with Newcombe's 95 % interval for pairs. "
-        "attributes and full share their instances: they can differ only by which of these were drawn."
+        "The judge saw one row per instruction, in a random order. The order and the random numbers of the samples are "
+        "the same for all arms, so most judged instructions are too. An instance in two arms is judged once. In "
+        "brackets: Wilson's 95 % interval. Differences are over the instructions judged in both arms, with Newcombe's "
+        "95 % interval for pairs. attributes and full have the same instances: they differ only in which are sampled."
     ),
 }
 
 
 @dataclass(frozen=True)
 class _Arm:
-    """The instances that an arm samples from, and the number of dropped rows by reason, phase by phase."""
+    """The instances that an arm samples from, and the number of dropped rows by reason, for each phase."""
 
     pool: Dataset
     reasons: Sequence[Mapping[str, int]]
@@ -151,13 +149,13 @@ def _check(arms: Sequence[str], recipe: Recipe) -> None:
         raise RecipeError(f"the arms are {', '.join(arms) or 'none'}; they must be of {', '.join(ARMS)}")
     if recipe.judge.min_judge is not None:
         raise RecipeError(
-            f"judge.min_judge is {recipe.judge.min_judge:g}: a judge that chose the rows cannot compare arms by "
-            "them. Leave it out for an ablation"
+            f"judge.min_judge is {recipe.judge.min_judge:g}: rows chosen by the judge cannot be compared by the judge. "
+            "Leave it out for an ablation"
         )
 
 
 def _make_arms(made: Build, teacher: Teacher, recipe: Recipe, names: Sequence[str], cache_dir: Path) -> dict[str, _Arm]:
-    """Return the arms that were asked for, in the order of ARMS."""
+    """Return the requested arms, in the order of ARMS."""
     whole = concatenate_datasets(list(made.instances.values())).select_columns(list(CLUSTERED))
     phases = made.report.phases
     reasons = [phases[name]["rejected"] for name in ("complete", "curate", "decontaminate") if name in phases]

@@ -32,19 +32,11 @@ ALL_QUESTIONS = "all that apply"
 def measure_sample(
     sample: Dataset, size: int, topic_of: Mapping[str, int], num_topics: int, measure: Callable[[Dataset], Figures]
 ) -> Figures:
-    """Measure a sample of an arm.
+    """Return the figures of a sample of an arm.
 
-    Args:
-        sample: As `sample_coordinated` returns it.
-        size: Number of instructions to measure by one row each, since most measures depend on the number of rows;
-            topics are counted over all rows.
-        topic_of: Instruction id -> the number of its topic, the same for all arms; other instructions have no topic.
-        num_topics: The number of topics.
-        measure: `measures.measure_dataset` with its settings.
-
-    Returns:
-        Figures of `measure_dataset`, with `balance.clusters` over all rows, and `sample`: the numbers of `rows`, of
-        `instructions`, and of rows `without_topic`.
+    Most measures depend on the number of rows, so `size` instructions are measured by one row each; `balance.clusters`
+    and `sample` (the numbers of `rows`, of `instructions`, and of rows `without_topic`) are of all rows. `topic_of` has
+    the numbers of the topics by instruction id, the same for all arms.
     """
     keys = sample["instruction_id"][:]
     dropped = [name for name in ("cluster", "cluster_probability") if name in sample.column_names]
@@ -57,17 +49,12 @@ def measure_sample(
 
 
 def contrast_measures(draws: Sequence[Mapping[str, Figures]], reference: str) -> dict[str, dict[str, Figures]]:
-    """Compare the measurements of arms.
+    """Compare the measurements of arms over draws of samples (arm -> figures of `measure_sample`), at least one.
 
-    Args:
-        draws: For each draw, arm -> figures as `measure_sample` returns them; at least one draw.
-        reference: The arm that is subtracted from the others; no differences if it is missing.
-
-    Returns:
-        Measure -> arm -> `value`, `low` and `high`: mean, minimum and maximum over the draws with the measure, None if
-        there are none; and `difference` to the reference with the same three, within each draw. A further draw is
-        between `low` and `high` of n draws with probability (n - 1) / (n + 1), whatever the distribution (Wilks 1941,
-        "Determination of sample sizes for setting tolerance limits").
+    Returns measure -> arm -> `value`, `low` and `high`: mean, minimum and maximum over the draws with the measure, None
+    if there are none; and `difference` to the reference, if it is among the arms, with the same three, within each
+    draw. A further draw is between `low` and `high` of n draws with probability (n - 1) / (n + 1), whatever the
+    distribution (Wilks 1941, "Determination of sample sizes for setting tolerance limits").
     """
     found = {}
     for name, path in MEASURES.items():
@@ -99,14 +86,10 @@ def contrast_judgements(
 ) -> dict[str, dict[str, Figures]]:
     """Compare a judge's shares of yes in arms.
 
-    Args:
-        judgements: Rows with the columns of `questions.JUDGEMENTS`.
-        judged: Arm -> its rows that were judged, columns `instance_id`, `instruction_id`; each instruction once.
-        reference: As for `contrast_measures`.
-
-    Returns:
-        Question, and ALL_QUESTIONS -> arm -> the fields of `ShareOfYes`, and `difference` to the reference with the
-        fields of `Difference`, over the instructions with an answer in both arms.
+    Reads judgements with the columns of `questions.JUDGEMENTS`, and for each arm its judged rows, columns `instance_id`
+    and `instruction_id`, each instruction once. Returns question, and ALL_QUESTIONS -> arm -> the fields of
+    `ShareOfYes`, and `difference` to the reference with the fields of `Difference`, over the instructions with an
+    answer in both arms.
     """
     by_id = index(judgements)
     found = {}

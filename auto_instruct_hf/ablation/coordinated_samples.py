@@ -18,17 +18,10 @@ def sample_coordinated(
 ) -> Dataset:
     """Sample like `sampling.stratify`, but with the permanent random numbers of the instructions.
 
-    Args:
-        instances: Columns `instance_id` (unique), `instruction_id`, `is_classification`; with `cluster`, each cluster
-            has its quota, else all rows are one cluster.
-        num_rows: Number of rows; instructions repeat where there are too few.
-        clf_share: Share of classification among them, in [0, 1]; ignored if there are only rows of one kind.
-        balance: A value of `SamplingSettings.balance`.
-        seed: Seed of the random numbers.
-
-    Returns:
-        The sampled rows, those of an instruction together. The instructions are in a random order, the same for all
-        pools: the first ones are a sample of the sample. The order of the rows that come in does not change the result.
+    Reads the columns `instance_id` (unique), `instruction_id` and `is_classification`; with `cluster`, each cluster has
+    its quota, else all rows are one cluster. The order of the input rows does not change the result. The rows of an
+    instruction are returned together. The instructions are in a random order, the same for all pools: the first ones
+    are a sample of the sample.
     """
     require_columns(instances, CLUSTERED, "sample_coordinated", _NEEDED)
     ids, keys, is_clf = (np.array(instances[name][:]) for name in _NEEDED)

@@ -43,16 +43,10 @@ def complete_directly(
 ) -> Dataset:
     """Turn each instruction into instances, in one request and without attributes.
 
-    Args:
-        attributed: Columns `instruction_id`, `instruction` and `is_classification` as in `schema.ATTRIBUTED`.
-        teacher: The model that writes.
-        prompts: The set of prompts of the other phases, as for `complete`; `small`: use the prompts for small models.
-        cache_dir: Folder of the cache; None: as in `core.apply`.
-        trace: If given, it receives the instructions whose request failed.
-
-    Returns:
-        Columns of `schema.INSTANCES`: one row per label of a classification task, with the label as `attribute` and
-        output; one row for any other task, with `attribute` "".
+    Reads the columns `instruction_id`, `instruction` and `is_classification`; returns columns of `schema.INSTANCES`:
+    one row per label of a classification task, with the label as `attribute` and output; one row for any other task,
+    with `attribute` "". `prompts` is the set of the other phases; with `small`, the prompts are for small models too.
+    `trace` receives the instructions whose request failed.
     """
     attributed = require_columns(attributed, ATTRIBUTED, "complete_directly", _NEEDED)
     with teacher.phase("direct", total=len(attributed)):
@@ -71,15 +65,10 @@ def complete_directly(
 
 
 def direct_batch(batch: Batch, *, ask: Ask, prompts: Mapping[str, Prompt]) -> Columns:
-    """Complete a batch of instructions, one request each.
+    """Complete a batch of instructions, one request each, with the prompts of `prompts.DIRECT`.
 
-    Args:
-        batch: Columns `instruction_id`, `instruction`, `is_classification`.
-        ask: Answers requests.
-        prompts: The prompts of `prompts.DIRECT`.
-
-    Returns:
-        Columns as `schema.INSTANCES` and `rejected`, one row per instance; one for an instruction without any.
+    Reads the columns `instruction_id`, `instruction` and `is_classification`; returns columns as `schema.INSTANCES` and
+    `rejected`, one row per instance, or one for an instruction without any.
     """
     tasks = rows(batch)
     chosen = [prompts[_OUTPUT_FIRST if task["is_classification"] else _INPUT_FIRST] for task in tasks]

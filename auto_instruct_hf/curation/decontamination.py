@@ -96,15 +96,8 @@ def decontaminate_batch(
 ) -> Columns:
     """Reject the rows that are close to an evaluation set.
 
-    An instance is close if its instruction is, or its input, or both together; the output is not compared.
-
-    Args:
-        batch: Columns `instruction` and `input`, and others.
-        evaluation: The evaluation sets.
-        settings: What counts as close.
-
-    Returns:
-        The same columns and `rejected`.
+    A row is close if its instruction is, or its input, or both together; the output is not compared. Reads the columns
+    `instruction` and `input`; returns all columns and `rejected`.
     """
     shown = [
         {instruction, given, f"{instruction}\n\n{given}"} if given.strip() else {instruction}
@@ -132,19 +125,11 @@ def _reason(source: EvaluationSet, settings: DecontaminationSettings) -> str:
 
 
 def read_evaluation_set(source: str) -> EvaluationSet:
-    """Read the texts of an evaluation set.
+    """Read the texts of an evaluation set, without empty items and duplicates.
 
-    Args:
-        source: `PATH:COLUMN` (JSON, JSON Lines, CSV, Parquet; a text file has an item per line and no column),
-            `USER/NAME:COLUMN` or `USER/NAME:CONFIG:COLUMN`. Of a dataset on the Hub the split `test` is read, else
-            `validation`, else `train`, else all. Without a column, the only one with nothing but text is read.
-
-    Returns:
-        The set, without empty items and duplicates.
-
-    Raises:
-        SourceError: If it cannot be read, has no such column or no text in it, or no column is named and there is not
-            exactly one with text.
+    The source is `PATH:COLUMN` (JSON, JSON Lines, CSV, Parquet; a text file has an item per line and no column),
+    `USER/NAME:COLUMN` or `USER/NAME:CONFIG:COLUMN`. Of a dataset on the Hub the split `test` is read, else
+    `validation`, else `train`, else all. Without a column, the only one with nothing but text is read.
     """
     place, colon, column = source.rpartition(":")
     # The last colon may be part of a path: a drive's, or one in the name of a file.

@@ -65,11 +65,7 @@ def curate_batch(batch: Batch, *, settings: CurationSettings) -> Columns:
 def deduplicate_table(batch: Batch) -> Columns:
     """Reject all but the first of the rows of one instruction with the same input and output.
 
-    Args:
-        batch: All rows; columns `instruction_id`, `input`, `output`, `rejected`, and others.
-
-    Returns:
-        The same columns, more of them rejected.
+    Reads the columns `instruction_id`, `input`, `output` and `rejected` of all rows; returns all columns.
     """
     seen = set()
     judged = rows(batch)

@@ -12,19 +12,11 @@ _MIN_WORDS = 8
 
 
 def find_shared_runs(texts: Sequence[str], references: Sequence[str], size: int) -> npt.NDArray[np.bool_]:
-    """Find the texts that share consecutive words with a reference.
+    """Return whether each text shares consecutive words with at least one reference.
 
     The rule of Brown et al. 2020 (arXiv:2005.14165, section 4 and appendix C): `size` consecutive words, or a whole
     reference that is shorter. A reference of fewer than 8 words must be the whole text (ours: many texts contain a
     short question by chance). Words are runs of letters and digits of any script, case folded.
-
-    Args:
-        texts: Texts to compare.
-        references: What they are compared with.
-        size: Number of consecutive words.
-
-    Returns:
-        Whether each text shares words with at least one reference.
     """
     words = [tokenize_unicode(reference) for reference in references]
     whole = {tuple(one) for one in words if one}

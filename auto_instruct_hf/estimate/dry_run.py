@@ -10,15 +10,9 @@ from ..teacher import Reply, Request
 def dry_run(
     function: Callable[..., Columns], table: Sequence[Mapping[str, object]], **settings: object
 ) -> list[Request]:
-    """Return the requests that a batch function sends if each is answered at once.
+    """Return the requests that a batch function sends for a table of rows if each is answered at once.
 
-    Args:
-        function: Takes a batch and `ask`.
-        table: The rows, all with the same columns.
-        **settings: Its other arguments.
-
-    Returns:
-        The requests.
+    The rows have the same columns; `settings` are the arguments of the function besides the batch and `ask`.
     """
     asked: list[Request] = []
 

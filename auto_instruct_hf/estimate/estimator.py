@@ -7,7 +7,7 @@ the seed tasks as if they were the instructions, and from the assumptions below.
 import json
 import math
 import statistics
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -175,11 +175,8 @@ def _identify(teacher: Teacher, recipe: Recipe) -> str:
 
 def _measure(seen: Preview) -> dict[str, _Sample]:
     samples = {}
-    for phase, units in {
-        "bootstrap": seen.candidates,
-        "attribute": seen.instructions,
-        "complete": seen.instructions,
-    }.items():
+    counts = {"bootstrap": seen.candidates, "attribute": seen.instructions, "complete": seen.instructions}
+    for phase, units in counts.items():
         replies = [one.reply for one in seen.exchanges if one.phase == phase]
         samples[phase] = _Sample(
             requests=sum(reply.attempts for reply in replies),
@@ -204,7 +201,8 @@ def _assume(
     attributed = dry_run(attribute_batch, tasks, prompts=prompts, settings=recipe.attribution)
     completed = dry_run(complete_batch, tasks, prompts=prompts, settings=recipe.completion)
     num_outputs = sum(len(task["attributes"]) for task in tasks)
-    instruction_tokens, output_tokens = (_mean_tokens(row[name] for row in seeds) for name in ("instruction", "output"))
+    names = ("instruction", "output")
+    instruction_tokens, output_tokens = (statistics.fmean(_count_tokens(row[name]) for row in seeds) for name in names)
     return {
         "bootstrap": _make_sample(drawn, candidates * instruction_tokens, candidates * _ACCEPTED),
         "attribute": _make_sample(attributed, _ATTRIBUTES * len(tasks), len(tasks)),
@@ -216,12 +214,8 @@ def _sample_attributes(number: int, clf_share: float) -> dict[str, Any]:
     """Return the attributes of the n-th task: labels or strategies, on average as many as published."""
     is_classification = _is_selected(number, clf_share)
     mean = _LABELS if is_classification else _STRATEGIES
-    count = math.floor(mean) + _is_selected(number, mean % 1)
-    return {
-        "instruction_id": str(number),
-        "is_classification": is_classification,
-        "attributes": [_WORDS] * count,
-    }
+    attributes = [_WORDS] * (math.floor(mean) + _is_selected(number, mean % 1))
+    return {"instruction_id": str(number), "is_classification": is_classification, "attributes": attributes}
 
 
 def _is_selected(number: int, share: float) -> bool:
@@ -238,10 +232,6 @@ def _make_sample(asked: Sequence[Request], output_tokens: float, units: float) -
 
 def _count_tokens(text: str) -> float:
     return len(text.encode()) / _BYTES_A_TOKEN
-
-
-def _mean_tokens(texts: Iterable[str]) -> float:
-    return statistics.fmean(map(_count_tokens, texts))
 
 
 def _scale(

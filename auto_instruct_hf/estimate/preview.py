@@ -56,12 +56,8 @@ def preview(seeds: Dataset, teacher: Teacher, recipe: Recipe, num_instructions: 
         teacher.listening(lambda *one: exchanges.append(Exchange(*one))),
     ):
         options: dict[str, Any] = {"prompts": recipe.prompts, "cache_dir": Path(folder)}
-        sizes: dict[str, Any] = {
-            "num_instructions": num_instructions,
-            "clf_share": recipe.clf_share,
-            "seed": recipe.seed,
-        }
-        instructions = bootstrap(seeds, teacher, settings=recipe.bootstrap, trace=trace, **sizes, **options)
+        sizes: dict[str, Any] = {"clf_share": recipe.clf_share, "seed": recipe.seed, "settings": recipe.bootstrap}
+        instructions = bootstrap(seeds, teacher, num_instructions=num_instructions, trace=trace, **sizes, **options)
         attributed = attribute(instructions, teacher, settings=recipe.attribution, **options)
         instances = complete(attributed, teacher, settings=recipe.completion, **options)
         rejected = trace.rejected["rejected"][:] if trace.rejected else []

@@ -73,14 +73,8 @@ def attribute(
 def attribute_batch(batch: Batch, *, ask: Ask, prompts: Mapping[str, Prompt], settings: AttributionSettings) -> Columns:
     """Attribute a batch of instructions: kind and attributes in one request, or one after the other.
 
-    Args:
-        batch: Column `instruction`, and others.
-        ask: Sends requests and returns replies.
-        prompts: The prompt `attributes`, or the prompts `classify`, `labels` and `strategies`.
-        settings: Limits of strategies and of instructions per request.
-
-    Returns:
-        The same columns, those of `schema.ATTRIBUTES` and `rejected`, one row per instruction.
+    Reads the column `instruction`; returns all columns, those of `schema.ATTRIBUTES` and `rejected`, one row per
+    instruction. `prompts` has the prompt `attributes`, or the prompts `classify`, `labels` and `strategies`.
     """
     found = [{**row, "is_classification": False, "input": "", "attributes": [], "rejected": ""} for row in rows(batch)]
 

@@ -109,16 +109,10 @@ def bootstrap(
 def draw_batch(batch: Batch, *, ask: Ask, prompt: Prompt, settings: BootstrapSettings) -> Columns:
     """Request new instructions: a batch of requests becomes a batch of candidates.
 
-    Args:
-        batch: Columns `draw` (int, distinguishes repeated requests), `classification` (bool: ask for such tasks),
-            `domain` (str) and `pick` (int, random), which a prompt may use for variety, and `examples` (list of
-            {instruction, domain, classification}).
-        ask: Sends requests and returns replies.
-        prompt: The prompt `bootstrap`.
-        settings: Filters, and the limit of instructions per request.
-
-    Returns:
-        Columns `instruction` and `rejected`, one row per candidate; one row for a request without a usable reply.
+    Reads the columns `draw` (int, distinguishes repeated requests), `classification` (bool: ask for such tasks),
+    `domain` (str) and `pick` (int, random), which a prompt may use for variety, and `examples` (list of {instruction,
+    domain, classification}). Returns the columns `instruction` and `rejected`, one row per candidate, or one for a
+    request without a usable reply.
     """
     count = min(settings.instructions_per_request, prompt.max_items("instructions"))
     requests = [

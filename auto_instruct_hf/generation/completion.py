@@ -76,14 +76,8 @@ def complete(
 def complete_batch(batch: Batch, *, ask: Ask, prompts: Mapping[str, Prompt], settings: CompletionSettings) -> Columns:
     """Complete a batch of attributed instructions.
 
-    Args:
-        batch: Columns `instruction_id`, `instruction`, `is_classification`, `input`, `attributes`.
-        ask: Sends requests and returns replies.
-        prompts: The prompts `input` and `output`.
-        settings: The limit of instances per request.
-
-    Returns:
-        Columns as `schema.INSTANCES` and `rejected`, one row per instance.
+    Reads the columns `instruction_id`, `instruction`, `is_classification`, `input` and `attributes`; returns columns as
+    `schema.INSTANCES` and `rejected`, one row per instance. `prompts` has the prompts `input` and `output`.
     """
     instances: list[dict[str, Any]] = []
     items: list[GroupedItem] = []

@@ -24,19 +24,12 @@ class GroupedItem:
 def ask_items(
     ask: Ask, items: Sequence[GroupedItem], size: int, is_complete: Callable[[Mapping[str, Any]], bool]
 ) -> list[Reply]:
-    """Ask items, several per request if their prompt is grouped, in at most two rounds.
+    """Ask items, at most `size` per request if their prompt is grouped, in at most two rounds.
 
-    An item whose answer is missing, duplicated or incomplete is asked again alone, and so is each item of a group whose
-    request failed. The requests depend only on the items and the replies: a rerun repeats them.
-
-    Args:
-        ask: Sends requests and returns replies.
-        items: What to ask. Consecutive items of one instruction share a request if they fit.
-        size: Maximum items per request; fewer if the prompt's schema allows fewer.
-        is_complete: Whether an answer, valid under the schema, can be used.
-
-    Returns:
-        One reply per item, in their order, with its answer as content; the second reply if it was asked twice.
+    Consecutive items of one instruction share a request if they fit. An item whose answer is missing, duplicated or not
+    complete is asked again alone, and so is each item of a group whose request failed. The requests depend only on the
+    items and the replies: a rerun repeats them. Returns one reply per item, in their order, with its answer as content;
+    the second reply if it was asked twice.
     """
     groups = _pack(items, size)
     replies: dict[int, Reply] = {}

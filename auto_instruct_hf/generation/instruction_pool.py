@@ -48,11 +48,7 @@ class InstructionPool:
         self._settings = settings
         self._same_examples = same_examples
         self._examples = [
-            {
-                "instruction": row["instruction"],
-                "domain": row["domain"],
-                "classification": row["is_classification"],
-            }
+            {"instruction": row["instruction"], "domain": row["domain"], "classification": row["is_classification"]}
             for row in sorted(seeds, key=lambda row: bool(row["is_classification"]))
             if count_words(row["instruction"]) <= settings.max_words
         ]

@@ -17,13 +17,7 @@ _EXPONENTS = {"proportional": 1.0, "sqrt": 0.5, "equal": 0.0}
 def apportion(total: int, weights: npt.NDArray[np.float64], generator: np.random.Generator) -> IntArray:
     """Allocate a whole number by weights, the remainders to the largest fractions (Hamilton's method).
 
-    Args:
-        total: The number to allocate.
-        weights: Not negative; if all are 0, all counts are 0.
-        generator: Decides between equal fractions.
-
-    Returns:
-        int64, one count per weight, adding up to `total`.
+    The counts (int64) add up to `total`, or are all 0 if the weights are. Equal fractions are ordered at random.
     """
     if not weights.sum():
         return np.zeros(len(weights), dtype=np.int64)
@@ -55,21 +49,12 @@ def allocate_by_kind(
     balance: str,
     shuffle: bool,
 ) -> IntArray:
-    """Allocate samples to rows, with an exact number of classification rows.
+    """Return the number of samples of each row (int64), with an exact number of classification rows.
 
-    Args:
-        total: The number of samples.
-        num_clf: How many of them are classification; ignored if all rows are of one kind.
-        is_clf: Whether each row is classification.
-        clusters: The cluster of each row.
-        instructions: The instruction of each row.
-        generator: Decides between equal fractions.
-        balance: A value of `SamplingSettings.balance`: the weight of a cluster by its number of instructions.
-        shuffle: Whether remainders go to random instructions and rows; else to the instructions that sort first, and to
-            their first rows.
-
-    Returns:
-        int64, the number of samples of each row.
+    `is_clf`, `clusters` and `instructions` have one value per row. `num_clf` of the `total` samples are classification;
+    it is ignored if all rows are of one kind. `balance` is a value of `SamplingSettings.balance`: the weight of a
+    cluster by its number of instructions. Remainders go to random instructions and rows with `shuffle`, else to the
+    instructions that sort first, and to their first rows.
     """
     if is_clf.all() or not is_clf.any():
         num_clf = total if is_clf.all() else 0

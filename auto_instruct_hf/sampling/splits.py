@@ -90,13 +90,8 @@ def _list_shares(settings: SplittingSettings) -> dict[str, float]:
 def split_table(batch: Batch, *, settings: SplittingSettings, seed: int) -> Columns:
     """Assign each row to a split.
 
-    Args:
-        batch: All rows; the columns that `split` reads.
-        settings: Shares of the splits; instructions with a higher ROUGE-L F1 than `max_similarity` stay together.
-        seed: Seed of the order of equal groups.
-
-    Returns:
-        The same columns, `split`, and `group`: the lowest `instruction_id` of the row's group.
+    Reads the columns that `split` reads, of all rows; returns them with `split`, and `group`: the lowest
+    `instruction_id` of the row's group. `seed` orders equal groups.
     """
     # If an id has several texts or strata, the lowest: the result must not depend on the order of rows.
     tasks: dict[str, tuple[str, bool, int]] = {}
@@ -117,15 +112,9 @@ def measure_table(batch: Batch, *, seed: int, max_pairs: int) -> Columns:
     """Find the highest ROUGE-L F1 of two instructions in different splits.
 
     All pairs are compared if there are at most `max_pairs`. Otherwise, a random sample of the held-out instructions
-    (those of all splits but the largest) is compared with all instructions of the other splits.
-
-    Args:
-        batch: All rows; columns `instruction` and `split`.
-        seed: Seed of the sample.
-        max_pairs: Maximum number of pairs to compare.
-
-    Returns:
-        One row: `similarity`; `compared`, the number of compared held-out instructions; `held_out`, the number of all.
+    (those of all splits but the largest) is compared with all instructions of the other splits. Reads the columns
+    `instruction` and `split` of all rows; returns one row: `similarity`; `compared`, the number of compared held-out
+    instructions; `held_out`, the number of all.
     """
     texts: dict[str, set[str]] = {}
     for text, name in zip(batch["instruction"], batch["split"], strict=True):

@@ -75,15 +75,9 @@ def stratify(
 def sample_table(batch: Batch, *, num_samples: int, num_clf: int, settings: SamplingSettings, seed: int) -> Columns:
     """Sample the rows of one split.
 
-    Args:
-        batch: All rows; columns as after `cluster`, each `instance_id` once.
-        num_samples: The number of rows to return.
-        num_clf: How many of them are classification; ignored if all rows are of one kind.
-        settings: The weights of clusters.
-        seed: Seed of remainders and order.
-
-    Returns:
-        The same columns and `num_draws`; `num_samples` rows, shuffled, whatever the order of the input rows.
+    Reads all rows, columns as after `cluster`, each `instance_id` once, in any order; returns `num_samples` rows,
+    shuffled, with the same columns and `num_draws`. `num_clf` of them are classification, unless all rows are of one
+    kind.
     """
     generator = np.random.default_rng(seed)
     order = np.argsort(np.array(batch["instance_id"]), kind="stable")
