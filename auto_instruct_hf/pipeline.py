@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
@@ -23,7 +23,6 @@ from .publishing import (
     check_terms,
     collect_report,
     count_reasons,
-    list_costs,
     require_same_build,
     tabulate_phases,
     write_build,
@@ -159,7 +158,7 @@ def build(
             language=language,
             title=title,
             description=description,
-            estimate=compare_with_usage(estimate, list(map(asdict, list_costs(teacher)))) if estimate else None,
+            estimate=compare_with_usage(estimate, teacher) if estimate else None,
         )
         places, threshold = phases.traces["cluster"].tables["map"], recipe.bootstrap.max_similarity
         inputs = CardInputs(instructions, configs["instances"], configs["default"], seeds, places, threshold)

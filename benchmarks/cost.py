@@ -222,12 +222,11 @@ def measure(
             ),
             ask=teachers["attribute"].ask,
             prompts=noting,
-            max_strategies=MAX_STRATEGIES,
-            instructions_per_request=sizes[0],
+            settings=AttributionSettings(instructions_per_request=sizes[0]),
         )
         assert not any(found.pop("rejected"))
         batch = {name: found[name] for name in ATTRIBUTED}
-        complete_batch(batch, ask=teachers["complete"].ask, prompts=noting, instances_per_request=sizes[1])
+        complete_batch(batch, ask=teachers["complete"].ask, prompts=noting, settings=CompletionSettings(sizes[1]))
     draw = random.Random(1)
     topics = [
         {

@@ -1,4 +1,4 @@
-"""Attributes steer everything after: kinds, labels, strategies, inputs, and what becomes of a failed request."""
+"""Attribution: kinds, labels, strategies, inputs, and failed requests."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,32 +11,29 @@ from stub_teacher import KEY, StubTeacher
 
 from auto_instruct_hf import Teacher, attribute
 from auto_instruct_hf.core.schema import ATTRIBUTED, ATTRIBUTES, INSTRUCTIONS
-from auto_instruct_hf.core.transform import Trace, columns, from_rows
+from auto_instruct_hf.core.transform import Trace, columns, from_rows, rows
 from auto_instruct_hf.errors import SchemaError
 from auto_instruct_hf.generation.attribution import attribute_batch
 from auto_instruct_hf.prompts.prompt import load_prompts
-from auto_instruct_hf.recipe import TeacherSettings
+from auto_instruct_hf.recipe import AttributionSettings, TeacherSettings
 from auto_instruct_hf.teacher.exchange import Reply, Request
 
 
-def judge(
-    answers: dict[str, Any], texts: Sequence[str] = ("Do this for me",), prompts: str = "small"
-) -> list[dict[str, Any]]:
-    """Run the batch function with a teacher that answers each request by its prompt."""
+def judge(answers: dict[str, Any], prompts: str = "small") -> dict[str, Any]:
+    """Attribute one instruction with a teacher that answers each request by its prompt."""
 
     def ask(requests: Sequence[Request]) -> list[Reply]:
         replies = [answers[request.prompt.name] for request in requests]
         return [Reply(None, reply) if isinstance(reply, str) else Reply(reply) for reply in replies]
 
-    batch = columns(instruction_rows(*texts), INSTRUCTIONS)
-    found = attribute_batch(batch, ask=ask, prompts=dict(load_prompts(prompts)), max_strategies=3)
-    return [dict(zip(found, values, strict=True)) for values in zip(*found.values(), strict=True)]
+    batch = columns(instruction_rows("Do this for me"), INSTRUCTIONS)
+    found = attribute_batch(batch, ask=ask, prompts=load_prompts(prompts), settings=AttributionSettings())
+    return rows(found)[0]
 
 
 def test_classification_gets_labels_and_no_input() -> None:
-    row = judge(
-        {"classify": {"is_classification": True}, "labels": {"labels": [" Spam", "spam", "", "not spam", "None"]}}
-    )[0]
+    labels = {"labels": [" Spam", "spam", "", "not spam", "None"]}
+    row = judge({"classify": {"is_classification": True}, "labels": labels})
     assert row["is_classification"] is True
     assert row["attributes"] == ["Spam", "not spam", "None"]  # None may well be a label
     assert (row["input"], row["rejected"]) == ("", "")
@@ -45,28 +42,28 @@ def test_classification_gets_labels_and_no_input() -> None:
 @pytest.mark.parametrize(("given", "kept"), [(None, ""), ("None", ""), (" A text. ", "A text."), ("N/A", "")])
 def test_other_tasks_get_an_input_and_at_most_three_strategies(given: str | None, kept: str) -> None:
     reply = {"input": given, "strategies": ["Be short.", "be short.", "None", "Be kind.", "Rhyme.", "Shout."]}
-    row = judge({"classify": {"is_classification": False}, "strategies": reply})[0]
+    row = judge({"classify": {"is_classification": False}, "strategies": reply})
     assert row["attributes"] == ["Be short.", "Be kind.", "Rhyme."]
     assert row["input"] == kept
 
 
 def test_one_request_says_it_all() -> None:
     labels = {"number": 1, "is_classification": True, "labels": ["a", "A", "b"], "input": None, "strategies": []}
-    row = judge({"attributes": {"answers": [labels]}}, prompts="default")[0]
+    row = judge({"attributes": {"answers": [labels]}}, prompts="default")
     assert (row["is_classification"], row["attributes"], row["input"]) == (True, ["a", "b"], "")
     other = {"number": 1, "is_classification": False, "labels": [], "input": " On this. ", "strategies": ["Rhyme."]}
-    row = judge({"attributes": {"answers": [other]}}, prompts="default")[0]
+    row = judge({"attributes": {"answers": [other]}}, prompts="default")
     assert (row["is_classification"], row["attributes"], row["input"]) == (False, ["Rhyme."], "On this.")
     without = {"answers": [{**labels, "labels": [" "]}]}
-    assert judge({"attributes": without}, prompts="default")[0]["rejected"] == "classification without labels"
-    assert judge({"attributes": "refused"}, prompts="default")[0]["rejected"] == "teacher: refused"
+    assert judge({"attributes": without}, prompts="default")["rejected"] == "classification without labels"
+    assert judge({"attributes": "refused"}, prompts="default")["rejected"] == "teacher: refused"
 
 
 def test_failures_are_reasons_not_exceptions() -> None:
     labelled = {"classify": {"is_classification": True}}
-    assert judge({"classify": "cut off"})[0]["rejected"] == "teacher: cut off"
-    assert judge({**labelled, "labels": "refused"})[0]["rejected"] == "teacher: refused"
-    assert judge({**labelled, "labels": {"labels": [" "]}})[0]["rejected"] == "classification without labels"
+    assert judge({"classify": "cut off"})["rejected"] == "teacher: cut off"
+    assert judge({**labelled, "labels": "refused"})["rejected"] == "teacher: refused"
+    assert judge({**labelled, "labels": {"labels": [" "]}})["rejected"] == "classification without labels"
 
 
 def test_phase_over_http(teacher: Teacher, stub: StubTeacher, tmp_path: Path) -> None:

@@ -1,12 +1,12 @@
-"""Bootstrapping decides what the dataset is about: its filters, its share of classification, its end."""
+"""Bootstrapping: its filters, its share of classification, its rounds and when it stops."""
 
-import dataclasses
 from pathlib import Path
 from typing import Any
 
 import pytest
+import stub_teacher
 from datasets import Dataset
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from stub_teacher import StubTeacher
 
@@ -32,21 +32,26 @@ def seed_rows(count: int, **values: Any) -> list[dict[str, Any]]:
     return [{**row, "instruction": f"Explain matter {n} to me", **values} for n in range(count)]
 
 
-def test_target_is_met_exactly_with_novel_instructions(teacher: Teacher, tmp_path: Path) -> None:
+def make_pool(seeds: list[dict[str, Any]], share: float = 0.0, same: bool = False, **options: Any) -> InstructionPool:
+    return InstructionPool(seeds, 10**6, share, 1, BootstrapSettings(**options), same_examples=same)
+
+
+def test_the_target_is_met_exactly_with_novel_instructions(teacher: Teacher, tmp_path: Path) -> None:
     trace = Trace()
     grown = grow(read_seeds(), teacher, tmp_path, num_instructions=60, trace=trace)
     assert grown.features == INSTRUCTIONS
     assert len(grown) == 60
-    assert near_pairs([*read_seeds()["instruction"], *grown["instruction"]], 0.7) == []
+    everything = [*read_seeds()["instruction"], *grown["instruction"]]
+    assert near_pairs(everything, 0.7) == []
     assert grown["instruction_id"][:] == [instruction_id(text) for text in grown["instruction"]]
     assert 0 < max(grown["similarity"]) <= 0.7
-    texts = {instruction_id(text): text for text in [*read_seeds()["instruction"], *grown["instruction"]]}
+    texts = {instruction_id(text): text for text in everything}
     for row in grown:
-        if not row["similarity"]:
+        if row["similarity"]:
+            nearest = near_copies([row["instruction"]], [texts[row["most_similar"]]], 1e-6)
+            assert nearest.similarity.astype("float32") == [row["similarity"]]
+        else:
             assert row["most_similar"] == ""
-            continue
-        nearest = near_copies([row["instruction"]], [texts[row["most_similar"]]], 1e-6)
-        assert nearest.similarity.astype("float32") == [row["similarity"]]
     assert grown["round"][:] == sorted(grown["round"])
     assert trace.rejected is not None
     rounds = trace.facts["rounds"]
@@ -81,7 +86,7 @@ def test_examples_are_six_seeds_and_two_of_the_machine(teacher: Teacher, stub: S
 
 @given(st.floats(0, 1), st.integers(1, 40))
 def test_share_of_requests_for_classification(share: float, rounds: int) -> None:
-    pool = InstructionPool(seed_rows(9), 10**6, share, 1, BootstrapSettings(requests_per_round=16), same_examples=False)
+    pool = make_pool(seed_rows(9), share, requests_per_round=16)
     asked = []
     for _ in range(rounds):
         asked += [request["classification"] for request in pool.plan()]
@@ -89,9 +94,10 @@ def test_share_of_requests_for_classification(share: float, rounds: int) -> None
     assert abs(sum(asked) - share * len(asked)) <= 1
 
 
+@settings(max_examples=30)
 @given(st.integers(1, 500), st.integers(1, 20))
 def test_rounds_double_between_their_limits(most: int, rounds: int) -> None:
-    pool = InstructionPool(seed_rows(9), 10**6, 0.1, 1, BootstrapSettings(requests_per_round=most), same_examples=False)
+    pool = make_pool(seed_rows(9), 0.1, requests_per_round=most)
     sizes: list[int] = []
     for _ in range(rounds):
         sizes.append(len(pool.plan()))
@@ -101,32 +107,22 @@ def test_rounds_double_between_their_limits(most: int, rounds: int) -> None:
 
 
 def test_classification_requests_show_classification_seeds() -> None:
-    rows = seed_rows(20) + seed_rows(8, is_classification=True, instruction="")
-    for number, row in enumerate(rows[20:]):
-        row["instruction"] = f"Is it {number} or not?"
-    pool = InstructionPool(rows, 100, 0.5, 1, BootstrapSettings(), same_examples=False)
-    for request in pool.plan():
-        shown = {example["instruction"] for example in request["examples"]}
+    labelled = [seed_rows(1, is_classification=True, instruction=f"Is it {number} or not?")[0] for number in range(8)]
+    for request in make_pool(seed_rows(20) + labelled, 0.5).plan():
         if request["classification"]:
-            assert all(text.startswith("Is it") for text in shown)
+            assert all(example["instruction"].startswith("Is it") for example in request["examples"])
 
 
-def test_a_shared_start_is_the_same_in_a_whole_round() -> None:
-    pool = InstructionPool(seed_rows(30), 10_000, 0.0, 1, BootstrapSettings(), same_examples=True)
-    assert len({str(request["examples"]) for request in pool.plan()}) == 1
-    pool = InstructionPool(seed_rows(30), 10_000, 0.0, 1, BootstrapSettings(), same_examples=False)
-    assert len({str(request["examples"]) for request in pool.plan()}) > 20
+def test_same_examples_are_the_same_in_a_whole_round() -> None:
+    plans = (make_pool(seed_rows(30), same=same).plan() for same in (True, False))
+    same, different = (len({str(request["examples"]) for request in plan}) for plan in plans)
+    assert same == 1
+    assert different > 20
 
 
-def test_stops_when_nothing_new_comes(
-    teacher: Teacher,
-    stub: StubTeacher,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    caplog: pytest.LogCaptureFixture,
+def test_it_stops_when_nothing_new_comes(
+    teacher: Teacher, stub: StubTeacher, tmp_path: Path, monkeypatch: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
-    import stub_teacher
-
     always = {"instructions": ["Tell me all about the old harbour", "Name a bird that cannot fly at all", "too short"]}
     monkeypatch.setattr(stub_teacher, "reply_to", lambda body, digest: always)
     trace = Trace()
@@ -139,17 +135,13 @@ def test_stops_when_nothing_new_comes(
     assert set(trace.rejected["rejected"]) == {"fewer than 4 words", "repeats an earlier instruction"}
 
 
-def test_nothing_usable_at_all_is_an_error(teacher: Teacher, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    import stub_teacher
-
+def test_no_usable_instruction_is_an_error(teacher: Teacher, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(stub_teacher, "reply_to", lambda body, digest: {"instructions": []})
     with pytest.raises(BuildError, match="wrote no usable instruction: 0 of 5"):
         grow(read_seeds(), teacher, tmp_path, num_instructions=5)
 
 
-def test_failed_requests_are_counted_not_raised(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, teacher: Teacher, stub: StubTeacher
-) -> None:
+def test_failed_requests_are_counted_not_raised(tmp_path: Path, teacher: Teacher, stub: StubTeacher) -> None:
     stub.faults = {"cut": 0.95}
     trace = Trace()
     grow(read_seeds(), teacher, tmp_path, num_instructions=5, trace=trace)
@@ -176,10 +168,8 @@ def test_filters(text: str, fault: str) -> None:
     assert find_candidate_fault(text.strip(), BootstrapSettings()) == fault
 
 
-def test_no_banned_words_at_all() -> None:
-    assert (
-        find_candidate_fault("Describe what the image shows", dataclasses.replace(BootstrapSettings(), banned=())) == ""
-    )
+def test_no_banned_words_ban_nothing() -> None:
+    assert find_candidate_fault("Describe what the image shows", BootstrapSettings(banned=())) == ""
 
 
 def test_seeds_of_one_row_with_a_very_long_input(teacher: Teacher, stub: StubTeacher, tmp_path: Path) -> None:
@@ -209,13 +199,14 @@ def test_missing_column_is_named(teacher: Teacher, tmp_path: Path) -> None:
         ("use 学习吧 now", 4),
         ("ひらがな", 2),
         ("แปลข้อความนี้", 7),
-        ("una frase sola", 3),
+        ("a b", 2),
     ],
 )
 def test_words_are_counted_in_every_script(text: str, words: int) -> None:
     assert count_words(text) == words
 
 
+@settings(max_examples=50)
 @given(st.text())
 def test_normalising_twice_changes_nothing(text: str) -> None:
     assert normalise(normalise(text)) == normalise(text)
@@ -235,13 +226,9 @@ def test_words_that_are_something(text: str) -> None:
 
 
 def test_seeds_in_another_script_are_compared_by_its_words() -> None:
-    # Both share the one token that rouge_score sees, "3": to it they are the same.
-    rows = seed_rows(4)
-    for row, text in zip(
-        rows, ["请把这封信翻译成英文", "说明水为什么会结冰", "写一首关于春天的诗", "计算这些数字的和"], strict=True
-    ):
-        row["instruction"] = text
-    pool = InstructionPool(rows, 10, 0.0, 1, BootstrapSettings(), same_examples=False)
+    # rouge_score would compare the digit 3 only.
+    seeds = ["请把这封信翻译成英文", "说明水为什么会结冰", "写一首关于春天的诗", "计算这些数字的和"]
+    pool = make_pool([seed_rows(1, instruction=text)[0] for text in seeds])
     pool.plan()
     texts = ["列出3个巴黎的景点并说明理由", "说出3种水果的营养价值", "列出3个巴黎的景点并说明理由。"]
     pool.judge([{"instruction": text, "rejected": ""} for text in texts])

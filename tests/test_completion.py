@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from made_data import instruction_rows
 from stub_teacher import StubTeacher
 
 from auto_instruct_hf import Teacher, complete
@@ -11,18 +12,13 @@ from auto_instruct_hf.core.schema import ATTRIBUTED, INSTANCES
 from auto_instruct_hf.core.transform import Trace, columns, from_rows
 from auto_instruct_hf.generation.completion import complete_batch
 from auto_instruct_hf.prompts.prompt import load_prompts
+from auto_instruct_hf.recipe import CompletionSettings
 from auto_instruct_hf.teacher.exchange import Reply, Request
 
 
 def row(number: int, attributes: list[str], **values: Any) -> dict[str, Any]:
-    start = {
-        "instruction_id": f"i{number}",
-        "instruction": f"Do thing {number}",
-        "similarity": 0.0,
-        "most_similar": "",
-        "round": 0,
-    }
-    return {**start, "is_classification": False, "input": "", "attributes": attributes, **values}
+    start = {"instruction_id": f"i{number}", "instruction": f"Do thing {number}", "attributes": attributes}
+    return {**instruction_rows("")[0], **start, "is_classification": False, "input": "", **values}
 
 
 ROWS = [
@@ -32,7 +28,7 @@ ROWS = [
 ]
 
 
-def test_one_row_an_attribute(teacher: Teacher, stub: StubTeacher, tmp_path: Path) -> None:
+def test_there_is_one_row_per_attribute(teacher: Teacher, stub: StubTeacher, tmp_path: Path) -> None:
     found = complete(from_rows(ROWS, ATTRIBUTED), teacher, cache_dir=tmp_path / "c")
     assert found.features == INSTANCES
     assert [(one["instruction_id"], one["attribute"]) for one in found] == [
@@ -46,11 +42,11 @@ def test_one_row_an_attribute(teacher: Teacher, stub: StubTeacher, tmp_path: Pat
     assert all(one["output"] for one in others)
     inputs, outputs = sorted((body["messages"][-1]["content"] for body in stub.answered), key=len)
     assert inputs == "Instruction:\nDo thing 1\n\nLabels:\n### 1\nyes\n### 2\nno"
-    assert outputs.count("Do thing 2") == 1, "what several instances share is written once"
+    assert outputs.count("Do thing 2") == 1, "the instruction is written once per group"
     assert "### 2\nRhyme." in outputs
 
 
-def test_one_request_an_instance_where_the_prompts_ask_so() -> None:
+def test_prompts_without_groups_send_one_request_per_instance() -> None:
     asked: list[str] = []
 
     def ask(requests: Sequence[Request]) -> list[Reply]:
@@ -58,7 +54,7 @@ def test_one_request_an_instance_where_the_prompts_ask_so() -> None:
         return [Reply({request.prompt.name: f"text {number}"}) for number, request in enumerate(requests)]
 
     batch = columns(ROWS, ATTRIBUTED)
-    found = complete_batch(batch, ask=ask, prompts=dict(load_prompts("small")), instances_per_request=8)
+    found = complete_batch(batch, ask=ask, prompts=load_prompts("small"), settings=CompletionSettings())
     assert [text.split("\n")[1] for text in asked] == [f"Do thing {n}" for n in (1, 1, 2, 2, 3)]
     assert sum("Strategy:\nRhyme." in text for text in asked) == 1
     assert found["input"] == ["text 0", "text 1", "Some text.", "Some text.", ""]

@@ -40,10 +40,11 @@ def instance(number: int = 0, **values: Any) -> dict[str, Any]:
     ],
 )
 def test_rules(values: dict[str, Any], fault: str) -> None:
-    assert find_instance_fault(instance(**values), CurationSettings()) == fault
+    texts = (instance(**values)[name] for name in ("input", "output", "is_classification"))
+    assert find_instance_fault(*texts, settings=CurationSettings()) == fault
 
 
-def test_of_equal_pairs_the_first_stays_within_an_instruction_only(tmp_path: Path) -> None:
+def test_the_first_of_equal_pairs_of_an_instruction_is_kept(tmp_path: Path) -> None:
     rows = [
         instance(0, output="Same"),
         instance(1, output="same "),
@@ -62,12 +63,9 @@ def test_of_equal_pairs_the_first_stays_within_an_instruction_only(tmp_path: Pat
     }
 
 
-def test_column_of_another_type_is_named() -> None:
+def test_other_columns_stay_and_invalid_ones_are_named(tmp_path: Path) -> None:
     with pytest.raises(SchemaError, match="curate needs the column 'output' as string"):
         curate(from_rows([instance()], INSTANCES).map(lambda row: {"output": 5}))
-
-
-def test_other_columns_stay_and_a_null_is_named(tmp_path: Path) -> None:
     data = from_rows([instance()], INSTANCES).add_column("source", ["mine"])
     assert curate(data, cache_dir=tmp_path)["source"][:] == ["mine"]
     rows = [instance(0), instance(1, input=None)]

@@ -1,4 +1,4 @@
-"""What is near to an evaluation set must not be trained on, and nothing else may be dropped for it."""
+"""Instances close to an evaluation set are dropped, and nothing else."""
 
 import json
 import logging
@@ -10,12 +10,12 @@ import pytest
 from datasets import Dataset, DatasetDict
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from made_data import distinct, make_rows
+from made_data import distinct
 
 from auto_instruct_hf import decontaminate
 from auto_instruct_hf.core.schema import INSTANCES
 from auto_instruct_hf.core.transform import Trace, from_rows
-from auto_instruct_hf.curation.decontamination import decontaminate_batch, read_evaluation_set
+from auto_instruct_hf.curation.decontamination import EvaluationSet, decontaminate_batch, read_evaluation_set
 from auto_instruct_hf.curation.shared_ngrams import find_shared_runs
 from auto_instruct_hf.errors import SourceError
 from auto_instruct_hf.novelty.tokens import tokenize_unicode
@@ -27,10 +27,7 @@ QUESTION = (
 )
 COPY = QUESTION.upper().replace(",", " -")
 NEAR = (
-    QUESTION.replace("seventeen", "twenty")
-    .replace("Monday", "Friday")
-    .replace("Tuesday", "Sunday")
-    .replace("week", "month")
+    QUESTION.replace("seventeen", "ten").replace("Monday", "Friday").replace("Tuesday", "Sunday").replace("week", "day")
 )
 QUOTED = (
     "Here is a puzzle that my daughter brought home from her new school yesterday afternoon. Solve it step by step and "
@@ -40,12 +37,12 @@ UNRELATED = "Write a short poem about a lighthouse in winter."
 
 
 def make_instances(*tasks: tuple[str, str]) -> Dataset:
-    rows = make_rows([instruction for instruction, _ in tasks])
-    first = {row["instruction_id"]: row for row in reversed(rows)}
-    for row, (_, given_input) in zip(sorted(first.values(), key=lambda row: row["instruction_id"]), tasks, strict=True):
-        row["input"] = given_input
-    chosen = sorted(first.values(), key=lambda row: row["instruction_id"])
-    return from_rows([{name: row[name] for name in INSTANCES} for row in chosen], INSTANCES)
+    texts = {"attribute": "", "output": "x", "is_classification": False}
+    rows = [
+        {"instance_id": f"x{number}", "instruction_id": f"i{number}", "instruction": text, "input": given, **texts}
+        for number, (text, given) in enumerate(tasks)
+    ]
+    return from_rows(rows, INSTANCES)
 
 
 def write_items(path: Path, *texts: str) -> Path:
@@ -56,22 +53,21 @@ def write_items(path: Path, *texts: str) -> Path:
 @pytest.mark.parametrize(
     ("method", "dropped"),
     [("rouge", [COPY, NEAR]), ("ngram", [COPY, QUOTED])],
-    ids=["rouge finds what was reworded", "ngram finds what was quoted"],
+    ids=["rouge finds what is reworded", "ngram finds what is quoted"],
 )
 def test_planted_copies_are_dropped_and_nothing_else(tmp_path: Path, method: Any, dropped: list[str]) -> None:
     source = write_items(tmp_path / "exam.jsonl", "What is the capital of France?", QUESTION)
     tasks = [COPY, NEAR, QUOTED, UNRELATED, *distinct(20)]
     trace = Trace()
     chosen = DecontaminationSettings((f"{source}:question",), method)
-    clean = decontaminate(
-        make_instances(*((text, "") for text in tasks)), settings=chosen, cache_dir=tmp_path / "cache", trace=trace
-    )
+    data = make_instances(*((text, "") for text in tasks))
+    clean = decontaminate(data, settings=chosen, cache_dir=tmp_path / "cache", trace=trace)
     assert clean["instruction"][:] == [text for text in tasks if text not in dropped]
     assert trace.rejected is not None
     assert trace.rejected["instruction"][:] == dropped
     reason = "shares 13 words in a row with exam.jsonl" if method == "ngram" else "ROUGE-L above 0.7 with exam.jsonl"
     assert trace.rejected["rejected"][:] == [reason] * 2
-    assert set(trace.rejected.column_names) == {*INSTANCES, "rejected"}  # nothing of the evaluation set
+    assert set(trace.rejected.column_names) == {*INSTANCES, "rejected"}  # no text of the evaluation set
     assert trace.facts["sources"] == [{"name": "exam.jsonl", "column": "question", "items": 2, "dropped": 2}]
 
 
@@ -96,13 +92,12 @@ def test_each_source_has_its_own_count_and_a_changed_one_is_read_again(tmp_path:
     assert len(decontaminate(data, settings=chosen, cache_dir=tmp_path / "cache")) == 2
 
 
+WORDS = st.lists(st.lists(st.sampled_from("ab"), max_size=30), max_size=8)
+
+
 @settings(max_examples=100)
-@given(
-    st.lists(st.lists(st.sampled_from("ab"), max_size=30), max_size=8),
-    st.lists(st.lists(st.sampled_from("ab"), max_size=30), max_size=8),
-    st.integers(1, 13),
-)
-def test_shared_runs_are_those_of_a_plain_search(texts: list[list[str]], items: list[list[str]], size: int) -> None:
+@given(WORDS, WORDS, st.integers(1, 13))
+def test_shared_words_equal_a_brute_force_search(texts: list[list[str]], items: list[list[str]], size: int) -> None:
     def shares(text: list[str]) -> bool:
         padded = f" {' '.join(text)} "
         for item in items:
@@ -112,11 +107,11 @@ def test_shared_runs_are_those_of_a_plain_search(texts: list[list[str]], items: 
                 return True
         return bool(text) and text in items
 
-    found = find_shared_runs([" ".join(text) for text in texts], [" ".join(item) for item in items], size)
-    assert found.tolist() == [shares(text) for text in texts]
+    found = find_shared_runs(list(map(" ".join, texts)), list(map(" ".join, items)), size)
+    assert found.tolist() == list(map(shares, texts))
 
 
-def test_a_short_question_within_a_longer_text_is_no_contamination() -> None:
+def test_a_short_question_in_a_longer_text_is_kept() -> None:
     texts = ["What is love?", "Write an essay: what is love? Use three quotes.", "what is LOVE"]
     assert find_shared_runs(texts, ["What is love?"], 13).tolist() == [True, False, True]
     eight = "which of these eight words stands here alone"
@@ -128,13 +123,9 @@ def test_other_scripts_are_compared_by_their_own_words() -> None:
     item = "Какой город является столицей Франции и почему?"
     batch = {"instruction": [item.upper(), "Назови три реки Сибири."], "input": ["", ""]}
     for method in ("rouge", "ngram"):
-        found = decontaminate_batch(
-            batch, evaluation=[[item]], reasons=["near"], method=method, max_similarity=0.7, ngram=13
-        )
-        assert found["rejected"] == ["near", ""]
-
-
-# -- what a source may be ------------------------------------------------------------------------------------------
+        chosen = DecontaminationSettings(method=method)
+        found = decontaminate_batch(batch, evaluation=[EvaluationSet("exam", "x", (item,))], settings=chosen)
+        assert [bool(reason) for reason in found["rejected"]] == [True, False]
 
 
 def test_every_kind_of_file_is_read(tmp_path: Path) -> None:
@@ -173,13 +164,13 @@ def test_the_only_column_with_text_needs_no_name(tmp_path: Path) -> None:
         ("{", "a", "row 1 cannot be read as JSON"),
     ],
 )
-def test_what_is_wrong_is_named(tmp_path: Path, content: str, column: str, message: str) -> None:
+def test_faults_of_a_source_are_named(tmp_path: Path, content: str, column: str, message: str) -> None:
     (tmp_path / "a.jsonl").write_text(content)
     with pytest.raises(SourceError, match=message):
         read_evaluation_set(f"{tmp_path / 'a.jsonl'}:{column}")
 
 
-def test_colons_that_belong_to_a_path_are_left_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_colon_may_be_part_of_a_path(tmp_path: Path) -> None:
     write_items(tmp_path / "a:b.jsonl", "one")
     assert read_evaluation_set(str(tmp_path / "a:b.jsonl")).name == "a:b.jsonl"
     assert read_evaluation_set(f"{tmp_path / 'a:b.jsonl'}:question").name == "a:b.jsonl"
@@ -194,13 +185,11 @@ def test_colons_that_belong_to_a_path_are_left_there(tmp_path: Path, monkeypatch
 
 def test_a_dataset_on_the_hub_is_read_by_its_test_split(monkeypatch: pytest.MonkeyPatch) -> None:
     asked = []
+    splits = {"user/exam": ["train", "test"], "user/dev": ["validation", "train"], "user/odd": ["easy", "hard"]}
 
     def load(name: str, config: str | None, **_: Any) -> DatasetDict:
         asked.append((name, config))
-        names = {"user/exam": ["train", "test"], "user/dev": ["validation", "train"], "user/odd": ["easy", "hard"]}[
-            name
-        ]
-        return DatasetDict({split: Dataset.from_dict({"question": [f"asked in {split}"]}) for split in names})
+        return DatasetDict({split: Dataset.from_dict({"question": [f"asked in {split}"]}) for split in splits[name]})
 
     monkeypatch.setattr("auto_instruct_hf.core.row_readers.load_dataset", load)
     assert read_evaluation_set("user/exam:question").texts == ("asked in test",)
@@ -210,7 +199,7 @@ def test_a_dataset_on_the_hub_is_read_by_its_test_split(monkeypatch: pytest.Monk
     assert asked == [("user/exam", None), ("user/dev", "main"), ("user/odd", None)]
 
 
-def test_the_hub_out_of_reach_is_told_in_one_line() -> None:
+def test_an_unreachable_hub_is_reported_in_one_line() -> None:
     datasets.logging.set_verbosity(logging.ERROR)
     with pytest.raises(SourceError, match="cannot load the evaluation sets user/exam from the Hub") as caught:
         read_evaluation_set("user/exam:question")

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from auto_instruct_hf.evaluation.intervals import measure_share
 from auto_instruct_hf.evaluation.questions import QUESTIONS, applies
-from auto_instruct_hf.sampling.picking import pick
+from auto_instruct_hf.sampling import pick
 
 
 def instances(sizes: dict[tuple[int, bool], int], per_instruction: int = 2) -> Dataset:

@@ -1,4 +1,4 @@
-"""The sample is what people train on: its counts are exact, its shares are those asked for."""
+"""The stratified sample has exact counts and the requested shares."""
 
 import math
 import random
@@ -15,21 +15,23 @@ from hypothesis import strategies as st
 from made_data import FEATURES, distinct, make_rows
 
 from auto_instruct_hf import stratify
-from auto_instruct_hf.core.transform import Trace, from_rows
+from auto_instruct_hf.core import Trace, columns, from_rows
+from auto_instruct_hf.core import rows as to_rows
 from auto_instruct_hf.errors import SchemaError
 from auto_instruct_hf.recipe import SamplingSettings
-from auto_instruct_hf.sampling.apportionment import apportion
+from auto_instruct_hf.sampling.allocation import apportion
 from auto_instruct_hf.sampling.stratified_sample import sample_table
 
 BALANCES = ["proportional", "sqrt", "equal"]
 
 
 def draw(
-    rows: list[dict[str, Any]], count: int, num_clf: int = 0, seed: int = 1, balance: str = "proportional"
+    rows: list[dict[str, Any]], count: int, num_clf: int = 0, seed: int = 1, balance: Any = "proportional"
 ) -> list[dict[str, Any]]:
-    batch = {name: [row[name] for row in rows] for name in rows[0]}
-    found = sample_table(batch, num_samples=count, num_clf=num_clf, balance=balance, seed=seed)
-    return [dict(zip(found, values, strict=True)) for values in zip(*found.values(), strict=True)]
+    found = sample_table(
+        columns(rows, rows[0]), num_samples=count, num_clf=num_clf, settings=SamplingSettings(balance), seed=seed
+    )
+    return to_rows(found)
 
 
 @settings(max_examples=100)
@@ -46,49 +48,40 @@ def test_counts_are_exact(instructions: int, count: int, share: float, seed: int
 
 
 @settings(max_examples=60)
-@given(st.lists(st.integers(0, 12), min_size=1, max_size=5), st.integers(0, 400), st.sampled_from(BALANCES))
-def test_clusters_have_the_weight_asked_for(sizes: list[int], count: int, balance: str) -> None:
-    rows = [
-        {"instance_id": f"{topic}-{number}-{n}", "instruction_id": f"{topic}-{number}", "cluster": topic}
-        for topic, size in enumerate(sizes)
-        for number in range(size)
-        for n in range(1 + number % 3)
+@given(st.lists(st.integers(0, 12), min_size=1, max_size=5).filter(any), st.integers(0, 400), st.sampled_from(BALANCES))
+def test_clusters_have_the_requested_weight(sizes: list[int], count: int, balance: str) -> None:
+    keys = [
+        (topic, number, n) for topic, size in enumerate(sizes) for number in range(size) for n in range(1 + number % 3)
     ]
-    if not rows:
-        return
-    got = Counter(
-        row["cluster"] for row in draw([{**row, "is_classification": False} for row in rows], count, 0, 3, balance)
-    )
+    rows = [
+        {"instance_id": str(key), "instruction_id": str(key[:2]), "cluster": key[0], "is_classification": False}
+        for key in keys
+    ]
+    got = Counter(row["cluster"] for row in draw(rows, count, 0, 3, balance))
     weigh = {"proportional": float, "sqrt": math.sqrt, "equal": lambda size: float(size > 0)}[balance]
-    total = sum(map(weigh, sizes))
     assert sum(got.values()) == count
     for topic, size in enumerate(sizes):
-        assert abs(got[topic] - count * weigh(size) / total) < 1 + 1e-6
+        assert abs(got[topic] - count * weigh(size) / sum(map(weigh, sizes))) < 1 + 1e-6
 
 
 @settings(max_examples=50)
 @given(st.integers(1, 30), st.integers(1, 300), st.randoms())
-def test_order_of_rows_decides_nothing(instructions: int, count: int, shuffler: random.Random) -> None:
+def test_the_order_of_rows_changes_nothing(instructions: int, count: int, shuffler: random.Random) -> None:
     rows = make_rows(distinct(instructions))
     expected = draw(rows, count, count // 3)
     shuffler.shuffle(rows)
     assert draw(rows, count, count // 3) == expected
 
 
-def test_clusters_by_their_instructions_then_instructions_then_instances_evenly() -> None:
+def test_instructions_of_a_cluster_and_instances_of_an_instruction_are_sampled_evenly() -> None:
     rows = [row for row in make_rows(distinct(400)) if not row["is_classification"]]
     drawn = draw(rows, 3000)
-    ids = {row["instruction_id"]: row["cluster"] for row in rows}
-    sizes, got = Counter(ids.values()), Counter(row["cluster"] for row in drawn)
-    for topic, size in sizes.items():
-        assert abs(got[topic] - 3000 * size / len(ids)) < 1
-    for topic in sizes:
-        times = Counter(row["instruction_id"] for row in drawn if row["cluster"] == topic)
-        assert max(times.values()) - min(times.values()) <= 1
-        assert len(times) == sizes[topic]
-    for key in ids:
-        times = Counter(row["instance_id"] for row in drawn if row["instruction_id"] == key)
-        assert max(times.values()) - min(times.values()) <= 1
+    for part, whole in (("instruction_id", "cluster"), ("instance_id", "instruction_id")):
+        members = {row[part]: row[whole] for row in rows}
+        times = Counter(row[part] for row in drawn)
+        for group in set(members.values()):
+            counts = [times[key] for key, one in members.items() if one == group]
+            assert max(counts) - min(counts) <= 1
 
 
 @settings(max_examples=200)
@@ -104,25 +97,24 @@ def test_apportion_is_exact_and_fair(total: int, weights: list[float], seed: int
 
 
 def splits_of(count: int) -> DatasetDict:
-    rows = make_rows(distinct(count))
-    parts = {"train": [], "test": []}  # type: dict[str, list[dict[str, Any]]]
-    for row in rows:
+    parts: dict[str, list[dict[str, Any]]] = {"train": [], "test": []}
+    for row in make_rows(distinct(count)):
         parts["test" if row["instruction_id"] < f"i{count // 10:04d}" else "train"].append(row)
     return DatasetDict({name: from_rows(part, FEATURES) for name, part in parts.items()})
 
 
-def test_five_rows_an_instruction_unless_told(tmp_path: Path) -> None:
+def test_five_rows_an_instruction_by_default(tmp_path: Path) -> None:
     splits = splits_of(100)
     sample = stratify(splits, cache_dir=tmp_path)
     assert {name: len(part) for name, part in sample.items()} == {"train": 450, "test": 50}
-    sample = stratify(splits, num_samples=77, cache_dir=tmp_path)
-    assert sum(map(len, sample.values())) == 77
+    assert set(sample["train"]["instruction_id"]).isdisjoint(sample["test"]["instruction_id"])
+    assert sum(map(len, stratify(splits, num_samples=77, cache_dir=tmp_path).values())) == 77
     assert sample["train"].features == {**splits["train"].features, "num_draws": Value("int32")}
 
 
 @settings(max_examples=25)
 @given(st.integers(20, 60), st.integers(2, 400), st.floats(0, 1), st.integers(0, 3))
-def test_all_splits_together_have_the_numbers_asked_for(count: int, wanted: int, share: float, seed: int) -> None:
+def test_all_splits_together_have_the_requested_numbers(count: int, wanted: int, share: float, seed: int) -> None:
     with tempfile.TemporaryDirectory() as folder:
         splits = splits_of(count)
         trace = Trace()
@@ -136,18 +128,14 @@ def test_all_splits_together_have_the_numbers_asked_for(count: int, wanted: int,
             assert trace.facts["most_draws"][name] == max(draws.values())
 
 
-def test_rows_drawn_too_often_are_counted_and_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    rows = make_rows(distinct(40))
-    splits = DatasetDict({"train": from_rows(rows, FEATURES)})
+def test_rows_sampled_too_often_are_counted_with_a_warning(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    splits = DatasetDict({"train": from_rows(make_rows(distinct(40)), FEATURES)})
     trace, few = Trace(), SamplingSettings(max_draws=4)
-    sample = stratify(splits, num_samples=200, clf_share=0.9, settings=few, cache_dir=tmp_path, trace=trace)
-    often = {
-        key: draws
-        for key, draws in zip(*(sample["train"][name][:] for name in ("instance_id", "num_draws")), strict=True)
-        if draws > 4
-    }
-    assert trace.facts["repeated"] == {"train": len(often)}
-    assert f"draws {len(often)} rows more than 4 times, one of them {max(often.values())} times" in caplog.text
+    sample = stratify(splits, num_samples=200, clf_share=0.9, settings=few, cache_dir=tmp_path, trace=trace)["train"]
+    draws = dict(zip(sample["instance_id"], sample["num_draws"], strict=True)).values()
+    often = sum(count > 4 for count in draws)
+    assert trace.facts["repeated"] == {"train": often}
+    assert f"samples {often} rows more than 4 times, one of them {max(draws)} times" in caplog.text
     caplog.clear()
     stratify(splits, num_samples=40, cache_dir=tmp_path)
     assert not caplog.text
@@ -158,11 +146,6 @@ def test_missing_cluster_is_named(tmp_path: Path) -> None:
         stratify(DatasetDict({"train": splits_of(9)["train"].remove_columns("cluster")}), cache_dir=tmp_path)
 
 
-def test_no_instruction_crosses_over(tmp_path: Path) -> None:
-    sample = stratify(splits_of(100), cache_dir=tmp_path)
-    assert set(sample["train"]["instruction_id"]).isdisjoint(sample["test"]["instruction_id"])
-
-
 def test_same_seed_same_rows(tmp_path: Path) -> None:
     one, two, other = (
         stratify(splits_of(60), seed=seed, cache_dir=tmp_path / str(number)) for number, seed in enumerate((1, 1, 2))
@@ -171,7 +154,7 @@ def test_same_seed_same_rows(tmp_path: Path) -> None:
     assert one["train"].to_list() != other["train"].to_list()
 
 
-def test_a_split_of_one_kind_is_filled_and_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_split_of_one_kind_is_filled_with_a_warning(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     rows = [row for row in make_rows(distinct(30)) if not row["is_classification"]]
     sample = stratify(DatasetDict({"train": from_rows(rows, FEATURES)}), num_samples=50, cache_dir=tmp_path)
     assert len(sample["train"]) == 50

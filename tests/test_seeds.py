@@ -1,4 +1,4 @@
-"""Seeds are the first thing a user brings: every shape in use is read, every flaw is told by its row."""
+"""Seeds are read in every common format, and every fault is reported with its row."""
 
 import json
 import re
@@ -10,6 +10,7 @@ from datasets import Dataset
 
 from auto_instruct_hf.core.schema import SEEDS
 from auto_instruct_hf.errors import SeedError
+from auto_instruct_hf.generation.bootstrap import find_candidate_fault
 from auto_instruct_hf.generation.seeds import BUNDLED, read_seeds
 from auto_instruct_hf.novelty.joins import near_pairs
 from auto_instruct_hf.recipe import BootstrapSettings
@@ -22,12 +23,8 @@ def write(path: Path, *rows: Any) -> Path:
     return path
 
 
-def bundled() -> list[dict[str, Any]]:
-    return [json.loads(line) for line in BUNDLED.read_text(encoding="utf-8").splitlines()]
-
-
-def test_bundled_seeds_are_as_promised() -> None:
-    rows = bundled()
+def test_bundled_seeds_are_valid_labelled_distinct_and_pass_the_filters() -> None:
+    rows = [json.loads(line) for line in BUNDLED.read_text(encoding="utf-8").splitlines()]
     labelled = [row for row in rows if row["is_classification"]]
     assert len(rows) == 175
     assert len(labelled) >= 60
@@ -35,50 +32,31 @@ def test_bundled_seeds_are_as_promised() -> None:
     assert 0.4 <= sum(row["input"] != "" for row in rows) / len(rows) <= 0.65
     for row in rows:
         assert set(row) == {"domain", "instruction", "input", "output", "is_classification", "labels"}
-        assert row["instruction"].strip()
         assert row["output"].strip()
+        assert find_candidate_fault(row["instruction"], BootstrapSettings()) == ""
+        assert bool(row["labels"]) == row["is_classification"]
     for row in labelled:
-        assert 2 <= len(row["labels"]) <= 8
-        assert len(set(row["labels"])) == len(row["labels"])
+        assert 2 <= len(row["labels"]) == len(set(row["labels"])) <= 8
         assert row["output"] in row["labels"]
-    assert not any(row["labels"] for row in rows if not row["is_classification"])
-    # A right answer that always stood first would be learned as a rule.
+    # A model would learn that the first label is always correct.
     assert sum(row["output"] == row["labels"][0] for row in labelled) < len(labelled) / 3
-
-
-def test_no_two_bundled_seeds_are_alike() -> None:
-    assert near_pairs([row["instruction"] for row in bundled()], 0.7) == []
-
-
-def test_bundled_seeds_pass_the_filter_they_set_an_example_for() -> None:
-    settings = BootstrapSettings()
-    banned = re.compile(rf"\b(?:{'|'.join(settings.banned)})\b", re.IGNORECASE)
-    for row in bundled():
-        assert not banned.search(row["instruction"])
-        assert settings.min_words <= len(row["instruction"].split()) <= settings.max_words
-
-
-def test_bundled_seeds_are_read() -> None:
+    assert near_pairs([row["instruction"] for row in rows], 0.7) == []
     seeds = read_seeds()
     assert seeds.features == SEEDS
-    assert len(seeds) == 175
-    assert sum(seeds["is_classification"]) >= 60
+    assert seeds["instruction"][:] == [row["instruction"] for row in rows]
+    assert sum(seeds["is_classification"]) == len(labelled)
 
 
-def test_self_instruct_shape(tmp_path: Path) -> None:
-    row = {
-        "id": "x",
-        "instruction": "Add them.",
-        "instances": [{"input": "1 2", "output": "3"}, {"input": "", "output": "9"}],
-    }
-    seeds = read_seeds(write(tmp_path / "seeds.jsonl", {**row, "is_classification": True}))
-    assert seeds[0] == {
+def test_self_instruct_format(tmp_path: Path) -> None:
+    instances = [{"input": "1 2", "output": "3"}, {"input": "", "output": "9"}]
+    row = {"id": "x", "instruction": "Add them.", "instances": instances, "is_classification": True}
+    assert read_seeds(write(tmp_path / "seeds.jsonl", row))[0] == {
         "instruction": "Add them.", "input": "1 2", "output": "3", "is_classification": True, "domain": "",
     }  # fmt: skip
 
 
 @pytest.mark.parametrize("suffix", [".jsonl", ".json", ".csv", ".parquet"])
-def test_alpaca_shape_in_every_format(tmp_path: Path, suffix: str) -> None:
+def test_alpaca_format_in_every_kind_of_file(tmp_path: Path, suffix: str) -> None:
     path = tmp_path / f"seeds{suffix}"
     rows = [TASK, {"instruction": "Übersetze das 🎉", "input": "None", "output": "01"}]
     data = Dataset.from_list(rows)
@@ -92,18 +70,10 @@ def test_alpaca_shape_in_every_format(tmp_path: Path, suffix: str) -> None:
     assert seeds["is_classification"][:] == [False, False]
 
 
-def test_column_mapping(tmp_path: Path) -> None:
-    path = write(tmp_path / "seeds.jsonl", {"prompt": "Say hello.", "completion": "Hello."})
-    seeds = read_seeds(path, columns={"instruction": "prompt", "output": "completion"})
-    assert seeds[0]["instruction"] == "Say hello."
-    assert seeds[0]["output"] == "Hello."
-
-
-def test_large_rows_and_other_scripts_pass_unchanged(tmp_path: Path) -> None:
-    text = "请把下面的句子翻译成英文。" * 4000
-    seeds = read_seeds(write(tmp_path / "seeds.jsonl", {"instruction": text, "output": "नमस्ते 😀\x00"}))
-    assert seeds[0]["instruction"] == text
-    assert seeds[0]["output"] == "नमस्ते 😀\x00"
+def test_columns_are_mapped_and_large_rows_of_any_script_are_unchanged(tmp_path: Path) -> None:
+    row = {"prompt": "请把下面的句子翻译成英文。" * 4000, "completion": "नमस्ते 😀\x00"}
+    seeds = read_seeds(write(tmp_path / "s.jsonl", row), columns={"instruction": "prompt", "output": "completion"})
+    assert (seeds[0]["instruction"], seeds[0]["output"]) == tuple(row.values())
 
 
 @pytest.mark.parametrize(
@@ -121,7 +91,7 @@ def test_large_rows_and_other_scripts_pass_unchanged(tmp_path: Path) -> None:
         ([], "is empty"),
     ],
 )
-def test_flaws_are_named_with_their_row(tmp_path: Path, rows: list[Any], message: str) -> None:
+def test_faults_are_named_with_their_row(tmp_path: Path, rows: list[Any], message: str) -> None:
     path = write(tmp_path / "seeds.jsonl", *rows)
     with pytest.raises(SeedError, match=re.escape(message)) as caught:
         read_seeds(path)
@@ -152,7 +122,7 @@ def test_unreadable_files(tmp_path: Path, name: str, content: bytes, message: st
         read_seeds(tmp_path / name)
 
 
-def test_text_stays_text_whatever_it_looks_like(tmp_path: Path) -> None:
+def test_text_is_not_converted(tmp_path: Path) -> None:
     path = write(tmp_path / "seeds.jsonl", {"instruction": "Which day follows?", "output": "2024-02-29"})
     assert read_seeds(path)[0]["output"] == "2024-02-29"
     rows = ["\ufeff", "instruction,output,is_classification", f'"Say, in\ntwo lines.","{"x" * 200_000}",1.0', ""]
@@ -170,7 +140,7 @@ def test_missing_file_and_unknown_mapping(tmp_path: Path) -> None:
         read_seeds(write(tmp_path / "seeds.jsonl", TASK), columns={"question": "q"})
 
 
-def test_seeds_on_the_hub_out_of_reach_are_told_in_one_line() -> None:
+def test_an_unreachable_hub_is_reported_in_one_line() -> None:
     with pytest.raises(SeedError, match="cannot load the seeds user/seeds from the Hub") as caught:
         read_seeds("user/seeds")
     assert "\n" not in str(caught.value)

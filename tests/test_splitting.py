@@ -1,30 +1,28 @@
-"""A split that leaks makes every figure measured on it worthless."""
+"""Splits have no instruction or near duplicate in common, and their shares of every stratum."""
 
 import random
 from collections import Counter
+from collections.abc import Iterable
 from itertools import combinations
 from pathlib import Path
 from typing import Any
 
 import pytest
-from datasets import Dataset
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from made_data import FEATURES, distinct, make_rows
 from rouge_score.rouge_scorer import RougeScorer
 
 from auto_instruct_hf import split
-from auto_instruct_hf.core.texts import normalise
-from auto_instruct_hf.core.transform import Trace, from_rows
+from auto_instruct_hf.core import Trace, columns, from_rows, normalise
 from auto_instruct_hf.recipe import SplittingSettings
 from auto_instruct_hf.sampling.splits import measure_table, split_table
 
 SHARES = {"train": 0.8, "validation": 0.1, "test": 0.1}
 
 
-def assign(rows: list[dict[str, Any]], **options: Any) -> list[str]:
-    batch = {name: [row[name] for row in rows] for name in rows[0]}
-    return split_table(batch, **{"shares": SHARES, "max_similarity": 0.7, "seed": 1, **options})["split"]
+def assign(rows: list[dict[str, Any]], seed: int = 1) -> list[str]:
+    return split_table(columns(rows, rows[0]), settings=SplittingSettings(), seed=seed)["split"]
 
 
 WORDS = st.lists(st.sampled_from("abcdefgh"), min_size=1, max_size=8)
@@ -50,15 +48,18 @@ def highest_across(rows: list[dict[str, Any]], found: list[str]) -> float:
     return max((scorer.score(one, other)["rougeL"].fmeasure for one, other in pairs), default=0.0)
 
 
+def are_in_one_split(keys: Iterable[Any], found: list[str]) -> bool:
+    """Return whether all rows with the same key, not empty, are in the same split."""
+    first: dict[Any, str] = {}
+    return all(first.setdefault(key, name) == name for key, name in zip(keys, found, strict=True) if key)
+
+
 @settings(max_examples=100)
 @given(texts_with_copies(), st.integers(0, 9))
-def test_no_near_copy_leaks_and_what_is_measured_is_what_brute_force_finds(texts: list[str], seed: int) -> None:
+def test_no_near_duplicate_leaks_and_the_measure_equals_brute_force(texts: list[str], seed: int) -> None:
     rows = make_rows(texts)
     found = assign(rows, seed=seed)
-    where: dict[str, set[str]] = {}
-    for row, name in zip(rows, found, strict=True):
-        where.setdefault(row["instruction_id"], set()).add(name)
-    assert all(len(names) == 1 for names in where.values())
+    assert are_in_one_split((row["instruction_id"] for row in rows), found)
     highest = highest_across(rows, found)
     assert not highest > 0.7
     batch = {"instruction": [row["instruction"] for row in rows], "split": found}
@@ -69,7 +70,7 @@ def test_no_near_copy_leaks_and_what_is_measured_is_what_brute_force_finds(texts
 
 @settings(max_examples=50)
 @given(texts_with_copies(), st.randoms(), st.integers(1, 300))
-def test_a_leak_is_measured_whatever_made_it(texts: list[str], chance: random.Random, max_pairs: int) -> None:
+def test_a_leak_is_measured_in_any_assignment(texts: list[str], chance: random.Random, max_pairs: int) -> None:
     rows = make_rows(texts)
     found = [chance.choice(list(SHARES)) for _ in rows]
     batch = {"instruction": [row["instruction"] for row in rows], "split": found}
@@ -77,17 +78,8 @@ def test_a_leak_is_measured_whatever_made_it(texts: list[str], chance: random.Ra
     assert measure_table(batch, seed=1, max_pairs=10**6)["similarity"] == [highest]
     some = measure_table(batch, seed=1, max_pairs=max_pairs)
     assert some["similarity"][0] <= highest
-    assert some["compared"][0] == min(
-        some["held_out"][0],
-        max(
-            1,
-            max_pairs
-            // sum(
-                len({text for text, name in zip(batch["instruction"], found, strict=True) if name == split})
-                for split in SHARES
-            ),
-        ),
-    )
+    num_texts = len(set(zip(batch["instruction"], found, strict=True)))
+    assert some["compared"][0] == min(some["held_out"][0], max(1, max_pairs // num_texts))
 
 
 @settings(max_examples=60)
@@ -95,17 +87,14 @@ def test_a_leak_is_measured_whatever_made_it(texts: list[str], chance: random.Ra
     st.lists(st.tuples(st.sampled_from(["x", "", "y"]), st.sampled_from(["", " ", "One", "two", "three"])), min_size=1),
     st.integers(0, 9),
 )
-def test_whoever_shares_an_input_and_its_attribute_stays_together(given: list[tuple[str, str]], seed: int) -> None:
+def test_instances_with_the_same_input_and_attribute_stay_together(given: list[tuple[str, str]], seed: int) -> None:
     rows = make_rows(distinct(30))
     chance = random.Random(seed)
     for attribute, text in given:
-        row = chance.choice(rows)
-        row.update(attribute=attribute, input=chance.choice([text, text.upper(), f" {text}"]))
-    found = assign(rows, seed=seed)
-    where: dict[tuple[str, str], set[str]] = {}
-    for row, name in zip(rows, found, strict=True):
-        where.setdefault((row["attribute"], normalise(row["input"])), set()).add(name)
-    assert all(len(names) == 1 for (_, text), names in where.items() if text)
+        chance.choice(rows).update(attribute=attribute, input=chance.choice([text, text.upper(), f" {text}"]))
+    inputs = [normalise(row["input"]) for row in rows]
+    keys = [text and (row["attribute"], text) for row, text in zip(rows, inputs, strict=True)]
+    assert are_in_one_split(keys, assign(rows, seed=seed))
 
 
 def test_groups_are_chained_through_every_kind_of_link() -> None:
@@ -115,21 +104,20 @@ def test_groups_are_chained_through_every_kind_of_link() -> None:
     by_text[texts[2]].update(input="Shared.", attribute="label")
     by_text[texts[3]].update(input="shared.", attribute="label")
     by_text[texts[4]].update(input="shared.", attribute="another label")
-    batch = {name: [row[name] for row in rows] for name in rows[0]}
-    found = split_table(batch, shares=SHARES, max_similarity=0.7, seed=1)
+    found = split_table(columns(rows, rows[0]), settings=SplittingSettings(), seed=1)
     groups = {row["instruction"]: group for row, group in zip(rows, found["group"], strict=True)}
     assert len({groups[text] for text in texts[:4]}) == 1
     assert groups[texts[4]] != groups[texts[0]]
 
 
-def test_the_measure_is_told(tmp_path: Path) -> None:
+def test_all_rows_are_split_and_groups_and_the_nearest_pair_are_reported(tmp_path: Path) -> None:
     trace = Trace()
-    split(from_rows(make_rows(distinct(50)), FEATURES), cache_dir=tmp_path, trace=trace)
-    assert trace.facts == {
-        "groups": 50,
-        "largest_group": 1,
-        "nearest": {"similarity": 0.0, "compared": 10, "held_out": 10},
-    }
+    data = from_rows(make_rows(distinct(50)), FEATURES)
+    splits = split(data, cache_dir=tmp_path, trace=trace)
+    assert sorted(key for part in splits.values() for key in part["instance_id"]) == sorted(data["instance_id"])
+    assert all(part.features == data.features for part in splits.values())
+    nearest = {"similarity": 0.0, "compared": 10, "held_out": 10}
+    assert trace.facts == {"groups": 50, "largest_group": 1, "nearest": nearest}
 
 
 @settings(max_examples=40)
@@ -144,7 +132,7 @@ def test_shares_hold_as_far_as_groups_allow(sizes: list[int], seed: int) -> None
 
 @settings(max_examples=30)
 @given(st.integers(1, 60), st.randoms())
-def test_order_of_rows_decides_nothing(count: int, shuffler: random.Random) -> None:
+def test_the_order_of_rows_changes_nothing(count: int, shuffler: random.Random) -> None:
     rows = make_rows(distinct(count))
     expected = {row["instance_id"]: name for row, name in zip(rows, assign(rows), strict=True)}
     shuffler.shuffle(rows)
@@ -153,16 +141,11 @@ def test_order_of_rows_decides_nothing(count: int, shuffler: random.Random) -> N
 
 def test_shares_hold_over_all_and_within_strata() -> None:
     rows = make_rows(distinct(1000))
-    found = assign(rows)
-    by_id = {
-        row["instruction_id"]: (name, row["is_classification"], row["cluster"])
-        for row, name in zip(rows, found, strict=True)
-    }
-    total = Counter(name for name, _, _ in by_id.values())
-    assert total == {"train": 800, "validation": 100, "test": 100}
-    strata = Counter((kind, topic) for _, kind, topic in by_id.values())
-    held = Counter((kind, topic) for name, kind, topic in by_id.values() if name == "test")
-    for stratum, size in strata.items():
+    strata = {row["instruction_id"]: (row["is_classification"], row["cluster"]) for row in rows}
+    split_of = {row["instruction_id"]: name for row, name in zip(rows, assign(rows), strict=True)}
+    assert Counter(split_of.values()) == {"train": 800, "validation": 100, "test": 100}
+    held = Counter(strata[key] for key, name in split_of.items() if name == "test")
+    for stratum, size in Counter(strata.values()).items():
         assert abs(held[stratum] - 0.1 * size) <= 2
 
 
@@ -178,13 +161,6 @@ def test_splits_without_a_share_are_not_made(tmp_path: Path) -> None:
     data = from_rows(make_rows(distinct(20)), FEATURES)
     splits = split(data, settings=SplittingSettings(validation=0.0, test=0.5), cache_dir=tmp_path)
     assert list(splits) == ["train", "test"]
-
-
-def test_rows_are_all_there_once(tmp_path: Path) -> None:
-    data: Dataset = from_rows(make_rows(distinct(50)), FEATURES)
-    splits = split(data, cache_dir=tmp_path)
-    assert sorted(key for part in splits.values() for key in part["instance_id"]) == sorted(data["instance_id"])
-    assert all(part.features == data.features for part in splits.values())
 
 
 def test_seed_moves_groups() -> None:

@@ -1,6 +1,6 @@
-"""The effect of the recipe's steps: the same instructions of one teacher, completed with fewer steps and with all.
+"""Ablate the recipe: the same instructions of one teacher, completed with fewer steps and with all.
 
-Auto-Instruct (Mansutti) names it as a limitation that it compared datasets of different teachers.
+Auto-Instruct (Mansutti) states as a limitation that it compares datasets of different teachers.
 """
 
 from collections.abc import Mapping, Sequence
@@ -30,33 +30,31 @@ SELF_INSTRUCT, ATTRIBUTES, FULL = ARMS = ("self-instruct", "attributes", "full")
 _NUM_DRAWS = 20
 NOTES = {
     "arms": (
-        "All arms have the same instructions, and take from the attribution which of them are classification tasks. "
-        "self-instruct: input and output in one request for each instruction; of classification tasks the labels "
-        "first, each with an input. attributes: labels, or input and strategies, and from them the instances. full: "
-        "the same instances. All are curated alike. The first two are sampled as if all instructions were in one "
-        "cluster, full by its clusters; the share of classification is the recipe's in all. Splits are not compared."
+        "All arms have the same instructions, and the attribution decides which are classification tasks. "
+        "self-instruct: input and output in one request per instruction; for classification tasks the labels first, "
+        "each with an input. attributes: labels, or input and strategies, then an instance for each. full: the same "
+        "instances. All arms are curated in the same way. full is sampled by its clusters, the other two as if all "
+        "rows were in one; the share of classification is that of the recipe. Splits are not compared."
     ),
     "measurements": (
-        "Each arm yields a sample of the same number of rows. Topics, those of the full recipe, are counted over all "
-        "of them; everything else over one row of each instruction, of equally many instructions. The figures "
-        "are means over {draws} draws from the same pools, each with another seed, and in brackets the lowest and the "
-        "highest; differences are taken within each draw. The range shows how much a figure depends on the draw; not "
-        "on the teacher, which was asked once. Where a sample holds every instruction, draws hardly differ and the "
-        "range is narrow."
+        "Each arm has a sample of the same number of rows. Topics are those of the full recipe, counted over all rows; "
+        "everything else is measured on one row per instruction, for the same number of instructions in each arm. "
+        "Figures are means over {draws} samples with different seeds, with minimum and maximum in brackets; "
+        "differences are taken within each of them. The range shows the variation between samples, not between replies "
+        "of the teacher. It is narrow if a sample holds every instruction."
     ),
     "judge": (
-        "The judge saw one row of each of some instructions of each arm's sample, in a random order that is the same "
-        "for all arms, as are the random numbers by which samples are drawn: so most of the instructions are the same "
-        "in all arms. An instance that stands in two arms is judged once. In brackets Wilson's 95 % interval. "
-        "Differences are over the instructions judged in both arms, with Newcombe's 95 % interval for pairs. "
-        "attributes and full share their instances: they can differ only by which of these were drawn."
+        "The judge saw one row per instruction, in a random order. The order and the random numbers of the samples are "
+        "the same for all arms, so most judged instructions are too. An instance in two arms is judged once. In "
+        "brackets: Wilson's 95 % interval. Differences are over the instructions judged in both arms, with Newcombe's "
+        "95 % interval for pairs. attributes and full have the same instances: they differ only in which are sampled."
     ),
 }
 
 
 @dataclass(frozen=True)
 class _Arm:
-    """The instances that an arm samples from, and the number of dropped rows by reason, phase by phase."""
+    """The instances that an arm samples from, and the number of dropped rows by reason, for each phase."""
 
     pool: Dataset
     reasons: Sequence[Mapping[str, int]]
@@ -91,11 +89,11 @@ def ablate(
         teacher: The model that writes in all arms. Its journal should be `out/journal.sqlite`.
         out: Folder of the build (see `pipeline.build`), of `ablation.json` and `ablation.md`.
         recipe: The settings; None: the published ones. `judge.size` instructions are judged in each arm.
-        arms: Which of ARMS to compare. The build is always made: its topics are used for all arms.
+        arms: Which of ARMS to compare. The build is always made, since all arms use its topics.
         num_samples: Rows of the sample of each arm; None: half of the instructions. Samples of all instructions cannot
             show the effect of clusters.
         with_judge: Whether to judge.
-        num_draws: Samples of each arm that are measured, at least one; the first of them is judged.
+        num_draws: Samples of each arm to measure, at least one; the first is judged.
         overwrite: As for `pipeline.build`.
 
     Returns:
@@ -118,12 +116,13 @@ def ablate(
         made = build(seeds, teacher, out, recipe, overwrite=overwrite)
         compared = _make_arms(made, teacher, recipe, arms, cache_dir)
         num_rows = num_samples or max(1, recipe.num_instructions // 2)
+        sample = partial(sample_coordinated, clf_share=recipe.clf_share, balance=recipe.sampling.balance)
         samples = [
-            {arm: _sample(one.pool, num_rows, recipe, recipe.seed + number) for arm, one in compared.items()}
+            {arm: sample(one.pool, num_rows, seed=recipe.seed + number) for arm, one in compared.items()}
             for number in range(num_draws)
         ]
         measured, draws = _measure(samples, made, recipe, cache_dir)
-        judged = {arm: take_one_each(sample, recipe.judge.size) for arm, sample in samples[0].items()}
+        judged = {arm: take_one_each(one, recipe.judge.size) for arm, one in samples[0].items()}
         shares = _judge(judged, judge, teacher, recipe, cache_dir) if judge else None
         report = {
             "teacher": hide_folder(teacher.model),
@@ -152,13 +151,13 @@ def _check(arms: Sequence[str], recipe: Recipe) -> None:
         raise RecipeError(f"the arms are {', '.join(arms) or 'none'}; they must be of {', '.join(ARMS)}")
     if recipe.judge.min_judge is not None:
         raise RecipeError(
-            f"judge.min_judge is {recipe.judge.min_judge:g}: a judge that chose the rows cannot compare arms by "
-            "them. Leave it out for an ablation"
+            f"judge.min_judge is {recipe.judge.min_judge:g}: rows chosen by the judge cannot be compared by the judge. "
+            "Leave it out for an ablation"
         )
 
 
 def _make_arms(made: Build, teacher: Teacher, recipe: Recipe, names: Sequence[str], cache_dir: Path) -> dict[str, _Arm]:
-    """Return the arms that were asked for, in the order of ARMS."""
+    """Return the requested arms, in the order of ARMS."""
     whole = concatenate_datasets(list(made.instances.values())).select_columns(list(CLUSTERED))
     phases = made.report.phases
     reasons = [phases[name]["rejected"] for name in ("complete", "curate", "decontaminate") if name in phases]
@@ -178,11 +177,6 @@ def _write_directly(attributed: Dataset, teacher: Teacher, recipe: Recipe, cache
     if not len(pool):
         raise BuildError(f"no instance is left in the arm {SELF_INSTRUCT}: {reasons}")
     return _Arm(pool, reasons)
-
-
-def _sample(pool: Dataset, num_rows: int, recipe: Recipe, seed: int) -> Dataset:
-    balance = recipe.sampling.balance
-    return sample_coordinated(pool, num_rows, clf_share=recipe.clf_share, balance=balance, seed=seed)
 
 
 def _measure(
@@ -213,7 +207,7 @@ def _judge(judged: Mapping[str, Dataset], judge: Teacher, teacher: Teacher, reci
         cache_dir=cache_dir,
     )
     figures = asdict(found.figures)
-    # Its shares are over all arms together and mean nothing here.
+    # Without its shares, which are over all arms together.
     kept = ("asked", "judged", "failed", "confidence", "checks", "warnings")
     return {
         "judge": figures["judge"],

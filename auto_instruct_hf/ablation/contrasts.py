@@ -1,9 +1,8 @@
-"""Arms side by side: measurements of coordinated samples, and a judge's shares, with differences to a reference arm."""
+"""Compare arms: measurements of coordinated samples, and a judge's shares, with differences to a reference arm."""
 
 import statistics
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict
-from typing import TypeVar
 
 from datasets import Dataset
 
@@ -28,25 +27,16 @@ MEASURES = {
 }
 """What is compared -> its place in the figures of `measure_sample`."""
 ALL_QUESTIONS = "all that apply"
-T = TypeVar("T")
 
 
 def measure_sample(
     sample: Dataset, size: int, topic_of: Mapping[str, int], num_topics: int, measure: Callable[[Dataset], Figures]
 ) -> Figures:
-    """Measure a sample of an arm.
+    """Return the figures of a sample of an arm.
 
-    Args:
-        sample: As `sample_coordinated` returns it.
-        size: Number of instructions that are measured by one row each, since most measures depend on the number of
-            rows; topics are counted over all rows.
-        topic_of: Instruction id -> the number of its topic, the same for all arms; other instructions have no topic.
-        num_topics: The number of topics.
-        measure: `measures.measure_dataset` with its settings.
-
-    Returns:
-        Figures of `measure_dataset`, with `balance.clusters` over the rows of the sample, and `sample`: its `rows`, its
-        `instructions`, and the rows `without_topic`.
+    Most measures depend on the number of rows, so `size` instructions are measured by one row each; `balance.clusters`
+    and `sample` (the numbers of `rows`, of `instructions`, and of rows `without_topic`) are of all rows. `topic_of` has
+    the numbers of the topics by instruction id, the same for all arms.
     """
     keys = sample["instruction_id"][:]
     dropped = [name for name in ("cluster", "cluster_probability") if name in sample.column_names]
@@ -59,38 +49,21 @@ def measure_sample(
 
 
 def contrast_measures(draws: Sequence[Mapping[str, Figures]], reference: str) -> dict[str, dict[str, Figures]]:
-    """Set the measurements of arms side by side.
+    """Compare the measurements of arms over draws of samples (arm -> figures of `measure_sample`), at least one.
 
-    Args:
-        draws: For each draw, arm -> figures as `measure_sample` returns them; at least one draw.
-        reference: The arm that differences are taken to; none are taken if it is missing.
-
-    Returns:
-        Measure -> arm -> `value`, `low` and `high`: mean, minimum and maximum over the draws with the measure, None
-        where none has. A further draw is between `low` and `high` of n draws with probability (n - 1) / (n + 1),
-        whatever the distribution (Wilks 1941, "Determination of sample sizes for setting tolerance limits"); and
-        `difference` to the reference with the same three, taken within each draw.
+    Returns measure -> arm -> `value`, `low` and `high`: mean, minimum and maximum over the draws with the measure, None
+    if there are none; and `difference` to the reference, if it is among the arms, with the same three, within each
+    draw. A further draw is between `low` and `high` of n draws with probability (n - 1) / (n + 1), whatever the
+    distribution (Wilks 1941, "Determination of sample sizes for setting tolerance limits").
     """
-
-    def subtract(own: Sequence[float | None], other: Sequence[float | None]) -> Figures:
-        pairs = zip(own, other, strict=True)
-        return _describe_range([None if a is None or b is None else a - b for a, b in pairs])
-
-    return {
-        name: _contrast(
-            {arm: [_read(draw[arm], path) for draw in draws] for arm in draws[0]}, _describe_range, subtract, reference
-        )
-        for name, path in MEASURES.items()
-    }
-
-
-def _contrast(
-    arms: Mapping[str, T], describe: Callable[[T], Figures], subtract: Callable[[T, T], Figures], reference: str
-) -> dict[str, Figures]:
-    """Return the figures of each arm, with its difference to the reference."""
-    found = {arm: describe(own) for arm, own in arms.items()}
-    for arm in arms.keys() - {reference} if reference in arms else ():
-        found[arm]["difference"] = subtract(arms[arm], arms[reference])
+    found = {}
+    for name, path in MEASURES.items():
+        values = {arm: [_read(draw[arm], path) for draw in draws] for arm in draws[0]}
+        found[name] = {arm: _describe_range(own) for arm, own in values.items()}
+        for arm in values.keys() - {reference} if reference in values else ():
+            pairs = zip(values[arm], values[reference], strict=True)
+            differences = [None if one is None or other is None else one - other for one, other in pairs]
+            found[name][arm]["difference"] = _describe_range(differences)
     return found
 
 
@@ -111,37 +84,24 @@ def _describe_range(values: Sequence[float | None]) -> Figures:
 def contrast_judgements(
     judgements: Iterable[DatasetRow], judged: Mapping[str, Dataset], reference: str
 ) -> dict[str, dict[str, Figures]]:
-    """Set a judge's shares of yes side by side.
+    """Compare a judge's shares of yes in arms.
 
-    Args:
-        judgements: Rows with the columns of `questions.JUDGEMENTS`.
-        judged: Arm -> its rows that were judged, columns `instance_id`, `instruction_id`; each instruction once.
-        reference: As for `contrast_measures`.
-
-    Returns:
-        Question, and ALL_QUESTIONS -> arm -> the fields of `ShareOfYes`, and `difference` to the reference with the
-        fields of `Difference`, over the instructions with an answer in both arms.
+    Reads judgements with the columns of `questions.JUDGEMENTS`, and for each arm its judged rows, columns `instance_id`
+    and `instruction_id`, each instruction once. Returns question, and ALL_QUESTIONS -> arm -> the fields of
+    `ShareOfYes`, and `difference` to the reference with the fields of `Difference`, over the instructions with an
+    answer in both arms.
     """
-    said = index(judgements)
-    arms = {
-        arm: {
-            row["instruction_id"]: said[row["instance_id"]]
-            for row in rows.select_columns(["instruction_id", "instance_id"])
-            if row["instance_id"] in said
-        }
-        for arm, rows in judged.items()
-    }
-    return {
-        name: _contrast(
-            {arm: {key: _answer(row, name) for key, row in own.items()} for arm, own in arms.items()},
-            lambda own: asdict(measure_share(own.values())),
-            lambda own, other: asdict(measure_paired_difference((own[key], other[key]) for key in own if key in other)),
-            reference,
-        )
-        for name in (*NAMES, ALL_QUESTIONS)
-    }
-
-
-def _answer(judgement: DatasetRow, question: str) -> bool | None:
-    answer: bool | None = passed_all(judgement) if question == ALL_QUESTIONS else judgement[question]
-    return answer
+    by_id = index(judgements)
+    found = {}
+    for name in (*NAMES, ALL_QUESTIONS):
+        answers: dict[str, dict[str, bool | None]] = {arm: {} for arm in judged}
+        for arm, rows in judged.items():
+            for key, instance in zip(rows["instruction_id"], rows["instance_id"], strict=True):
+                if row := by_id.get(instance):
+                    answers[arm][key] = passed_all(row) if name == ALL_QUESTIONS else row[name]
+        found[name] = {arm: asdict(measure_share(own.values())) for arm, own in answers.items()}
+        for arm in answers.keys() - {reference} if reference in answers else ():
+            own, other = answers[arm], answers[reference]
+            pairs = ((own[key], other[key]) for key in own if key in other)
+            found[name][arm]["difference"] = asdict(measure_paired_difference(pairs))
+    return found

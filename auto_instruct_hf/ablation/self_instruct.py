@@ -1,10 +1,10 @@
-"""Instances in one step from the instruction, without attributes.
+"""Complete instructions in one step, without attributes.
 
-After Self-Instruct (Wang et al. 2022, arXiv:2212.10560, section 2.2): the input is written first and then the output;
-for instructions that are known to be classification tasks, the labels first and then an input for each.
+After Self-Instruct (Wang et al. 2022, arXiv:2212.10560, section 2.2): the input is written before the output; for
+instructions that are known to be classification tasks, the labels first and then an input for each.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from datasets import Dataset
@@ -26,7 +26,6 @@ from ..core import (
     text_or_nothing,
     with_rejected,
 )
-from ..evaluation import DatasetRow
 from ..prompts import DIRECT, Prompt, load_direct_prompts
 from ..teacher import Ask, Reply, Request, Teacher
 
@@ -44,17 +43,10 @@ def complete_directly(
 ) -> Dataset:
     """Turn each instruction into instances, in one request and without attributes.
 
-    Args:
-        attributed: Columns `instruction_id`, `instruction` and `is_classification` as in `schema.ATTRIBUTED`.
-        teacher: The model that writes.
-        prompts: The set of prompts of the other phases, as for `completion.complete`: it decides whether the prompts
-            for small models are used.
-        cache_dir: Folder of the cache; None: as in `core.apply`.
-        trace: If given, it receives the instructions whose request failed.
-
-    Returns:
-        Columns of `schema.INSTANCES`: one row per label of a classification task, with the label as `attribute` and
-        output; one row for any other task, with `attribute` "".
+    Reads the columns `instruction_id`, `instruction` and `is_classification`; returns columns of `schema.INSTANCES`:
+    one row per label of a classification task, with the label as `attribute` and output; one row for any other task,
+    with `attribute` "". `prompts` is the set of the other phases; with `small`, the prompts are for small models too.
+    `trace` receives the instructions whose request failed.
     """
     attributed = require_columns(attributed, ATTRIBUTED, "complete_directly", _NEEDED)
     with teacher.phase("direct", total=len(attributed)):
@@ -73,54 +65,43 @@ def complete_directly(
 
 
 def direct_batch(batch: Batch, *, ask: Ask, prompts: Mapping[str, Prompt]) -> Columns:
-    """Complete a batch of instructions, one request each.
+    """Complete a batch of instructions, one request each, with the prompts of `prompts.DIRECT`.
 
-    Args:
-        batch: Columns `instruction_id`, `instruction`, `is_classification`.
-        ask: Answers requests.
-        prompts: The prompts of `prompts.DIRECT`.
-
-    Returns:
-        Columns as `schema.INSTANCES` and `rejected`, one row per instance; one for an instruction without any.
+    Reads the columns `instruction_id`, `instruction` and `is_classification`; returns columns as `schema.INSTANCES` and
+    `rejected`, one row per instance, or one for an instruction without any.
     """
-    instructions = rows(batch)
-    chosen = [prompts[_OUTPUT_FIRST if row["is_classification"] else _INPUT_FIRST] for row in instructions]
+    tasks = rows(batch)
+    chosen = [prompts[_OUTPUT_FIRST if task["is_classification"] else _INPUT_FIRST] for task in tasks]
     requests = [
-        Request(prompt, prompt.messages(instruction=row["instruction"]))
-        for row, prompt in zip(instructions, chosen, strict=True)
+        Request(prompt, prompt.messages(instruction=task["instruction"]))
+        for task, prompt in zip(tasks, chosen, strict=True)
     ]
-    instances = [
-        instance
-        for row, reply in zip(instructions, ask(requests), strict=True)
-        for instance in _list_instances(row, reply)
-    ]
+    instances = []
+    for task, reply in zip(tasks, ask(requests), strict=True):
+        for attribute, given, output, rejected in _parse_reply(task["is_classification"], reply):
+            instances.append(
+                {
+                    **{name: task[name] for name in _NEEDED},
+                    # Different from the id of an instance that was written with attributes.
+                    "instance_id": make_id("direct", task["instruction_id"], attribute),
+                    "attribute": attribute,
+                    "input": given,
+                    "output": output,
+                    "rejected": rejected,
+                }
+            )
     return columns(instances, with_rejected(INSTANCES))
 
 
-def _list_instances(row: DatasetRow, reply: Reply) -> list[DatasetRow]:
+def _parse_reply(is_classification: bool, reply: Reply) -> Iterable[tuple[str, str, str, str]]:
+    """Return attribute, input, output and `rejected` of each instance."""
     if reply.content is None:
-        return [_instance(row, rejected=f"teacher: {reply.error}")]
-    if not row["is_classification"]:
-        given, output = text_or_nothing(reply.content["input"]), reply.content["output"].strip()
-        return [_instance(row, given=given, output=output)]
-    first: dict[str, DatasetRow] = {}
+        return [("", "", "", f"teacher: {reply.error}")]
+    if not is_classification:
+        return [("", text_or_nothing(reply.content["input"]), reply.content["output"].strip(), "")]
+    first: dict[str, tuple[str, str, str, str]] = {}
     for answer in reply.content["instances"]:
         label = answer["label"].strip()
         if label:
-            written = _instance(row, label, text_or_nothing(answer["input"]), label)
-            first.setdefault(normalise(label), written)
-    return list(first.values()) or [_instance(row, rejected="classification without labels")]
-
-
-def _instance(
-    row: DatasetRow, attribute: str = "", given: str = "", output: str = "", rejected: str = ""
-) -> DatasetRow:
-    return {
-        **{name: row[name] for name in _NEEDED},
-        # Different from the id of an instance that was written with attributes.
-        "instance_id": make_id("direct", row["instruction_id"], attribute),
-        "attribute": attribute,
-        "input": given,
-        "output": output,
-        "rejected": rejected,
-    }
+            first.setdefault(normalise(label), (label, text_or_nothing(answer["input"]), label, ""))
+    return first.values() or [("", "", "", "classification without labels")]

@@ -14,6 +14,7 @@ from .console import OUT, exit_status, print_table
 if TYPE_CHECKING:
     from datasets import Dataset
 
+    from ..estimate import PhaseComparison
     from ..pipeline import Build
     from ..recipe import Recipe
     from ..teacher import Teacher
@@ -312,13 +313,13 @@ def _show_judge(found: dict[str, Any]) -> None:
         OUT.print(warning)
 
 
-def _compare(phases: list[dict[str, Any]]) -> None:
+def _compare(phases: list[PhaseComparison]) -> None:
     from ..teacher import Cost
 
     rows = []
     for one in phases:
         names = ("requests", "input_tokens", "output_tokens")
-        cells = [f"{one[name]:,.0f} / {one['actual'][name]:,}" for name in names]
-        rows.append([one["phase"], *cells, f"{Cost(one['dollars'])} / {Cost(one['actual']['dollars'])}"])
+        cells = [f"{getattr(one, name):,.0f} / {getattr(one.actual, name):,}" for name in names]
+        rows.append([one.phase, *cells, f"{Cost(one.dollars)} / {Cost(one.actual.dollars)}"])
     header = ("phase", "requests", "tokens in", "tokens out", "dollars")
     print_table("Estimated / actual (all runs)", header, rows)

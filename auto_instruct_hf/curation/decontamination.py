@@ -1,11 +1,10 @@
-"""Phase 4, where it is asked for: drop what is near to an evaluation set, so that scores on it mean something."""
+"""Phase 4, optional: drop what is close to an evaluation set, so that scores on it are meaningful."""
 
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from datasets import Dataset
 
@@ -27,18 +26,16 @@ from ..novelty import choose_tokenizer, near_copies
 from ..recipe import DecontaminationSettings
 from .shared_ngrams import find_shared_runs
 
-# Of a dataset on the Hub: what models are scored on. Where it has none of these, all of it.
+# Of a dataset on the Hub, in this order; all splits if it has none of these.
 _SPLITS = ("test", "validation", "train")
-_WHAT = "evaluation sets"
 _BATCH = 50_000
 
 
 @dataclass(frozen=True)
 class EvaluationSet:
-    """The texts of an evaluation set."""
+    """The texts of an evaluation set; `name` is its id on the Hub or the file's name."""
 
     name: str
-    """As the report calls it: the id on the Hub, or the file's name."""
     column: str
     texts: tuple[str, ...]
 
@@ -50,37 +47,31 @@ def decontaminate(
     cache_dir: Path | None = None,
     trace: Trace | None = None,
 ) -> Dataset:
-    """Drop the instances that are near to an item of an evaluation set.
+    """Drop the instances that are close to an item of an evaluation set.
 
     Args:
         instances: Columns `instruction` and `input` as in `schema.INSTANCES`.
-        settings: The evaluation sets, and what counts as near.
+        settings: The evaluation sets, and what counts as close.
         cache_dir: Folder of the cache; None: as in `core.apply`.
-        trace: Where given, it receives the dropped rows, each with the set it is near to (the first of several) but
-            without that set's text; and `sources`: name, column, number of items and dropped rows of each set.
+        trace: If given, it receives the dropped rows, each with the name of the (first) set it is close to, but without
+            the text of that set; and `sources`: name, column, number of items and of dropped rows of each set.
 
     Returns:
-        The other rows, with all columns that came in.
+        The other rows, with all columns.
 
     Raises:
-        SourceError: If an evaluation set cannot be read, or it is not clear which of its columns is meant.
+        SourceError: If an evaluation set cannot be read, or its column is ambiguous.
     """
     instances = require_columns(instances, INSTANCES, "decontaminate", ("instruction", "input"))
     sources = [read_evaluation_set(source) for source in settings.sources]
-    reasons = [_reason(source.name, settings) for source in sources]
     judged = apply(
         instances,
         decontaminate_batch,
         phase="decontaminate",
         features=with_rejected(instances.features),
-        settings={
-            "method": settings.method,
-            "max_similarity": settings.max_similarity,
-            "ngram": settings.ngram,
-            "reasons": reasons,
-        },
-        resources={"evaluation": [source.texts for source in sources]},
-        depends_on=[fingerprint(source.texts) for source in sources],
+        settings={"settings": settings},
+        resources={"evaluation": sources},
+        depends_on=[(source.name, fingerprint(source.texts)) for source in sources],
         batch_size=_BATCH,
         show_progress=True,
         cache_dir=cache_dir,
@@ -89,35 +80,24 @@ def decontaminate(
     if trace is not None and trace.rejected is not None:
         dropped = Counter(trace.rejected["rejected"])
         trace.facts["sources"] = [
-            {"name": source.name, "column": source.column, "items": len(source.texts), "dropped": dropped[reason]}
-            for source, reason in zip(sources, reasons, strict=True)
+            {
+                "name": source.name,
+                "column": source.column,
+                "items": len(source.texts),
+                "dropped": dropped[_reason(source, settings)],
+            }
+            for source in sources
         ]
     return kept
 
 
 def decontaminate_batch(
-    batch: Batch,
-    *,
-    evaluation: Sequence[Sequence[str]],
-    reasons: Sequence[str],
-    method: str,
-    max_similarity: float,
-    ngram: int,
+    batch: Batch, *, evaluation: Sequence[EvaluationSet], settings: DecontaminationSettings
 ) -> Columns:
-    """Find the rows that are near to an evaluation set.
+    """Reject the rows that are close to an evaluation set.
 
-    An instance is near if its instruction is, or its input, or both together; the answer is not looked at.
-
-    Args:
-        batch: Columns `instruction` and `input`, and others.
-        evaluation: The texts of each evaluation set.
-        reasons: What to give as the reason, for each of them.
-        method: A value of `DecontaminationSettings.method`.
-        max_similarity: For the method `rouge`.
-        ngram: For the method `ngram`.
-
-    Returns:
-        The same columns and `rejected`.
+    A row is close if its instruction is, or its input, or both together; the output is not compared. Reads the columns
+    `instruction` and `input`; returns all columns and `rejected`.
     """
     shown = [
         {instruction, given, f"{instruction}\n\n{given}"} if given.strip() else {instruction}
@@ -125,34 +105,36 @@ def decontaminate_batch(
     ]
     texts = sorted(set().union(*shown))
     rejected = [""] * len(shown)
-    for items, reason in zip(evaluation, reasons, strict=True):
-        if method == "ngram":
-            found = find_shared_runs(texts, items, ngram)
+    for source in evaluation:
+        if settings.method == "ngram":
+            found = find_shared_runs(texts, source.texts, settings.ngram)
         else:
-            found = ~near_copies(texts, items, max_similarity, choose_tokenizer(items)).is_novel
-        near = {text for text, is_near in zip(texts, found, strict=True) if is_near}
-        rejected = [
-            given or ("" if near.isdisjoint(one) else reason) for given, one in zip(rejected, shown, strict=True)
-        ]
+            tokenizer = choose_tokenizer(source.texts)
+            found = ~near_copies(texts, source.texts, settings.max_similarity, tokenizer).is_novel
+        close = {text for text, is_close in zip(texts, found, strict=True) if is_close}
+        for row, own in enumerate(shown):
+            if not rejected[row] and not close.isdisjoint(own):
+                rejected[row] = _reason(source, settings)
     return {**batch, "rejected": rejected}
 
 
+def _reason(source: EvaluationSet, settings: DecontaminationSettings) -> str:
+    if settings.method == "ngram":
+        return f"shares {settings.ngram} words in a row with {source.name}"
+    return f"ROUGE-L above {settings.max_similarity} with {source.name}"
+
+
 def read_evaluation_set(source: str) -> EvaluationSet:
-    """Read the texts of an evaluation set.
+    """Read the texts of an evaluation set, without empty items and duplicates.
 
-    Args:
-        source: `PATH:COLUMN` (JSON, JSON Lines, CSV, Parquet; text: an item a line, without a column),
-            `USER/NAME:COLUMN` or `USER/NAME:CONFIG:COLUMN`. Of a dataset on the Hub the split `test` is read, else
-            `validation`, else `train`, else all. Without a column, the only one whose values are all text.
-
-    Returns:
-        The set, its empty items left out, each other once.
-
-    Raises:
-        SourceError: If it cannot be read, has no such column or no text in it, or no column is named and several or
-            none could be meant.
+    The source is `PATH:COLUMN` (JSON, JSON Lines, CSV, Parquet; a text file has an item per line and no column),
+    `USER/NAME:COLUMN` or `USER/NAME:CONFIG:COLUMN`. Of a dataset on the Hub the split `test` is read, else
+    `validation`, else `train`, else all. Without a column, the only one with nothing but text is read.
     """
-    place, column = _part(source)
+    place, colon, column = source.rpartition(":")
+    # The last colon may be part of a path: a drive's, or one in the name of a file.
+    if not colon or Path(source).is_file() or "/" in column or "\\" in column:
+        place, column = source, ""
     is_file = Path(place).is_file()
     if is_file and Path(place).suffix.lower() == ".txt":
         if column:
@@ -160,8 +142,20 @@ def read_evaluation_set(source: str) -> EvaluationSet:
         texts, column = read_lines(Path(place)), "text"
     else:
         hub_id, _, config = (place, "", "") if is_file or re.match(r"[A-Za-z]:[\\/]", place) else place.partition(":")
-        rows = read_rows(hub_id, _WHAT, config=config or None, splits=_SPLITS, may_join=True)
-        column = _choose_column(rows, column, source)
+        rows = read_rows(hub_id, "evaluation sets", config=config or None, splits=_SPLITS, may_join=True)
+        if not rows:
+            raise SourceError(f"{source} is empty")
+        names = list(dict.fromkeys(name for row in rows for name in row))
+        if column and column not in names:
+            raise SourceError(f"{source}: there is no column {column!r}; it has {', '.join(names)}")
+        if not column:
+            found = [name for name in names if all(isinstance(row.get(name), str | None) for row in rows)]
+            if len(found) != 1:
+                fault = (
+                    f"its columns with text are {', '.join(found)}" if found else f"none of {', '.join(names)} is text"
+                )
+                raise SourceError(f"{source}: name the column to compare with, as {source}:COLUMN; {fault}")
+            column = found[0]
         texts = [row[column] for row in rows if row.get(column) is not None]
         if not all(isinstance(text, str) for text in texts):
             raise SourceError(f"{source}: the column {column!r} holds something that is not text; name another")
@@ -169,31 +163,3 @@ def read_evaluation_set(source: str) -> EvaluationSet:
     if not unique:
         raise SourceError(f"{source}: there is no text in the column {column!r}; name another")
     return EvaluationSet(Path(place).name if is_file else place, column, unique)
-
-
-def _part(source: str) -> tuple[str, str]:
-    """Part a source at its last colon, unless that belongs to a path: a drive's, or one in a file's name."""
-    place, colon, column = source.rpartition(":")
-    is_part_of_path = Path(source).is_file() or "/" in column or "\\" in column
-    return (source, "") if not colon or is_part_of_path else (place, column)
-
-
-def _choose_column(rows: Sequence[Mapping[str, Any]], column: str, source: str) -> str:
-    names = list(dict.fromkeys(name for row in rows for name in row))
-    if not rows:
-        raise SourceError(f"{source} is empty")
-    if column:
-        if column not in names:
-            raise SourceError(f"{source}: there is no column {column!r}; it has {', '.join(names)}")
-        return column
-    found = [name for name in names if all(isinstance(row.get(name), str | None) for row in rows)]
-    if len(found) != 1:
-        which = f"its columns with text are {', '.join(found)}" if found else f"none of {', '.join(names)} is text"
-        raise SourceError(f"{source}: name the column to compare with, as {source}:COLUMN; {which}")
-    return found[0]
-
-
-def _reason(name: str, settings: DecontaminationSettings) -> str:
-    if settings.method == "ngram":
-        return f"shares {settings.ngram} words in a row with {name}"
-    return f"ROUGE-L above {settings.max_similarity} with {name}"

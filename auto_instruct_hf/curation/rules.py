@@ -1,11 +1,10 @@
-"""Phase 4, first step: drop what is broken, each with its reason.
+"""Phase 4, first step: drop broken instances, each with its reason.
 
-The rules are those of Auto-Instruct: the input equals the output; the output is missing, holds the words of the
-request, or breaks off at a connective; an instruction has the same input and output twice.
+The rules are those of Auto-Instruct: the input equals the output; the output is missing, contains words of the request,
+or ends in a connective; an instruction has the same input and output twice.
 """
 
 from pathlib import Path
-from typing import Any
 
 from datasets import Dataset
 
@@ -39,57 +38,34 @@ def curate(
 
     Args:
         instances: Columns `instruction_id`, `is_classification`, `input` and `output` as in `schema.INSTANCES`.
-        settings: The words that give a broken output away.
+        settings: The words that show that an output is broken.
         cache_dir: Folder of the cache; None: as in `core.apply`.
-        trace: Where given, it receives the dropped rows.
+        trace: If given, it receives the dropped rows.
 
     Returns:
-        The sound rows, with all columns that came in.
+        The other rows, with all columns.
     """
     needed = ("instruction_id", "is_classification", "input", "output")
     instances = require_columns(instances, INSTANCES, "curate", needed)
     features = with_rejected(instances.features)
-    settings = settings or CurationSettings()
-    judged = apply(
-        instances,
-        curate_batch,
-        phase="curate",
-        features=features,
-        settings={"settings": settings},
-        cache_dir=cache_dir,
-    )
+    values = {"settings": settings or CurationSettings()}
+    judged = apply(instances, curate_batch, phase="curate", features=features, settings=values, cache_dir=cache_dir)
     unique = apply(
-        judged,
-        deduplicate_table,
-        phase="deduplicate",
-        features=features,
-        batch_size=None,
-        cache_dir=cache_dir,
+        judged, deduplicate_table, phase="deduplicate", features=features, batch_size=None, cache_dir=cache_dir
     )
     return keep(unique, phase="curate", cache_dir=cache_dir, trace=trace)
 
 
 def curate_batch(batch: Batch, *, settings: CurationSettings) -> Columns:
-    """Find what is broken in a row by itself.
-
-    Args:
-        batch: Columns `is_classification`, `input`, `output`, and others.
-        settings: The words that give a broken output away.
-
-    Returns:
-        The same columns and `rejected`.
-    """
-    return {**batch, "rejected": [find_instance_fault(row, settings) for row in rows(batch)]}
+    """Add `rejected` to a batch of rows: the fault of each row by itself (see `find_instance_fault`), or ""."""
+    texts = zip(batch["input"], batch["output"], batch["is_classification"], strict=True)
+    return {**batch, "rejected": [find_instance_fault(*values, settings=settings) for values in texts]}
 
 
 def deduplicate_table(batch: Batch) -> Columns:
-    """Of rows of one instruction with the same input and output, reject all but the first.
+    """Reject all but the first of the rows of one instruction with the same input and output.
 
-    Args:
-        batch: All rows; columns `instruction_id`, `input`, `output`, `rejected`, and others.
-
-    Returns:
-        The same columns, more of them rejected.
+    Reads the columns `instruction_id`, `input`, `output` and `rejected` of all rows; returns all columns.
     """
     seen = set()
     judged = rows(batch)
@@ -101,17 +77,17 @@ def deduplicate_table(batch: Batch) -> Columns:
     return columns(judged, batch)
 
 
-def find_instance_fault(instance: dict[str, Any], settings: CurationSettings) -> str:
-    """Return why an instance is broken, or ""."""
-    output = instance["output"].strip()
+def find_instance_fault(given: str, output: str, is_classification: bool, *, settings: CurationSettings) -> str:
+    """Return why an instance with this input and output is broken, or ""."""
+    output = output.strip()
     if not output:
         return "no output"
-    if instance["input"] and normalise(instance["input"]) == normalise(output):
+    if given and normalise(given) == normalise(output):
         return "input equals output"
     leaked = next((words for words in settings.leaks if words in output), None)
     if leaked:
         return f"output holds {leaked!r}"
     words = output.split()
-    may_break_off = not instance["is_classification"] and len(words) >= _MIN_WORDS_TO_BREAK_OFF
-    # In lower case only: "The right operator is OR" is whole.
+    may_break_off = not is_classification and len(words) >= _MIN_WORDS_TO_BREAK_OFF
+    # In lower case only: "The right operator is OR" is complete.
     return "output breaks off" if may_break_off and words[-1] in settings.connectives else ""

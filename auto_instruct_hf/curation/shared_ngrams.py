@@ -1,4 +1,4 @@
-"""Runs of words that texts have in common with others."""
+"""N-grams of words that texts share with references."""
 
 from collections.abc import Iterator, Sequence
 
@@ -7,41 +7,30 @@ import numpy.typing as npt
 
 from ..novelty import tokenize_unicode
 
-# Brown et al. 2020 (arXiv:2005.14165), appendix C: the shortest run that counts as an overlap has 8 words.
-_SHORTEST_RUN = 8
-
-BoolArray = npt.NDArray[np.bool_]
+# Brown et al. 2020 (arXiv:2005.14165), appendix C: the shortest overlap that counts has 8 words.
+_MIN_WORDS = 8
 
 
-def find_shared_runs(texts: Sequence[str], references: Sequence[str], size: int) -> BoolArray:
-    """Find the texts that share a run of words with a reference.
+def find_shared_runs(texts: Sequence[str], references: Sequence[str], size: int) -> npt.NDArray[np.bool_]:
+    """Return whether each text shares consecutive words with at least one reference.
 
-    The rule of Brown et al. 2020 (arXiv:2005.14165, section 4 and appendix C): `size` words in a row, or a whole
-    reference that is shorter. One of fewer than 8 words must be the whole text as well (ours: a short question stands
-    in many texts by chance). Words are runs of letters and digits of any script, case folded.
-
-    Args:
-        texts: Any texts.
-        references: What they are compared with.
-        size: Words in a run.
-
-    Returns:
-        Whether each text shares a run with at least one reference.
+    The rule of Brown et al. 2020 (arXiv:2005.14165, section 4 and appendix C): `size` consecutive words, or a whole
+    reference that is shorter. A reference of fewer than 8 words must be the whole text (ours: many texts contain a
+    short question by chance). Words are runs of letters and digits of any script, case folded.
     """
     words = [tokenize_unicode(reference) for reference in references]
     whole = {tuple(one) for one in words if one}
-    runs: dict[int, set[str]] = {}
+    known: dict[int, set[str]] = {}
     for one in words:
         length = min(len(one), size)
-        if length >= min(_SHORTEST_RUN, size):
-            runs.setdefault(length, set()).update(_runs(one, length))
-    return np.array([_holds(tokenize_unicode(text), runs, whole) for text in texts], dtype=np.bool_)
+        if length >= min(_MIN_WORDS, size):
+            known.setdefault(length, set()).update(_ngrams(one, length))
+    found = [
+        tuple(own) in whole or any(not ngrams.isdisjoint(_ngrams(own, length)) for length, ngrams in known.items())
+        for own in map(tokenize_unicode, texts)
+    ]
+    return np.array(found, dtype=np.bool_)
 
 
-def _holds(words: list[str], runs: dict[int, set[str]], whole: set[tuple[str, ...]]) -> bool:
-    shares = any(not known.isdisjoint(_runs(words, length)) for length, known in runs.items())
-    return shares or tuple(words) in whole
-
-
-def _runs(words: list[str], length: int) -> Iterator[str]:
+def _ngrams(words: list[str], length: int) -> Iterator[str]:
     return (" ".join(words[start : start + length]) for start in range(len(words) - length + 1))

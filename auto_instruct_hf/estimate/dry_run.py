@@ -3,48 +3,37 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from ..core import columns
+from ..core import Columns, columns
 from ..teacher import Reply, Request
 
 
-def dry_run(function: Callable[..., Any], table: Sequence[Mapping[str, Any]], **settings: Any) -> list[Request]:
-    """Return the requests that a batch function sends if each is answered at once.
+def dry_run(
+    function: Callable[..., Columns], table: Sequence[Mapping[str, object]], **settings: object
+) -> list[Request]:
+    """Return the requests that a batch function sends for a table of rows if each is answered at once.
 
-    Args:
-        function: Takes a batch and `ask`.
-        table: The rows, alike in their columns.
-        **settings: Its other arguments.
-
-    Returns:
-        The requests.
+    The rows have the same columns; `settings` are the arguments of the function besides the batch and `ask`.
     """
     asked: list[Request] = []
 
     def ask(requests: Sequence[Request]) -> list[Reply]:
         asked.extend(requests)
-        return [Reply(_imagine(request.prompt.schema, request.items)) for request in requests]
+        return [Reply(_make_answer(request.prompt.schema, request.items)) for request in requests]
 
     if table:
         function(columns(table, table[0]), ask=ask, **settings)
     return asked
 
 
-def _imagine(schema: Mapping[str, Any], items: int, number: int = 1) -> dict[str, Any]:
-    """Return a reply of the shape that a schema asks for: no classification task, everything else there."""
-    answer: dict[str, Any] = {}
+def _make_answer(schema: Mapping[str, Any], items: int, number: int = 1) -> dict[str, object]:
+    """Return an answer of the shape of a schema: no classification task, and everything else filled in."""
+    answer: dict[str, object] = {}
     for name, kind in schema["properties"].items():
         if name == "answers":
-            answer[name] = [_imagine(_shape(kind["items"]), 1, number) for number in range(1, items + 1)]
-        elif name == "is_classification":
-            answer[name] = False
+            shapes = kind["items"].get("anyOf", [kind["items"]])
+            shape = next((one for one in shapes if "input" in one["properties"]), shapes[0])
+            answer[name] = [_make_answer(shape, 1, number) for number in range(1, items + 1)]
         else:
-            of_type = {"integer": number, "array": ["something"], "boolean": False}
-            answer[name] = of_type.get(kind.get("type") if isinstance(kind.get("type"), str) else "", "something")
+            by_type = {"integer": number, "array": ["something"], "boolean": False}
+            answer[name] = by_type.get(str(kind.get("type")), "something")
     return answer
-
-
-def _shape(schema: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return the one of several shapes that is not a classification task's."""
-    return next(
-        shape for shape in schema.get("anyOf", [schema]) if "input" in shape["properties"] or "anyOf" not in schema
-    )

@@ -1,4 +1,4 @@
-"""A few rows through every phase that asks the teacher, before the money is spent: to read, and to measure by."""
+"""Run a few rows through every phase that asks the teacher, to read them and to measure the cost."""
 
 import json
 import tempfile
@@ -17,7 +17,7 @@ from ..teacher import Reply, Request, Teacher
 
 @dataclass(frozen=True)
 class Exchange:
-    """A request, the phase that asked it, and its reply."""
+    """A request with its phase and its reply."""
 
     phase: str
     request: Request
@@ -26,9 +26,9 @@ class Exchange:
 
 @dataclass(frozen=True)
 class Preview:
-    """What a few rows took: every exchange, and how many rows there were after each phase.
+    """The requests and replies of a few rows, and the number of rows after each phase.
 
-    `candidates` counts the instructions that were admitted and those that would have been, had more been asked for.
+    `candidates` are all valid new instructions, including those beyond the number asked for.
     """
 
     exchanges: list[Exchange]
@@ -38,53 +38,42 @@ class Preview:
 
 
 def preview(seeds: Dataset, teacher: Teacher, recipe: Recipe, num_instructions: int) -> Preview:
-    """Run a few instructions through bootstrap, attribute and complete. A build asks none of it again.
+    """Run a few instructions through bootstrap, attribute and complete. A build does not send these requests again.
 
     Args:
         seeds: Seed tasks, columns as `schema.SEEDS`.
-        teacher: Who writes; what it is asked stands in its journal.
+        teacher: The model that writes; the replies are in its journal.
         recipe: The settings of the build.
-        num_instructions: How many instructions to take.
+        num_instructions: Number of instructions.
 
     Returns:
-        What was asked and answered.
+        The requests and replies.
     """
     exchanges: list[Exchange] = []
     trace = Trace()
     with (
-        tempfile.TemporaryDirectory() as folder,  # so that each reply passes by, journalled or not
+        tempfile.TemporaryDirectory() as folder,  # without a cache every reply reaches the listener
         teacher.listening(lambda *one: exchanges.append(Exchange(*one))),
     ):
-        asking: dict[str, Any] = {"prompts": recipe.prompts, "cache_dir": Path(folder)}
-        instructions = bootstrap(
-            seeds,
-            teacher,
-            num_instructions=num_instructions,
-            clf_share=recipe.clf_share,
-            seed=recipe.seed,
-            settings=recipe.bootstrap,
-            trace=trace,
-            **asking,
-        )
-        attributed = attribute(instructions, teacher, settings=recipe.attribution, **asking)
-        instances = complete(attributed, teacher, settings=recipe.completion, **asking)
+        options: dict[str, Any] = {"prompts": recipe.prompts, "cache_dir": Path(folder)}
+        sizes: dict[str, Any] = {"clf_share": recipe.clf_share, "seed": recipe.seed, "settings": recipe.bootstrap}
+        instructions = bootstrap(seeds, teacher, num_instructions=num_instructions, trace=trace, **sizes, **options)
+        attributed = attribute(instructions, teacher, settings=recipe.attribution, **options)
+        instances = complete(attributed, teacher, settings=recipe.completion, **options)
         rejected = trace.rejected["rejected"][:] if trace.rejected else []
-        return Preview(
-            exchanges, len(instructions), len(instructions) + rejected.count(MORE_THAN_ASKED_FOR), len(instances)
-        )
+        candidates = len(instructions) + rejected.count(MORE_THAN_ASKED_FOR)
+        return Preview(exchanges, len(instructions), candidates, len(instances))
 
 
 def describe_exchanges(exchanges: Iterable[Exchange]) -> str:
     """Return exchanges as text: the messages of each request, and its reply."""
     blocks = []
     for number, one in enumerate(exchanges, start=1):
-        reply = one.reply
-        words = (
-            "no use: " + reply.error
-            if reply.content is None
-            else json.dumps(reply.content, ensure_ascii=False, indent=2)
-        )
+        reply, name = one.reply, one.request.prompt.name
+        answer = "not usable: " + reply.error
+        if reply.content is not None:
+            answer = json.dumps(reply.content, ensure_ascii=False, indent=2)
         turns = "\n".join(f"[{message['role']}]\n{message['content']}" for message in one.request.messages)
         figures = f"{reply.input_tokens:,} tokens in, {reply.output_tokens:,} out, {reply.seconds:.1f} s"
-        blocks.append(f"=== {number}. {one.phase}: {one.request.prompt.name} ({figures})\n{turns}\n[reply]\n{words}")
+        blocks.append(f"=== {number}. {one.phase}: {name} ({figures})\n{turns}\n[reply]\n{answer}")
     return "\n\n".join(blocks)

@@ -1,6 +1,6 @@
 """Phase 1: new instructions from examples of earlier ones, each kept only if it is unlike all before it.
 
-After Self-Instruct (Wang et al. 2022, arXiv:2212.10560, section 2.2). In rounds: a round is a dataset of requests that
+After Self-Instruct (Wang et al. 2022, arXiv:2212.10560, section 2.2), in rounds: a round is a dataset of requests that
 depends only on the recipe, the seed number and the pool so far, so a rerun repeats it exactly.
 """
 
@@ -32,16 +32,13 @@ from ..teacher import Ask, Request, Teacher
 from .instruction_pool import InstructionPool
 
 _LOG = logging.getLogger(__name__)
-_EXAMPLE = {"instruction": Value("string"), "domain": Value("string"), "classification": Value("bool")}
-_REQUESTS = Features(
-    {
-        "draw": Value("int64"),
-        "classification": Value("bool"),
-        "domain": Value("string"),
-        "pick": Value("int32"),
-        "examples": List(_EXAMPLE),
-    }
-)
+_VARIABLES = {
+    "classification": Value("bool"),
+    "domain": Value("string"),
+    "pick": Value("int32"),
+    "examples": List({"instruction": Value("string"), "domain": Value("string"), "classification": Value("bool")}),
+}
+_REQUESTS = Features({"draw": Value("int64"), **_VARIABLES})
 _CANDIDATES = Features({"instruction": Value("string"), "rejected": Value("string")})
 
 
@@ -57,22 +54,22 @@ def bootstrap(
     cache_dir: Path | None = None,
     trace: Trace | None = None,
 ) -> Dataset:
-    """Grow instructions from seed tasks.
+    """Generate instructions from seed tasks.
 
     Args:
         seeds: Seed tasks, columns as `schema.SEEDS`.
-        teacher: Who writes.
-        num_instructions: How many to keep.
+        teacher: The model that writes.
+        num_instructions: Number of instructions to keep.
         clf_share: Share of the requests that ask for classification tasks, in [0, 1].
-        seed: Decides which examples are shown.
+        seed: Seed of the examples that are shown.
         settings: Filters and sizes.
-        prompts: A set of prompts: `default`, `small` or a folder; None: the one that suits the teacher.
+        prompts: A set of prompts: `default`, `small` or a folder; None: the teacher's default.
         cache_dir: Folder of the cache; None: as in `core.apply`.
-        trace: Where given, it receives the rejected candidates and, for each round, what was asked and kept.
+        trace: If given, it receives the rejected candidates, `rounds` with their counts, and `stopped`.
 
     Returns:
-        A dataset with the columns of `schema.INSTRUCTIONS`, at most `num_instructions` rows: fewer, with a warning,
-        when the acceptance rate falls so low that more is out of reach.
+        Columns of `schema.INSTRUCTIONS`, at most `num_instructions` rows: fewer, with a warning, if the acceptance rate
+        falls too low.
 
     Raises:
         BuildError: If not one instruction was kept.
@@ -109,46 +106,21 @@ def bootstrap(
     return kept
 
 
-def draw_batch(
-    batch: Batch,
-    *,
-    ask: Ask,
-    prompt: Prompt,
-    settings: BootstrapSettings,
-) -> Columns:
-    """Ask for new instructions: a batch of requests becomes a batch of candidates.
+def draw_batch(batch: Batch, *, ask: Ask, prompt: Prompt, settings: BootstrapSettings) -> Columns:
+    """Request new instructions: a batch of requests becomes a batch of candidates.
 
-    Args:
-        batch: Columns `draw` (int, tells repeated requests apart), `classification` (bool: ask for such tasks),
-            `domain` (str) and `pick` (int, at random), which a prompt may use for variety, and `examples` (list of
-            {instruction, domain, classification}).
-        ask: Answers requests.
-        prompt: The prompt `bootstrap`.
-        settings: Filters, and how many instructions a request asks for.
-
-    Returns:
-        Columns `instruction` and `rejected`, one row a candidate; a request without a usable reply becomes one row.
+    Reads the columns `draw` (int, distinguishes repeated requests), `classification` (bool: ask for such tasks),
+    `domain` (str) and `pick` (int, random), which a prompt may use for variety, and `examples` (list of {instruction,
+    domain, classification}). Returns the columns `instruction` and `rejected`, one row per candidate, or one for a
+    request without a usable reply.
     """
-    asked = rows(batch)
     count = min(settings.instructions_per_request, prompt.max_items("instructions"))
-    replies = ask(
-        [
-            Request(
-                prompt,
-                prompt.messages(
-                    examples=row["examples"],
-                    classification=row["classification"],
-                    domain=row["domain"],
-                    pick=row["pick"],
-                    count=count,
-                ),
-                draw=row["draw"],
-            )
-            for row in asked
-        ]
-    )
+    requests = [
+        Request(prompt, prompt.messages(**{name: row[name] for name in _VARIABLES}, count=count), draw=row["draw"])
+        for row in rows(batch)
+    ]
     candidates = []
-    for reply in replies:
+    for reply in ask(requests):
         if reply.content is None:
             candidates.append({"instruction": "", "rejected": f"teacher: {reply.error}"})
             continue
@@ -159,7 +131,7 @@ def draw_batch(
 
 
 def find_candidate_fault(instruction: str, settings: BootstrapSettings) -> str:
-    """Return why an instruction is unfit whatever stands in the pool, or ""."""
+    """Return why an instruction is not usable, whatever is in the pool, or ""."""
     words = count_words(instruction)
     if words < settings.min_words:
         return f"fewer than {settings.min_words} words"

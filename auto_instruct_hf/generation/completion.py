@@ -27,6 +27,8 @@ from ..recipe import CompletionSettings
 from ..teacher import Ask, Teacher
 from .grouped_requests import GroupedItem, ask_items, count_requests
 
+_NEEDED = ("instruction_id", "instruction", "is_classification", "input", "attributes")
+
 
 def complete(
     attributed: Dataset,
@@ -41,29 +43,28 @@ def complete(
 
     Args:
         attributed: Columns as `schema.ATTRIBUTED`.
-        teacher: Who writes.
-        settings: How many instances share a request.
-        prompts: A set of prompts: `default`, `small` or a folder; None: the one that suits the teacher.
+        teacher: The model that writes.
+        settings: The limit of instances per request.
+        prompts: A set of prompts: `default`, `small` or a folder; None: the teacher's default.
         cache_dir: Folder of the cache; None: as in `core.apply`.
-        trace: Where given, it receives the instances whose request failed.
+        trace: If given, it receives the instances whose request failed.
 
     Returns:
-        A dataset with the columns of `schema.INSTANCES`: a row a label, with the label as output; a row a strategy; one
-        row for a task with neither.
+        Columns of `schema.INSTANCES`: one row per label, which is its output; one row per strategy; one row for a task
+        with neither.
     """
-    needed = ("instruction_id", "instruction", "is_classification", "input", "attributes")
-    attributed = require_columns(attributed, ATTRIBUTED, "complete", needed)
+    attributed = require_columns(attributed, ATTRIBUTED, "complete", _NEEDED)
     settings = settings or CompletionSettings()
     loaded = load_prompts(prompts or teacher.prompts)
     chosen = {name: loaded[name] for name in ("input", "output")}
     count = sum(max(1, len(texts)) for texts in attributed["attributes"])
     with teacher.phase("complete", total=count_requests(chosen["output"], count, settings.instances_per_request)):
         judged = apply(
-            attributed.select_columns(list(needed)),
+            attributed.select_columns(list(_NEEDED)),
             complete_batch,
             phase="complete",
             features=with_rejected(INSTANCES),
-            settings={"prompts": chosen, "instances_per_request": settings.instances_per_request},
+            settings={"prompts": chosen, "settings": settings},
             resources={"ask": teacher.ask},
             depends_on=teacher.identity,
             batch_size=ASKING_BATCH,
@@ -72,21 +73,30 @@ def complete(
     return keep(judged, phase="complete", cache_dir=cache_dir, trace=trace)
 
 
-def complete_batch(batch: Batch, *, ask: Ask, prompts: Mapping[str, Prompt], instances_per_request: int = 1) -> Columns:
+def complete_batch(batch: Batch, *, ask: Ask, prompts: Mapping[str, Prompt], settings: CompletionSettings) -> Columns:
     """Complete a batch of attributed instructions.
 
-    Args:
-        batch: Columns `instruction_id`, `instruction`, `is_classification`, `input`, `attributes`.
-        ask: Answers requests.
-        prompts: The prompts `input` and `output`.
-        instances_per_request: The most that share a request, where the prompt is grouped.
-
-    Returns:
-        Columns as `schema.INSTANCES` and `rejected`, one row an instance.
+    Reads the columns `instruction_id`, `instruction`, `is_classification`, `input` and `attributes`; returns columns as
+    `schema.INSTANCES` and `rejected`, one row per instance. `prompts` has the prompts `input` and `output`.
     """
-    instances = [_start(row, attribute) for row in rows(batch) for attribute in row["attributes"] or [""]]
-    items = [_item(instance, prompts) for instance in instances]
-    replies = ask_items(ask, items, instances_per_request, _is_complete)
+    instances: list[dict[str, Any]] = []
+    items: list[GroupedItem] = []
+    for row in rows(batch):
+        is_clf, prompt = row["is_classification"], prompts["input" if row["is_classification"] else "output"]
+        for attribute in row["attributes"] or [""]:
+            instances.append(
+                {
+                    **{name: row[name] for name in ("instruction_id", "instruction", "is_classification")},
+                    "instance_id": make_id(row["instruction_id"], attribute),
+                    "attribute": attribute,
+                    "input": "" if is_clf else row["input"],
+                    "output": attribute if is_clf else "",
+                    "rejected": "",
+                }
+            )
+            others = {"label": attribute} if is_clf else {"input": row["input"], "strategy": attribute}
+            items.append(GroupedItem(prompt, {"instruction": row["instruction"], **others}))
+    replies = ask_items(ask, items, settings.instances_per_request, _is_complete)
     for instance, reply in zip(instances, replies, strict=True):
         if reply.content is None:
             instance["rejected"] = f"teacher: {reply.error}"
@@ -95,29 +105,6 @@ def complete_batch(batch: Batch, *, ask: Ask, prompts: Mapping[str, Prompt], ins
         else:
             instance["output"] = reply.content["output"].strip()
     return columns(instances, with_rejected(INSTANCES))
-
-
-def _start(row: dict[str, Any], attribute: str) -> dict[str, Any]:
-    is_classification = row["is_classification"]
-    return {
-        "instance_id": make_id(row["instruction_id"], attribute),
-        "instruction_id": row["instruction_id"],
-        "instruction": row["instruction"],
-        "is_classification": is_classification,
-        "attribute": attribute,
-        "input": "" if is_classification else row["input"],
-        "output": attribute if is_classification else "",
-        "rejected": "",
-    }
-
-
-def _item(instance: dict[str, Any], prompts: Mapping[str, Prompt]) -> GroupedItem:
-    instruction, attribute = instance["instruction"], instance["attribute"]
-    if instance["is_classification"]:
-        return GroupedItem(prompts["input"], {"instruction": instruction, "label": attribute})
-    return GroupedItem(
-        prompts["output"], {"instruction": instruction, "input": instance["input"], "strategy": attribute}
-    )
 
 
 def _is_complete(answer: Mapping[str, Any]) -> bool:

@@ -1,4 +1,4 @@
-"""Several items in one request: packed, told apart by their numbers, asked again alone where a group failed them."""
+"""Pack several items in one request, match answers by number, and retry what a group missed one by one."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from ..prompts import Prompt
 from ..teacher import Ask, Reply, Request
 
 _NOT_ANSWERED = "not answered by its number"
-# The journal would give a group of one the reply that it got before.
+# Another draw number: for a group of one, the journal would return the same reply.
 _SECOND_DRAW = 1
 
 
@@ -24,50 +24,42 @@ class GroupedItem:
 def ask_items(
     ask: Ask, items: Sequence[GroupedItem], size: int, is_complete: Callable[[Mapping[str, Any]], bool]
 ) -> list[Reply]:
-    """Ask items, several in a request where their prompt is grouped, in two waves at most.
+    """Ask items, at most `size` per request if their prompt is grouped, in at most two rounds.
 
-    An item whose answer is missing, doubled or not complete is asked again alone, and so is each item of a group whose
-    request failed. What is asked depends on the items and the replies alone: a rerun repeats it.
-
-    Args:
-        ask: Answers requests.
-        items: What to ask. Those of one instruction that follow each other share a request where they fit.
-        size: The most items in a request; fewer where the prompt's schema admits fewer.
-        is_complete: Whether an answer, valid under the schema, is of use.
-
-    Returns:
-        One reply an item, in their order; its content is the item's answer alone. One that was asked twice has its
-        second reply.
+    Consecutive items of one instruction share a request if they fit. An item whose answer is missing, duplicated or not
+    complete is asked again alone, and so is each item of a group whose request failed. The requests depend only on the
+    items and the replies: a rerun repeats them. Returns one reply per item, in their order, with its answer as content;
+    the second reply if it was asked twice.
     """
     groups = _pack(items, size)
     replies: dict[int, Reply] = {}
     again: list[int] = []
     for group, reply in zip(groups, ask([_request([items[n] for n in group]) for group in groups]), strict=True):
         is_grouped = items[group[0]].prompt.is_grouped
-        replies.update(zip(group, _tell_apart(reply, len(group)) if is_grouped else [reply], strict=True))
-        is_settled = not is_grouped or (reply.content is None and len(group) == 1)
-        again += [] if is_settled else [n for n in group if not _is_good(replies[n], is_complete)]
+        replies.update(zip(group, _separate(reply, len(group)) if is_grouped else [reply], strict=True))
+        if is_grouped and (reply.content is not None or len(group) > 1):
+            again += [n for n in group if (content := replies[n].content) is None or not is_complete(content)]
     if again:
         second = ask([_request([items[n]], _SECOND_DRAW) for n in again])
-        replies.update({n: _tell_apart(reply, 1)[0] for n, reply in zip(again, second, strict=True)})
+        replies.update({n: _separate(reply, 1)[0] for n, reply in zip(again, second, strict=True)})
     return [replies[n] for n in range(len(items))]
 
 
 def count_requests(prompt: Prompt, count: int, size: int) -> int:
-    """Return how many requests so many items take at least, for a progress bar."""
-    return -(-count // (_limit(prompt, size)))
+    """Return the minimum number of requests for `count` items, for a progress bar."""
+    return -(-count // (_max_items(prompt, size)))
 
 
-def _limit(prompt: Prompt, size: int) -> int:
+def _max_items(prompt: Prompt, size: int) -> int:
     return min(size, prompt.max_items("answers")) if prompt.is_grouped else 1
 
 
 def _pack(items: Sequence[GroupedItem], size: int) -> list[list[int]]:
-    """Return groups of positions: one prompt each, of one instruction those that follow each other together."""
+    """Return groups of positions: one prompt each, consecutive items of one instruction together."""
     groups: list[list[int]] = []
     for name in dict.fromkeys(item.prompt.name for item in items):
         of_prompt = [n for n, item in enumerate(items) if item.prompt.name == name]
-        limit = _limit(items[of_prompt[0]].prompt, size)
+        limit = _max_items(items[of_prompt[0]].prompt, size)
         current: list[int] = []
         for _, run in groupby(of_prompt, key=lambda n: items[n].variables["instruction"]):
             members = list(run)
@@ -90,7 +82,7 @@ def _request(items: Sequence[GroupedItem], draw: int = 0) -> Request:
     return Request(prompt, prompt.messages(items=numbered), draw, len(items))
 
 
-def _tell_apart(reply: Reply, count: int) -> list[Reply]:
+def _separate(reply: Reply, count: int) -> list[Reply]:
     """Return the reply to each of the items of one request."""
     if reply.content is None:
         return [reply] * count
@@ -102,7 +94,3 @@ def _tell_apart(reply: Reply, count: int) -> list[Reply]:
         Reply(answers[numbers.index(number)]) if numbers.count(number) == 1 else Reply(None, _NOT_ANSWERED)
         for number in range(1, count + 1)
     ]
-
-
-def _is_good(reply: Reply, is_complete: Callable[[Mapping[str, Any]], bool]) -> bool:
-    return reply.content is not None and is_complete(reply.content)

@@ -8,6 +8,7 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from ..errors import HubError
+from ..estimate import PhaseComparison
 from ..teacher import Usage
 
 PHASES = ("bootstrap", "attributes", "completion", "sampled")
@@ -123,7 +124,7 @@ class BuildReport:
     versions: dict[str, str]
     description: str = ""
     """The publisher's own words, as Markdown."""
-    estimate: list[Facts] | None = None
+    estimate: list[PhaseComparison] | None = None
     """The estimate beside the actual usage, by phase."""
     plots: list[CardFigure] = field(default_factory=list)
     evaluation: Facts | None = None

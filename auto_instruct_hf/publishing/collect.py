@@ -9,6 +9,7 @@ from dataclasses import asdict
 from datasets import ClassLabel, Dataset, DatasetDict, DatasetInfo, List, SplitDict, SplitInfo, concatenate_datasets
 
 from ..core import Trace, hide_folder
+from ..estimate import PhaseComparison
 from ..generation import BUNDLED_NAME
 from ..recipe import Recipe
 from ..teacher import Teacher, find_provider
@@ -147,7 +148,7 @@ def collect_report(
     language: str | None,
     title: str | None = None,
     description: str = "",
-    estimate: list[Facts] | None = None,
+    estimate: list[PhaseComparison] | None = None,
 ) -> BuildReport:
     """Collect the report of a build.
 

@@ -1,9 +1,8 @@
 """Phase 4: splits without leakage, and a stratified sample."""
 
-from .apportionment import apportion
+from .allocation import allocate_by_kind
 from .messages import add_messages
-from .picking import pick, spread
 from .splits import split
-from .stratified_sample import EXPONENTS, SAMPLES_AN_INSTRUCTION, stratify
+from .stratified_sample import SAMPLES_AN_INSTRUCTION, pick, stratify
 
-__all__ = ["EXPONENTS", "SAMPLES_AN_INSTRUCTION", "add_messages", "apportion", "pick", "split", "spread", "stratify"]
+__all__ = ["SAMPLES_AN_INSTRUCTION", "add_messages", "allocate_by_kind", "pick", "split", "stratify"]

@@ -15,20 +15,13 @@ def add_messages(splits: DatasetDict, *, cache_dir: Path | None = None) -> Datas
         cache_dir: Folder of the cache; None: as in `core.apply`.
 
     Returns:
-        The same rows with `messages`: a user's turn (instruction, an empty line, input) and an assistant's (output).
+        The same rows with `messages`: a user turn (instruction, blank line, input) and an assistant turn (output).
     """
-    return DatasetDict(
-        {
-            name: apply(
-                dataset,
-                chat_batch,
-                phase="messages",
-                features=Features({**dataset.features, "messages": MESSAGES}),
-                cache_dir=cache_dir,
-            )
-            for name, dataset in splits.items()
-        }
-    )
+    chat = DatasetDict()
+    for name, dataset in splits.items():
+        features = Features({**dataset.features, "messages": MESSAGES})
+        chat[name] = apply(dataset, chat_batch, phase="messages", features=features, cache_dir=cache_dir)
+    return chat
 
 
 def chat_batch(batch: Batch) -> Columns:

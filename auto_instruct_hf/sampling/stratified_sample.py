@@ -1,28 +1,18 @@
-"""Phase 4: the stratified sample, drawn inside each split.
-
-The published scheme: a cluster by its share of the instructions, an instruction of it, an instance of it,
-classification oversampled to the given share. Here the counts are allocated by largest remainders at each step instead
-of drawn one by one: the same expectation, exactly as many rows as asked, and equals never differ by more than one.
-"""
+"""Phase 4: the stratified sample of each split, and random picks of different instructions."""
 
 import logging
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
-from datasets import DatasetDict, Features, Value
+from datasets import Dataset, DatasetDict, Features, Value
 
-from ..core import CLUSTERED, Batch, Columns, IntArray, Trace, apply, require_columns
+from ..core import CLUSTERED, Batch, Columns, Trace, apply, require_columns
 from ..recipe import SamplingSettings
-from .apportionment import apportion
-from .picking import spread
+from .allocation import allocate_by_kind, apportion, spread
 
 SAMPLES_AN_INSTRUCTION = 5
 """The published ratio: 50k rows of 10k instructions."""
 _LOG = logging.getLogger(__name__)
-EXPONENTS = {"proportional": 1.0, "sqrt": 0.5, "equal": 0.0}
-"""By `SamplingSettings.balance`: of the number of a cluster's instructions, for its weight."""
 
 
 def stratify(
@@ -35,24 +25,22 @@ def stratify(
     cache_dir: Path | None = None,
     trace: Trace | None = None,
 ) -> DatasetDict:
-    """Draw the sample.
+    """Sample each split.
 
     Args:
-        splits: Columns as after `cluster`, split already: so no instruction can leak by being drawn twice.
-        num_samples: Rows over all splits; None: SAMPLES_AN_INSTRUCTION times the instructions in them. Each split gets
-            its share of the instructions, and at least one row: more rows than asked only if there are fewer than
-            splits.
-        clf_share: Share of classification among the rows of the splits that have rows of both kinds, in [0, 1]: exact
-            to the row over these splits together, and to less than a row in each.
-        settings: How clusters are weighed, and from which number of draws on to warn.
-        seed: Decides who gets the remainders, and the order of the rows.
+        splits: Columns as after `cluster`. Split first: an instruction that is sampled twice must not leak.
+        num_samples: Rows over all splits; None: SAMPLES_AN_INSTRUCTION per instruction. Each split gets its share of
+            the instructions, and at least one row.
+        clf_share: Share of classification, in [0, 1], among the rows of the splits with both kinds: exact over these
+            splits together, and within one row in each.
+        settings: The weights of clusters, and the number of samples of a row that causes a warning.
+        seed: Seed of remainders and of the order of rows.
         cache_dir: Folder of the cache; None: as in `core.apply`.
-        trace: Where given, it receives `most_draws`, the highest number of draws of a row, and `repeated`, how many
-            rows were drawn more than `settings.max_draws` times; both by split.
+        trace: If given, it receives by split `most_draws`, the maximum number of samples of a row, and `repeated`, the
+            number of rows sampled more than `settings.max_draws` times.
 
     Returns:
-        The same splits; their columns and `num_draws` (int32), how often the row was drawn in its split: in so many
-        rows it stands there.
+        The same splits and columns, and `num_draws` (int32): how often the row is in its split.
     """
     for dataset in splits.values():
         needed = ("instance_id", "instruction_id", "is_classification", "cluster")
@@ -60,60 +48,79 @@ def stratify(
     settings = settings or SamplingSettings()
     counts = _count_rows(splits, num_samples, seed)
     clf_counts = _count_clf(splits, counts, clf_share, seed)
-    sample = DatasetDict()
+    sample, most, repeated = DatasetDict(), {}, {}
     for name, dataset in splits.items():
         sample[name] = apply(
             dataset,
             sample_table,
             phase="sample",
             features=Features({**dataset.features, "num_draws": Value("int32")}),
-            settings={
-                "num_samples": counts[name],
-                "num_clf": clf_counts[name],
-                "balance": settings.balance,
-                "seed": seed,
-            },
+            settings={"num_samples": counts[name], "num_clf": clf_counts[name], "settings": settings, "seed": seed},
             batch_size=None,
             cache_dir=cache_dir,
         )
-    _tell_repeats(sample, settings.max_draws, trace)
+        draws = dict(zip(sample[name]["instance_id"][:], sample[name]["num_draws"][:], strict=True)).values()
+        most[name] = max(draws, default=0)
+        repeated[name] = sum(count > settings.max_draws for count in draws)
+        if repeated[name]:
+            _LOG.warning(
+                "the split %s samples %d rows more than %d times, one of them %d times: ask for fewer samples, or for "
+                "another share of classification", name, repeated[name], settings.max_draws, most[name],
+            )  # fmt: skip
+    if trace is not None:
+        trace.facts.update({"most_draws": most, "repeated": repeated})
     return sample
 
 
-def sample_table(batch: Batch, *, num_samples: int, num_clf: int, balance: str, seed: int) -> Columns:
-    """Draw rows of one split.
+def sample_table(batch: Batch, *, num_samples: int, num_clf: int, settings: SamplingSettings, seed: int) -> Columns:
+    """Sample the rows of one split.
 
-    Args:
-        batch: All rows; columns as after `cluster`, each `instance_id` once.
-        num_samples: How many rows to return.
-        num_clf: How many of them are classification; where there are only rows of one kind, all are of it.
-        balance: A value of `SamplingSettings.balance`.
-        seed: Of remainders and order.
-
-    Returns:
-        The same columns and `num_draws`; `num_samples` rows, shuffled. The order of the rows that come in decides
-        nothing.
+    Reads all rows, columns as after `cluster`, each `instance_id` once, in any order; returns `num_samples` rows,
+    shuffled, with the same columns and `num_draws`. `num_clf` of them are classification, unless all rows are of one
+    kind.
     """
     generator = np.random.default_rng(seed)
     order = np.argsort(np.array(batch["instance_id"]), kind="stable")
-    is_clf = np.array(batch["is_classification"], dtype=np.bool_)[order]
-    if is_clf.all() or not is_clf.any():
-        num_clf = num_samples if is_clf.all() else 0
-    drawn = np.zeros(len(order), dtype=np.int64)
-    for kind, count in ((False, num_samples - num_clf), (True, num_clf)):
-        rows = np.flatnonzero(is_clf == kind)
-        clusters, instructions = (np.array(batch[name])[order][rows] for name in ("cluster", "instruction_id"))
-        drawn[rows] = _allocate(count, clusters, instructions, EXPONENTS[balance], generator)
-    chosen = generator.permutation(np.repeat(np.arange(len(order)), drawn))
+    names = ("is_classification", "cluster", "instruction_id")
+    is_clf, clusters, instructions = (np.array(batch[name])[order] for name in names)
+    counts = allocate_by_kind(
+        num_samples, num_clf, is_clf, clusters, instructions, generator, balance=settings.balance, shuffle=True
+    )
+    chosen = generator.permutation(np.repeat(np.arange(len(order)), counts))
     positions = order[chosen].tolist()
     return {
         **{name: [column[row] for row in positions] for name, column in batch.items()},
-        "num_draws": drawn[chosen].tolist(),
+        "num_draws": counts[chosen].tolist(),
     }
 
 
+def pick(instances: Dataset, size: int, seed: int = 42) -> Dataset:
+    """Pick instances of different instructions; each stratum of cluster and kind gets its share.
+
+    Args:
+        instances: Columns `instance_id`, `instruction_id`, `is_classification`, and `cluster` if there are clusters.
+        size: Number of instructions, with one instance each; all if there are fewer.
+        seed: Seed of the sample.
+
+    Returns:
+        The picked rows in a random order: the first rows are a sample as well. The order of the input rows does not
+        change the result.
+    """
+    require_columns(instances, CLUSTERED, "pick", ("instance_id", "instruction_id", "is_classification"))
+    generator = np.random.default_rng(seed)
+    order = np.argsort(np.array(instances["instance_id"][:]), kind="stable")
+    order = order[generator.permutation(len(order))]
+    instructions = np.array(instances["instruction_id"][:])[order]
+    order = order[np.sort(np.unique(instructions, return_index=True)[1])]
+    names = [name for name in ("is_classification", "cluster") if name in instances.column_names]
+    strata = np.column_stack([np.array(instances[name][:])[order] for name in names])
+    stratum = np.unique(strata, axis=0, return_inverse=True)[1].reshape(-1)
+    counts = apportion(min(size, len(order)), np.bincount(stratum).astype(float), generator)
+    return instances.select(generator.permutation(order[spread(counts, stratum) > 0]))
+
+
 def _count_rows(splits: DatasetDict, num_samples: int | None, seed: int) -> dict[str, int]:
-    """Return the rows of each split: by its instructions, none without one."""
+    """Return the rows of each split, by its instructions, at least one."""
     sizes = np.array([len(set(dataset["instruction_id"][:])) for dataset in splits.values()])
     total = SAMPLES_AN_INSTRUCTION * int(sizes.sum()) if num_samples is None else num_samples
     if total < len(sizes):
@@ -127,7 +134,7 @@ def _count_rows(splits: DatasetDict, num_samples: int | None, seed: int) -> dict
 
 
 def _count_clf(splits: DatasetDict, counts: dict[str, int], clf_share: float, seed: int) -> dict[str, int]:
-    """Return the classification rows of each split, adding up to the share over those that have both kinds."""
+    """Return the classification rows of each split: the share of the rows of all splits with both kinds."""
     kinds = {name: set(dataset["is_classification"][:]) for name, dataset in splits.items()}
     for name, found in kinds.items():
         if len(found) == 1 and 0 < clf_share < 1:
@@ -137,52 +144,7 @@ def _count_clf(splits: DatasetDict, counts: dict[str, int], clf_share: float, se
             )  # fmt: skip
     mixed = [name for name, found in kinds.items() if len(found) == 2]
     sizes = np.array([counts[name] for name in mixed], dtype=float)
-    allocated = apportion(round(clf_share * sizes.sum()), sizes, np.random.default_rng(seed))
-    return {
-        **{name: counts[name] if True in found else 0 for name, found in kinds.items()},
-        **dict(zip(mixed, allocated.tolist(), strict=True)),
-    }
-
-
-def _allocate(
-    count: int,
-    clusters: npt.NDArray[Any],
-    instructions: npt.NDArray[Any],
-    exponent: float,
-    generator: np.random.Generator,
-) -> IntArray:
-    """Allocate samples to clusters by weight, evenly to the instructions of each, and to the instances of each."""
-    if not len(clusters):
-        return np.zeros(0, dtype=np.int64)
-    cluster_of_row = np.unique(clusters, return_inverse=True)[1]
-    instruction_of_row = np.unique(instructions, return_inverse=True)[1]
-    pairs, unit_of_row = np.unique(np.column_stack([cluster_of_row, instruction_of_row]), axis=0, return_inverse=True)
-    cluster_of_unit = pairs[:, 0]
-    weights = np.bincount(cluster_of_unit).astype(float) ** exponent
-    by_cluster = apportion(count, weights, generator)
-    by_unit = _spread_randomly(by_cluster, cluster_of_unit, generator)
-    return _spread_randomly(by_unit, unit_of_row.reshape(-1), generator)
-
-
-def _spread_randomly(counts: IntArray, group_of: IntArray, generator: np.random.Generator) -> IntArray:
-    """Distribute the count of each group evenly over its members, the remainder at random."""
-    order = np.argsort(generator.random(len(group_of)))
-    found = np.empty(len(group_of), dtype=np.int64)
-    found[order] = spread(counts, group_of[order])
-    return found
-
-
-def _tell_repeats(sample: DatasetDict, max_draws: int, trace: Trace | None) -> None:
-    most, repeated = {}, {}
-    for name, part in sample.items():
-        draws = np.array(part["num_draws"][:])
-        _, first = np.unique(np.array(part["instance_id"][:]), return_index=True)
-        most[name] = int(draws.max(initial=0))
-        repeated[name] = int((draws[first] > max_draws).sum())
-        if repeated[name]:
-            _LOG.warning(
-                "the split %s draws %d rows more than %d times, one of them %d times: ask for fewer samples, or for "
-                "another share of classification", name, repeated[name], max_draws, most[name],
-            )  # fmt: skip
-    if trace is not None:
-        trace.facts.update({"most_draws": most, "repeated": repeated})
+    allocated = apportion(round(clf_share * sizes.sum()), sizes, np.random.default_rng(seed)).tolist()
+    return {name: counts[name] if True in found else 0 for name, found in kinds.items()} | dict(
+        zip(mixed, allocated, strict=True)
+    )
