@@ -263,7 +263,8 @@ def _look_ahead(seeds: Dataset, teacher: Teacher, recipe: Recipe, out: Path, sho
         rows.append([one.phase, *counts, str(Cost(one.dollars)), hours])
     header = ("phase", "requests", "tokens in", "tokens out", "dollars", "time")
     print_table(f"What the build would take ({source})", header, rows)
-    OUT.print(f"In all: {Cost(made.dollars)}. Spent so far: {teacher.spent()}.")
+    if made.dollars != 0 or teacher.spent().dollars != 0:
+        OUT.print(f"In all: {Cost(made.dollars)}. Spent so far: {teacher.spent()}.")
     if made.dollars is None:
         unknown = [one.phase for one in made.shares if one.dollars is None]
         section = "judge" if unknown == ["judge"] else "teacher"
@@ -289,9 +290,15 @@ def _show(made: Build, out: Path, teacher: Teacher) -> None:
     if "judge" in made.report.phases:
         _show_judge(made.report.phases["judge"])
     _compare(made.report.estimate or [])
-    sizes = ", ".join(f"{name} {len(split):,}" for name, split in made.sample.items())
-    OUT.print(f"Spent so far: {teacher.spent()}. Rows: {sizes}.")
-    OUT.print(f'load_dataset("{out / "dataset"}") reads them; {out / "report.json"} holds all figures.')
+    num_rows, num_instances = (sum(map(len, splits.values())) for splits in (made.sample, made.instances))
+    OUT.print(
+        f"{num_rows:,} rows drawn from {num_instances:,} instances of {made.report.num_instructions:,} instructions.\n"
+        f'To train, load_dataset("{out / "dataset"}", "instances") has each instance once; without "instances" it has '
+        "the drawn rows, which repeat."
+    )
+    if teacher.spent().dollars != 0:
+        OUT.print(f"Spent so far: {teacher.spent()}.")
+    OUT.print(f"{out / 'dataset' / 'README.md'} is the card; {out / 'report.json'} has all figures.")
     if not made.report.license:
         OUT.print("No license is stated: give one with --license before you publish.")
     if made.report.terms:
@@ -321,5 +328,7 @@ def _compare(phases: list[PhaseComparison]) -> None:
         names = ("requests", "input_tokens", "output_tokens")
         cells = [f"{getattr(one, name):,.0f} / {getattr(one.actual, name):,}" for name in names]
         rows.append([one.phase, *cells, f"{Cost(one.dollars)} / {Cost(one.actual.dollars)}"])
-    header = ("phase", "requests", "tokens in", "tokens out", "dollars")
+    header = ["phase", "requests", "tokens in", "tokens out", "dollars"]
+    if all(one.dollars == one.actual.dollars == 0 for one in phases):
+        header, rows = header[:-1], [row[:-1] for row in rows]
     print_table("Estimated / actual (all runs)", header, rows)

@@ -5,6 +5,7 @@ from .build_lock import lock_build
 from .files import to_json, write_changed
 from .markdown import fenced, inline, json_block
 from .packaged_weights import find_weights
+from .progress import ProgressLine
 from .row_readers import brief, parse_columns, read_lines, read_rows, to_flag
 from .schema import (
     ATTRIBUTED,
@@ -63,6 +64,7 @@ __all__ = [
     "Columns",
     "FloatArray",
     "IntArray",
+    "ProgressLine",
     "Trace",
     "Vectors",
     "apply",

@@ -8,7 +8,7 @@ rows, the code of the phase, its settings by value, and the output columns.
 import hashlib
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, field, is_dataclass
 from functools import partial
 from pathlib import Path
@@ -19,6 +19,7 @@ import pyarrow as pa
 from datasets import Dataset, DatasetInfo, Features
 
 from .code_version import code_version
+from .progress import ProgressLine
 
 Batch = Mapping[str, list[Any]]
 Columns = dict[str, list[Any]]
@@ -60,14 +61,14 @@ def apply(
     Args:
         dataset: The input rows.
         function: Takes a batch of columns and keyword arguments, returns a batch of columns; N rows may become M.
-        phase: Name of the cache file and the progress bar.
+        phase: Name of the cache file and the progress line.
         features: All output columns.
         settings: Keyword arguments that affect the result; part of the fingerprint, by value.
         resources: Keyword arguments that do not affect the result (a connection, a loaded model).
         depends_on: What else affects the result, by value, such as the name of a model behind a resource.
         batch_size: Rows per batch; None: all rows at once, for a table function.
         as_numpy: Whether the function receives columns as numpy arrays.
-        show_progress: Whether to show a progress bar.
+        show_progress: Whether to show a progress line while rows are computed.
         cache_dir: Folder of the cache; None: the subfolder `auto_instruct_hf` of the cache of `datasets`.
 
     Returns:
@@ -83,20 +84,29 @@ def apply(
     cache_file = folder / f"{phase}-{digest}.arrow"
     if not _is_whole(cache_file):
         cache_file.unlink(missing_ok=True)
-    with nullcontext() if show_progress else without_bars():
+    call = partial(function, **(settings or {}), **(resources or {}))
+    with ExitStack() as stack:
+        if show_progress and not cache_file.exists():
+            call = partial(_count_rows, call, stack.enter_context(ProgressLine(phase, len(dataset))))
+        stack.enter_context(without_bars())
         mapped = dataset.with_format("numpy" if as_numpy else None).map(
-            partial(function, **(settings or {}), **(resources or {})),
+            call,
             batched=True,
             batch_size=batch_size,
             remove_columns=dataset.column_names,
             features=features,
             new_fingerprint=digest,
             cache_file_name=str(cache_file),
-            desc=phase,
         )
     mapped.reset_format()
     mapped._fingerprint = digest
     return mapped
+
+
+def _count_rows(call: Callable[[Batch], Mapping[str, Any]], line: ProgressLine, batch: Batch) -> Mapping[str, Any]:
+    found = call(batch)
+    line.advance(len(next(iter(batch.values()))))
+    return found
 
 
 def _is_whole(cache_file: Path) -> bool:

@@ -83,6 +83,8 @@ def _count(instances: Dataset) -> dict[str, Figure]:
     attributes: dict[str, set[str]] = {key: set() for key in kind_of}
     for key, attribute in zip(instances["instruction_id"], instances["attribute"], strict=True):
         attributes[key] |= {attribute} - {""}
+    keys = zip(instances["instance_id"], instances["is_classification"], strict=True)
+    others = {key for key, is_classification in keys if not is_classification}
     return {
         "instructions": len(kind_of),
         "instances": len(instances),
@@ -90,9 +92,7 @@ def _count(instances: Dataset) -> dict[str, Figure]:
         "CLF instructions": sum(kind_of.values()),
         "CLF instances": sum(instances["is_classification"]),
         "labels a CLF instruction": _mean([len(attributes[key]) for key, kind in kind_of.items() if kind]),
-        "strategies a NON-CLF instruction": _divide(
-            len(instances) - sum(instances["is_classification"]), len(kind_of) - sum(kind_of.values())
-        ),
+        "strategies a NON-CLF instruction": _divide(len(others), len(kind_of) - sum(kind_of.values())),
     }
 
 

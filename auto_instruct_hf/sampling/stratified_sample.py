@@ -139,8 +139,9 @@ def _count_clf(splits: DatasetDict, counts: dict[str, int], clf_share: float, se
     for name, found in kinds.items():
         if len(found) == 1 and 0 < clf_share < 1:
             _LOG.warning(
-                "the split %s holds %s classification tasks: its share cannot be %.0f %%",
-                name, "only" if True in found else "no", 100 * clf_share,
+                "the split %s has %s classification tasks, so their share is not %.0f %%: bootstrap more instructions, "
+                "or hold out a larger share (splitting.%s in a recipe)",
+                name, "only" if True in found else "no", 100 * clf_share, name,
             )  # fmt: skip
     mixed = [name for name, found in kinds.items() if len(found) == 2]
     sizes = np.array([counts[name] for name in mixed], dtype=float)

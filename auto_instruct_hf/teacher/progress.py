@@ -1,17 +1,17 @@
-"""The progress bar of requests, with the cost so far and the cost expected at the end."""
+"""The progress of requests, with the cost so far and the cost expected at the end."""
 
 import time
 from collections.abc import Callable
-from typing import NoReturn
 
 import datasets
-from tqdm.auto import tqdm
+
+from ..core import ProgressLine
 
 _SECONDS_BETWEEN_NOTES = 1.0
 
 
 class RequestProgress:
-    """A bar that appears with the first answered request: a phase read from its cache shows none.
+    """A line that appears with the first answered request: a phase read from its cache shows none.
 
     Args:
         name: Its label.
@@ -30,23 +30,19 @@ class RequestProgress:
         self._before = spent()
         self._paid = self._known = 0
         self._note = ""
-        self._bar: tqdm[NoReturn] | None = None
+        self._line: ProgressLine | None = None
+        self._is_shown = datasets.utils.logging.is_progress_bar_enabled()
         self._noted = 0.0
-        self._enabled = datasets.utils.logging.is_progress_bar_enabled()
 
     def advance(self, *, is_known: bool) -> None:
         """Count one answered request; `is_known`: its reply was in the journal and cost nothing now."""
         self._known += is_known
         self._paid += not is_known
-        if not self._enabled:
-            return
-        if self._bar is None:
-            self._bar = tqdm(total=self._total, desc=self._name, unit=" requests")
-        if self._total and self._known + self._paid > self._total:  # some are requested again
-            self._bar.total = None
-        self._bar.update()
+        if self._line is None:
+            self._line = ProgressLine(self._name, self._total, "request", is_shown=self._is_shown)
         if time.monotonic() - self._noted > _SECONDS_BETWEEN_NOTES:
             self._show()
+        self._line.advance()
 
     def note(self, text: str) -> None:
         """Show a note beside the cost."""
@@ -54,16 +50,18 @@ class RequestProgress:
         self._show()
 
     def close(self) -> None:
-        """Close the bar and leave it on screen."""
-        self._show()
-        if self._bar is not None:
-            self._bar.close()
+        """Close the line and leave it on screen."""
+        if self._line is not None:
+            self._show()
+            self._line.close()
 
     def describe_cost(self) -> str:
-        """Return the total cost so far, and the cost expected at the end (of the phase if no more is known)."""
+        """Return the cost so far, and that expected at the end (of the phase if no more is known); "" if it is free."""
         spent = self._spent()
         if spent is None or self._before is None:
             return "price unknown"
+        if not spent:
+            return ""
         words = f"spent ${spent:.2f}"
         if self._total and self._paid:
             left = max(self._total - self._known - self._paid, 0)
@@ -73,5 +71,5 @@ class RequestProgress:
 
     def _show(self) -> None:
         self._noted = time.monotonic()
-        if self._bar is not None:
-            self._bar.set_postfix_str(", ".join(filter(None, [self._note, self.describe_cost()])))
+        if self._line is not None:
+            self._line.note(", ".join(filter(None, [self._note, self.describe_cost()])))
