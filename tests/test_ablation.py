@@ -92,12 +92,6 @@ def test_requests_are_those_of_build_direct_and_judge_without_repeats(done: Done
     assert rest["reversed"] == rest["reworded"] == JUDGED // 4
 
 
-def test_an_instance_in_two_arms_is_judged_once(done: Done) -> None:
-    judge = done.report["judge"]
-    assert judge["asked"] == dict.fromkeys(ARMS, JUDGED)
-    assert judge["assessment"]["judged"] == judge["assessment"]["asked"] < 3 * JUDGED
-
-
 def test_a_rerun_sends_no_request_and_writes_the_same(done: Done) -> None:
     files = [done.out / "ablation.json", done.out / "ablation.md"]
     before, asked = [file.read_bytes() for file in files], len(done.stub.answered)
@@ -146,11 +140,13 @@ def test_arms_are_measured_on_equally_many_instructions(done: Done) -> None:
                 assert found[arm]["difference"]["value"] == pytest.approx(difference)
 
 
-def test_the_judge_sees_most_instructions_in_all_arms(done: Done) -> None:
-    shares = done.report["judge"]["shares"]["output_correct"]
+def test_the_judge_sees_most_instructions_in_all_arms_and_each_instance_once(done: Done) -> None:
+    judge = done.report["judge"]
+    assert judge["asked"] == dict.fromkeys(ARMS, JUDGED)
+    assert judge["assessment"]["judged"] == judge["assessment"]["asked"] < 3 * JUDGED
+    shares, valid = judge["shares"]["output_correct"], judge["shares"]["strategy_valid"]
     assert min(shares[arm]["difference"]["pairs"] for arm in (SELF_INSTRUCT, ATTRIBUTES)) > JUDGED / 2
     assert {shares[arm]["share"] for arm in ARMS} == {1.0}  # the stub is always right
-    valid = done.report["judge"]["shares"]["strategy_valid"]
     assert valid[SELF_INSTRUCT]["asked"] == 0 < valid[FULL]["asked"]
 
 

@@ -11,13 +11,20 @@ from hypothesis import strategies as st
 from stub_teacher import StubTeacher
 
 from auto_instruct_hf import Teacher, bootstrap, read_seeds
-from auto_instruct_hf.core.schema import INSTRUCTIONS, SEEDS
-from auto_instruct_hf.core.texts import count_words, instruction_id, normalise, text_or_nothing
-from auto_instruct_hf.core.transform import Trace, from_rows
+from auto_instruct_hf.core import (
+    INSTRUCTIONS,
+    SEEDS,
+    Trace,
+    count_words,
+    from_rows,
+    instruction_id,
+    normalise,
+    text_or_nothing,
+)
 from auto_instruct_hf.errors import BuildError, SchemaError
 from auto_instruct_hf.generation.bootstrap import find_candidate_fault
 from auto_instruct_hf.generation.instruction_pool import InstructionPool
-from auto_instruct_hf.novelty.joins import near_copies, near_pairs
+from auto_instruct_hf.novelty import near_copies, near_pairs
 from auto_instruct_hf.recipe import BootstrapSettings
 
 SMALL = BootstrapSettings(requests_per_round=4, patience=16)
@@ -178,7 +185,7 @@ def test_seeds_of_one_row_with_a_very_long_input(teacher: Teacher, stub: StubTea
     assert max(len(str(body)) for body in stub.answered) < 5_000
 
 
-def test_seeds_too_long_to_show(teacher: Teacher, tmp_path: Path) -> None:
+def test_seeds_that_are_all_too_long_are_an_error(teacher: Teacher, tmp_path: Path) -> None:
     with pytest.raises(BuildError, match="all 2 seed instructions are longer than 150 words"):
         grow(from_rows(seed_rows(2, instruction="very " * 200), SEEDS), teacher, tmp_path)
 
@@ -191,16 +198,7 @@ def test_missing_column_is_named(teacher: Teacher, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "words"),
-    [
-        ("", 0),
-        ("a b  c", 3),
-        ("学习", 1),
-        ("use 学习吧 now", 4),
-        ("ひらがな", 2),
-        ("แปลข้อความนี้", 7),
-        ("a b", 2),
-    ],
+    ("text", "words"), [("", 0), ("a b  c", 3), ("学习", 1), ("use 学习吧 now", 4), ("ひらがな", 2), ("แปลข้อความนี้", 7)]
 )
 def test_words_are_counted_in_every_script(text: str, words: int) -> None:
     assert count_words(text) == words
@@ -213,15 +211,13 @@ def test_normalising_twice_changes_nothing(text: str) -> None:
     assert instruction_id(f"  {text} ") == instruction_id(text)
 
 
-@pytest.mark.parametrize(
-    "text", ["None", "none.", "N/A", "null", "", "  ", "(no input)", "<noinput>", "Not applicable"]
-)
-def test_words_for_nothing(text: str) -> None:
+@pytest.mark.parametrize("text", ["None", "none.", "N/A", "null", "", "  ", "(no input)", "<noinput>", "Not needed"])
+def test_words_for_nothing_become_an_empty_text(text: str) -> None:
     assert text_or_nothing(text) == ""
 
 
 @pytest.mark.parametrize("text", ["No", "none of them", "nonet", "0", "Null Island", "😀😀", "???", "+ - * /", "Na"])
-def test_words_that_are_something(text: str) -> None:
+def test_other_texts_are_stripped(text: str) -> None:
     assert text_or_nothing(f" {text} ") == text
 
 

@@ -14,12 +14,11 @@ from made_data import instruction_rows
 from stub_teacher import StubTeacher
 
 from auto_instruct_hf import Teacher, attribute, complete
-from auto_instruct_hf.core.schema import ATTRIBUTED, INSTRUCTIONS
-from auto_instruct_hf.core.transform import Trace, from_rows
+from auto_instruct_hf.core import ATTRIBUTED, INSTRUCTIONS, Trace, from_rows
 from auto_instruct_hf.generation.grouped_requests import GroupedItem, ask_items, count_requests
-from auto_instruct_hf.prompts.prompt import Prompt
+from auto_instruct_hf.prompts import Prompt
 from auto_instruct_hf.recipe import AttributionSettings, CompletionSettings
-from auto_instruct_hf.teacher.exchange import Reply, Request
+from auto_instruct_hf.teacher import Reply, Request
 
 ITEM = {"type": "object", "properties": {"number": {"type": "integer"}, "output": {"type": "string"}}}
 GROUPED = {"type": "object", "properties": {"answers": {"type": "array", "items": ITEM}}}
@@ -157,6 +156,7 @@ def test_no_row_is_lost_over_http(teacher: Teacher, stub: StubTeacher, tmp_path:
     stub.faults = faults
     trace, last = Trace(), Trace()
     found = attribute(make_table(30), teacher, cache_dir=tmp_path / "c", trace=trace)
+    assert found.features == ATTRIBUTED
     assert trace.rejected is not None
     assert sorted([*found["instruction"], *trace.rejected["instruction"]]) == sorted(make_table(30)["instruction"])
     assert all(row["is_classification"] == ("pod" in row["instruction"]) for row in found)

@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 from datasets import Dataset
 
-from auto_instruct_hf.core.schema import SEEDS
+from auto_instruct_hf.core import SEEDS
 from auto_instruct_hf.errors import SeedError
 from auto_instruct_hf.generation.bootstrap import find_candidate_fault
 from auto_instruct_hf.generation.seeds import BUNDLED, read_seeds
-from auto_instruct_hf.novelty.joins import near_pairs
+from auto_instruct_hf.novelty import near_pairs
 from auto_instruct_hf.recipe import BootstrapSettings
 
 TASK = {"instruction": "Name the largest planet of the solar system.", "input": "", "output": "Jupiter"}

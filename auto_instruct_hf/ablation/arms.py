@@ -39,7 +39,7 @@ NOTES = {
     "measurements": (
         "Each arm has a sample of the same number of rows. Topics are those of the full recipe, counted over all rows; "
         "everything else is measured on one row per instruction, for the same number of instructions in each arm. "
-        "Figures are means over {draws} samples with different seeds, with minimum and maximum in brackets; differences "
+        "Figures are means over {draws} samples with different seeds, minimum and maximum in brackets; differences "
         "are taken within each of them. The range shows the variation between samples, not between replies of the "
         "teacher. It is narrow if a sample holds every instruction."
     ),
