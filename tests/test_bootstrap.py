@@ -66,20 +66,16 @@ def test_the_target_is_met_exactly_with_novel_instructions(teacher: Teacher, tmp
     assert sum(item["candidates"] for item in rounds) == 60 + len(trace.rejected)
 
 
-def test_rerun_repeats_every_round_without_a_request(teacher: Teacher, stub: StubTeacher, tmp_path: Path) -> None:
+def test_a_rerun_repeats_every_round_without_a_request(teacher: Teacher, stub: StubTeacher, tmp_path: Path) -> None:
     first = grow(read_seeds(), teacher, tmp_path, num_instructions=40)
     asked = len(stub.answered)
     again = grow(read_seeds(), teacher, tmp_path, num_instructions=40)
     assert again.to_list() == first.to_list()
     assert again._fingerprint == first._fingerprint
-    grow(read_seeds(), teacher, tmp_path / "elsewhere", num_instructions=40)  # no cache, the journal only
+    grow(read_seeds(), teacher, tmp_path / "elsewhere", num_instructions=40)  # from the journal only
     assert len(stub.answered) == asked
-
-
-def test_seed_number_changes_what_is_shown(teacher: Teacher, tmp_path: Path) -> None:
-    one = grow(read_seeds(), teacher, tmp_path, num_instructions=10)
     other = grow(read_seeds(), teacher, tmp_path, num_instructions=10, seed=43)
-    assert set(one["instruction"]).isdisjoint(other["instruction"])
+    assert set(first["instruction"]).isdisjoint(other["instruction"])
 
 
 def test_examples_are_six_seeds_and_two_of_the_machine(teacher: Teacher, stub: StubTeacher, tmp_path: Path) -> None:
@@ -160,23 +156,18 @@ def test_failed_requests_are_counted_not_raised(tmp_path: Path, teacher: Teacher
     ("text", "fault"),
     [
         ("One two three", "fewer than 4 words"),
-        ("One two three four", ""),
         ("word " * 150, ""),
         ("word " * 151, "more than 150 words"),
         ("Describe what the Image shows", "banned word: image"),
         ("Please go to the nearest shop", "banned word: go to"),
         ("Explain imagery and profiles in poems", ""),
         ("请把这句话翻译成英文", ""),
-        ("翻译", "fewer than 4 words"),
         ("", "fewer than 4 words"),
     ],
 )
 def test_filters(text: str, fault: str) -> None:
     assert find_candidate_fault(text.strip(), BootstrapSettings()) == fault
-
-
-def test_no_banned_words_ban_nothing() -> None:
-    assert find_candidate_fault("Describe what the image shows", BootstrapSettings(banned=())) == ""
+    assert not find_candidate_fault(text.strip(), BootstrapSettings(banned=())).startswith("banned")
 
 
 def test_seeds_of_one_row_with_a_very_long_input(teacher: Teacher, stub: StubTeacher, tmp_path: Path) -> None:

@@ -133,17 +133,14 @@ def test_text_is_not_converted(tmp_path: Path) -> None:
     assert seed["is_classification"] is True
 
 
-def test_missing_file_and_unknown_mapping(tmp_path: Path) -> None:
+def test_a_missing_source_and_an_unknown_column_are_named(tmp_path: Path) -> None:
     with pytest.raises(SeedError, match="no such file of seeds"):
         read_seeds(tmp_path / "absent.jsonl")
-    with pytest.raises(SeedError, match="unknown column 'question'"):
-        read_seeds(write(tmp_path / "seeds.jsonl", TASK), columns={"question": "q"})
-
-
-def test_an_unreachable_hub_is_reported_in_one_line() -> None:
     with pytest.raises(SeedError, match="cannot load the seeds user/seeds from the Hub") as caught:
         read_seeds("user/seeds")
     assert "\n" not in str(caught.value)
+    with pytest.raises(SeedError, match="unknown column 'question'"):
+        read_seeds(write(tmp_path / "seeds.jsonl", TASK), columns={"question": "q"})
 
 
 def test_the_published_seeds_are_read_as_they_are() -> None:
