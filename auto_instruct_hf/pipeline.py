@@ -20,8 +20,10 @@ from .prompts import PromptSet, load_prompts
 from .publishing import (
     BuildReport,
     CardInputs,
+    check_terms,
     collect_report,
     count_reasons,
+    require_same_build,
     tabulate_phases,
     write_build,
 )
@@ -87,7 +89,10 @@ def build(
     *,
     license: str | None = None,
     language: str | None = None,
+    title: str | None = None,
+    description: str = "",
     estimate: Estimate | None = None,
+    overwrite: bool = False,
 ) -> Build:
     """Run all phases and write the dataset. A rerun continues where an earlier run ended.
 
@@ -99,20 +104,27 @@ def build(
         license: License of the dataset, as the Hub writes it (`cc-by-4.0`); None: not stated.
         language: Language of the dataset, as the Hub writes it (`en`); None: English with the bundled seeds, else not
             stated.
+        title: Title of the card; None: names the teacher.
+        description: Your own words for the card, as Markdown.
         estimate: An estimate of this build, for the progress bar and to report beside the actual usage.
+        overwrite: Whether to replace a finished build with another teacher, seed set or recipe in `out`.
 
     Returns:
         The datasets and the report.
 
     Raises:
-        BuildError: If another build runs in `out`, or no row is left.
-        RecipeError: If instances are to be judged within a budget and the judge's price is not known.
+        BuildError: If another build runs in `out`, a finished one there differs, or no row is left.
+        RecipeError: If license or language is not one of the Hub's, or instances are to be judged within a budget and
+            the judge's price is not known.
     """
     recipe, out = recipe or Recipe(), Path(out)
+    check_terms(license, language)
     phases = _Phases(out / "cache")
     ask = partial(phases.ask, teacher, load_prompts(recipe.prompts or teacher.prompts))
     shared = {"clf_share": recipe.clf_share, "seed": recipe.seed}
     with lock_build(out), judge_where_asked(teacher, recipe) as judge:
+        if not overwrite:
+            require_same_build(out, seeds, teacher, recipe)
         if estimate:
             teacher.expect({share.phase: share.dollars for share in estimate.shares})
         sizes = {"num_instructions": recipe.num_instructions, **shared}
@@ -144,6 +156,8 @@ def build(
             phases.traces,
             license=license,
             language=language,
+            title=title,
+            description=description,
             estimate=compare_with_usage(estimate, teacher) if estimate else None,
         )
         places, threshold = phases.traces["cluster"].tables["map"], recipe.bootstrap.max_similarity

@@ -4,7 +4,7 @@ Sources: Auto-Instruct (Mansutti) for the attributes, the clustering and the sam
 arXiv:2212.10560) for the bootstrap and its filters. What neither states is marked as ours.
 """
 
-from dataclasses import asdict, field, is_dataclass
+from dataclasses import asdict, field, is_dataclass, replace
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -260,7 +260,7 @@ class Recipe(Settings):
         """Read a recipe: any of the settings, nested as here; settings not given keep their defaults.
 
         Args:
-            path: A YAML file.
+            path: A YAML file. `prompts` and local `decontamination.sources` are looked up beside it first.
 
         Returns:
             The recipe.
@@ -280,7 +280,11 @@ class Recipe(Settings):
             for name, section in values.items():
                 if is_dataclass(kind := type(getattr(defaults, name, None))):
                     values[name] = kind(**current_names(name, require_mapping(section, f"{name}: ")))
-            return cls(**values)
+            if isinstance(folder := values.get("prompts"), str):
+                values["prompts"] = _beside(path, folder)
+            recipe = cls(**values)
+            sources = tuple(_beside(path, source) for source in recipe.decontamination.sources)
+            return replace(recipe, decontamination=replace(recipe.decontamination, sources=sources))
         except RecipeError as error:
             raise RecipeError(f"{path}: {error}") from None
 
@@ -291,3 +295,10 @@ class Recipe(Settings):
             if isinstance(section, dict):
                 section.update({name: list(value) for name, value in section.items() if isinstance(value, tuple)})
         return yaml.safe_dump(values, sort_keys=False, allow_unicode=True)
+
+
+def _beside(recipe: str | Path, name: str) -> str:
+    """Return the path of a file (with or without `:COLUMN`) in the recipe's folder if it exists there, else `name`."""
+    path = Path(recipe).parent / name
+    exists = path.exists() or path.with_name(path.name.rpartition(":")[0] or path.name).exists()
+    return str(path) if exists and name not in ("default", "small") else name

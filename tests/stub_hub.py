@@ -103,6 +103,8 @@ class StubHub:
     repos: dict[str, StubRepo] = field(default_factory=dict)
     requests: list[tuple[str, str]] = field(default_factory=list)
     """Method and path with query, in the order of arrival."""
+    role: str = "write"
+    """Of all tokens."""
     uploads: int = 0
     """Uploads of large files that began."""
     received: int = 0
@@ -140,7 +142,7 @@ class HubError(Exception):
         self.answer = status, {"error": message}, {name: value for name, value in headers.items() if value}
 
 
-_API, _GIT = "/api/datasets/([^/]+/[^/]+)", "/datasets/([^/]+/[^/]+)"
+_API, _GIT = "/api/(?:datasets|models)/([^/]+/[^/]+)", "(?:/datasets)?/([^/]+/[^/]+)"
 _ROUTES = [
     ("GET", "/api/whoami-v2", "whoami"),
     ("POST", "/api/validate-yaml", "validate_yaml"),
@@ -260,7 +262,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def whoami(self) -> Any:
         user, *orgs = self._user(), *self._names()[1:]
-        token = {"type": "access_token", "accessToken": {"displayName": "stub", "role": "write"}}
+        token = {"type": "access_token", "accessToken": {"displayName": "stub", "role": self.hub.role}}
         return {"type": "user", "name": user, "fullname": user, "orgs": [{"name": org} for org in orgs], "auth": token}
 
     def validate_yaml(self) -> Any:

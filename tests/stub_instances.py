@@ -1,6 +1,5 @@
 """Instances, vectors and commands that the tests of judging, evaluation and ablation share."""
 
-import importlib.util
 import sys
 from collections.abc import Sequence, Set
 from pathlib import Path
@@ -8,17 +7,15 @@ from typing import Any
 
 import numpy as np
 import pytest
-import typer
 from datasets import Dataset
 from stub_teacher import KEY, StubTeacher, sign
-from typer.testing import CliRunner
+from typer.testing import CliRunner, Result
 
 from auto_instruct_hf import Teacher
+from auto_instruct_hf.cli.app import app
 from auto_instruct_hf.core import INSTANCES, from_rows
 from auto_instruct_hf.core.arrays import Vectors
 from auto_instruct_hf.recipe import TeacherSettings
-
-SCRIPTS = Path(__file__).parents[1] / "scripts"
 
 
 def instance(number: int, **values: Any) -> dict[str, Any]:
@@ -68,17 +65,9 @@ def _patch(patch: pytest.MonkeyPatch, function: str, other: object) -> None:
             patch.setattr(module, function, other)
 
 
-def run_script(name: str, *arguments: object, **replaced: object) -> Any:
-    """Run a script in this process, with some of its names replaced: imports take most of the time of another one."""
-    found = importlib.util.spec_from_file_location(f"{name}_command", SCRIPTS / f"{name}.py")
-    assert found
-    assert found.loader
-    script = importlib.util.module_from_spec(found)
-    found.loader.exec_module(script)
-    vars(script).update(replaced)
-    app = typer.Typer()
-    app.command()(script.main)
-    return CliRunner().invoke(app, [str(one) for one in arguments])
+def run_command(*arguments: object) -> Result:
+    """Run `auto-instruct` in this process: imports take most of the time of another one."""
+    return CliRunner().invoke(app, list(map(str, arguments)))
 
 
 def assert_strict(schema: Any, more: Set[str] = frozenset()) -> None:

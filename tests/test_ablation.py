@@ -14,7 +14,7 @@ import stub_teacher
 from datasets import Dataset
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from stub_instances import assert_strict, open_teacher, patch_embedding, patch_plots, run_script
+from stub_instances import assert_strict, open_teacher, patch_embedding, patch_plots, run_command
 from stub_teacher import KEY, StubTeacher, serve_stub
 
 from auto_instruct_hf import Recipe, build, read_seeds
@@ -45,14 +45,15 @@ def quick_builds() -> Iterator[None]:
         yield
 
 
-def run_command(out: Path, stub: StubTeacher, *options: str) -> Any:
+def run_ablation(out: Path, stub: StubTeacher, *options: str) -> Any:
     recipe = out.parent / "recipe.yaml"
     recipe.write_text(RECIPE)
     given = ("--teacher", "stub", "--base-url", stub.url, "--out", out, "--recipe", recipe)
     sizes = ("--num-instructions", NUM_INSTRUCTIONS, "--size", JUDGED)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("OPENAI_API_KEY", KEY)
-        return run_script("ablate", *given, *sizes, *options, ablate=partial(ablate, num_draws=2))
+        patch.setattr("auto_instruct_hf.ablation.ablate", partial(ablate, num_draws=2))
+        return run_command("ablate", *given, *sizes, *options)
 
 
 @dataclass(frozen=True)
@@ -69,7 +70,7 @@ class Done:
 def done(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Done]:
     out = tmp_path_factory.mktemp("ablation") / "out"
     with serve_stub() as stub:
-        result = run_command(out, stub)
+        result = run_ablation(out, stub)
         assert result.exit_code == 0, result.output
         yield Done(out, stub, json.loads((out / "ablation.json").read_text()), result.stdout)
 
@@ -95,7 +96,7 @@ def test_requests_are_those_of_build_direct_and_judge_without_repeats(done: Done
 def test_a_rerun_sends_no_request_and_writes_the_same(done: Done) -> None:
     files = [done.out / "ablation.json", done.out / "ablation.md"]
     before, asked = [file.read_bytes() for file in files], len(done.stub.answered)
-    again = run_command(done.out, done.stub)
+    again = run_ablation(done.out, done.stub)
     assert again.exit_code == 0, again.output
     assert len(done.stub.answered) == asked
     assert [file.read_bytes() for file in files] == before
@@ -105,11 +106,11 @@ def test_a_budget_over_all_arms_stops_with_its_remedy_and_resumes_when_raised(do
     with serve_stub() as stub:
         usage = {one["phase"]: one["dollars"] for one in done.report["usage"]}
         enough_to_build = done.report["dollars"] - usage["judge"] - usage["direct"]
-        first = run_command(tmp_path / "out", stub, "--budget", str(enough_to_build))
+        first = run_ablation(tmp_path / "out", stub, "--budget", str(enough_to_build))
         assert first.exit_code == 1
         assert first.stderr.splitlines()[-1].startswith("error: the budget of $")
         assert "Raise --budget" in first.stderr
-        second = run_command(tmp_path / "out", stub, "--budget", str(3 * done.report["dollars"]))
+        second = run_ablation(tmp_path / "out", stub, "--budget", str(3 * done.report["dollars"]))
         assert second.exit_code == 0, second.output
         assert sorted(stub.bodies()) == sorted(done.stub.bodies())
     again = json.loads((tmp_path / "out" / "ablation.json").read_text())
@@ -164,7 +165,7 @@ def test_worse_outputs_in_one_arm_are_a_significant_difference(tmp_path: Path, m
 
     monkeypatch.setattr(stub_teacher, "_answer", answer_wrongly)
     with serve_stub() as stub:
-        result = run_command(tmp_path / "out", stub)
+        result = run_ablation(tmp_path / "out", stub)
     assert result.exit_code == 0, result.output
     found = json.loads((tmp_path / "out" / "ablation.json").read_text())["judge"]["shares"]["output_correct"]
     assert found[SELF_INSTRUCT]["share"] == 0.0 < found[FULL]["share"] == found[ATTRIBUTES]["share"] == 1.0
@@ -176,7 +177,7 @@ def test_worse_outputs_in_one_arm_are_a_significant_difference(tmp_path: Path, m
 def test_an_ablation_without_judge_of_fewer_arms(done: Done) -> None:
     asked = len(done.stub.answered)
     before = (done.out / "ablation.json").read_bytes()
-    found = run_command(done.out, done.stub, "--no-judge", "--arms", "full, attributes", "--num-samples", "60")
+    found = run_ablation(done.out, done.stub, "--no-judge", "--arms", "full, attributes", "--num-samples", "60")
     assert found.exit_code == 0, found.output
     assert len(done.stub.answered) == asked
     report = json.loads((done.out / "ablation.json").read_text())
@@ -187,10 +188,10 @@ def test_an_ablation_without_judge_of_fewer_arms(done: Done) -> None:
 
 
 def test_wrong_usage_is_reported_before_any_request(stub: StubTeacher, tmp_path: Path) -> None:
-    wrong = run_command(tmp_path / "out", stub, "--arms", "full,half")
+    wrong = run_ablation(tmp_path / "out", stub, "--arms", "full,half")
     assert wrong.exit_code == 2
     assert "wrong usage: the arms are full, half; they must be of self-instruct, attributes, full" in wrong.stderr
-    unpriced = run_command(tmp_path / "out", stub, "--judge", "nobody-knows", "--budget", "1")
+    unpriced = run_ablation(tmp_path / "out", stub, "--judge", "nobody-knows", "--budget", "1")
     assert unpriced.exit_code == 2
     assert "judge.input_price" in unpriced.stderr
     filtered = Recipe(judge=JudgeSettings(min_judge=0.5))

@@ -20,7 +20,8 @@ LAYERS = [
     ["publishing"],
     ["pipeline"],
     ["evaluation_pipeline", "ablation"],
-    ["__init__"],
+    ["cli"],
+    ["__init__", "__main__"],
 ]
 LAYER = {name: number for number, names in enumerate(LAYERS) for name in names}
 

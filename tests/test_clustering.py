@@ -14,6 +14,7 @@ from threadpoolctl import threadpool_limits
 from auto_instruct_hf import Teacher, cluster
 from auto_instruct_hf.clustering.assign_rest import sample_rows
 from auto_instruct_hf.clustering.cluster_count import (
+    choose,
     choose_by_elbow,
     choose_by_silhouette,
     numbers_between,
@@ -80,7 +81,6 @@ def test_instances_of_an_instruction_share_its_cluster(by_topic: tuple[Dataset, 
     data, _ = by_topic
     assert data["cluster"][::2] == data["cluster"][1::2]
     assert data.column_names == [*CLUSTERED]
-    assert data["cluster_probability"][::2] == data["cluster_probability"][1::2]
 
 
 def vectors(count: int, seed: int = 0, width: int = 16) -> dict[str, Any]:
@@ -129,7 +129,7 @@ def test_the_same_clusters_with_another_number_of_threads() -> None:
             found.append(assign_table(reduced, num_clusters=9, n_init=1, covariance_type="full", seed=1))
     assert np.array_equal(*starts)
     assert np.array_equal(found[0]["cluster"], found[1]["cluster"])
-    assert np.array_equal(found[0]["probability"], found[1]["probability"])
+    assert np.array_equal(found[0]["centrality"], found[1]["centrality"])
 
 
 @settings(max_examples=60)
@@ -141,7 +141,7 @@ def test_the_same_clusters_with_another_number_of_threads() -> None:
     st.integers(1, 40),
     st.integers(0, 2**32 - 1),
 )
-def test_every_row_has_a_cluster_none_is_empty_and_probabilities_are_shares(
+def test_every_row_has_a_cluster_and_none_is_empty(
     count: int, wanted: int, covariance_type: str, scale: float, distinct: int, seed: int
 ) -> None:
     draw = np.random.default_rng(seed)
@@ -152,7 +152,6 @@ def test_every_row_has_a_cluster_none_is_empty_and_probabilities_are_shares(
     assert set(found["cluster"]) == set(range(found["cluster"].max() + 1))
     sizes = np.bincount(found["cluster"])
     assert len(sizes) <= wanted
-    assert ((found["probability"] > 0) & (found["probability"] <= 1)).all()
     assert ((found["centrality"] >= -1) & (found["centrality"] <= 1)).all()
     again = assign_table(batch, seed=seed, **options)
     assert np.array_equal(found["cluster"], again["cluster"])
@@ -166,7 +165,7 @@ def test_the_order_of_the_rows_decides_nothing(tmp_path: Path) -> None:
     for name, rows in (("one", data), ("other", mixed)):
         made = cluster(rows, cache_dir=tmp_path / name)
         names = made.features["cluster"].names
-        found.append({row["instance_id"]: (names[row["cluster"]], row["cluster_probability"]) for row in made})
+        found.append({row["instance_id"]: names[row["cluster"]] for row in made})
     assert found[0] == found[1]
 
 
@@ -177,7 +176,6 @@ def test_more_instructions_than_are_fitted_are_all_assigned(tmp_path: Path) -> N
     data = cluster(instances(texts), settings=few, cache_dir=tmp_path, trace=trace)
     assert (trace.facts["fitted"], trace.facts["assigned"]) == (100, 50)
     assert len(trace.tables["map"]) == 100
-    assert all(0 <= value <= 1 for value in data["cluster_probability"])
     before = set(tmp_path.iterdir())
     again = cluster(instances(texts), settings=few, cache_dir=tmp_path)
     assert again["cluster"][:] == data["cluster"][:]
@@ -247,7 +245,6 @@ def test_clusters_are_numbered_by_size() -> None:
         ([2, 3, 4], [0.5, 0.4, 0.3], 2),  # falls from the start
         ([2, 4, 8], [0.1, 0.2, 0.3], 8),  # a straight line has no bend
         ([2], [-1.0], 2),
-        ([], [], 1),
     ],
 )
 def test_elbow(numbers: list[int], silhouettes: list[float], chosen: int) -> None:
@@ -262,18 +259,25 @@ def test_elbow(numbers: list[int], silhouettes: list[float], chosen: int) -> Non
         ([0.6] * 5, 2),
         ([0.1, 0.2, 0.4, 0.6, 0.8], 32),
         ([-1.0] * 5, 2),
-        ([], 1),
     ],
 )
 def test_silhouette(silhouettes: list[float], chosen: int) -> None:
     assert choose_by_silhouette(list(zip([2, 4, 8, 16, 32], silhouettes, strict=False))).num_clusters == chosen
 
 
-@pytest.mark.parametrize("choose", [choose_by_silhouette, choose_by_elbow])
-def test_a_choice_states_its_uncertainty(choose: Any) -> None:
-    assert "still rises at 16" in choose([(2, 0.1), (4, 0.2), (8, 0.3), (16, 0.6)]).reason
-    assert "flat there: 2, 4, 8, 16" in choose([(2, 0.5), (4, 0.5), (8, 0.5), (16, 0.5)]).reason
-    certain = choose([(2, 0.1), (4, 0.2), (8, 0.9), (16, 0.2)]).reason
+def test_the_number_of_clusters_is_given_or_chosen_by_a_criterion() -> None:
+    curve = [(2, 0.5), (4, 0.6), (8, 0.61)]
+    assert choose(curve, ClusteringSettings()) == choose_by_silhouette(curve)
+    assert choose(curve, ClusteringSettings(criterion="elbow")) == choose_by_elbow(curve)
+    assert choose([], ClusteringSettings(num_clusters=7)).num_clusters == 7
+    assert choose([], ClusteringSettings()).num_clusters == 1
+
+
+@pytest.mark.parametrize("by", [choose_by_silhouette, choose_by_elbow])
+def test_a_choice_states_its_uncertainty(by: Any) -> None:
+    assert "still rises at 16" in by([(2, 0.1), (4, 0.2), (8, 0.3), (16, 0.6)]).reason
+    assert "flat there: 2, 4, 8, 16" in by([(2, 0.5), (4, 0.5), (8, 0.5), (16, 0.5)]).reason
+    certain = by([(2, 0.1), (4, 0.2), (8, 0.9), (16, 0.2)]).reason
     assert "rises" not in certain
     assert "flat" not in certain
 

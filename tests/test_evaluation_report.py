@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import stub_teacher
 from datasets import ClassLabel, Dataset, Features, load_dataset
-from stub_instances import instance, open_teacher, patch_embedding, run_script
+from stub_instances import instance, open_teacher, patch_embedding, run_command
 from stub_teacher import KEY, StubTeacher, serve_stub, sign
 
 from auto_instruct_hf import Recipe, build, read_seeds
@@ -36,7 +36,7 @@ RECIPE = Recipe(
 
 def run(out: Path, stub: StubTeacher, recipe: Recipe) -> None:
     with open_teacher(stub, out, "stub") as teacher:
-        build(read_seeds(), teacher, out, recipe)
+        build(read_seeds(), teacher, out, recipe, overwrite=True)
 
 
 @pytest.fixture(scope="module")
@@ -62,7 +62,7 @@ def evaluated(
 
 
 def judge(out: Path, stub: StubTeacher) -> Any:
-    return run_script("evaluate", out, "--judge", "another", "--judge-base-url", stub.url, "--size", "12")
+    return run_command("evaluate", out, "--judge", "another", "--judge-base-url", stub.url, "--size", "12")
 
 
 def rate(out: Path) -> None:
@@ -142,7 +142,7 @@ def test_the_card_tells_of_the_evaluation_and_a_push_renders_the_same(evaluated:
     report = json.loads((out / "dataset" / "report.json").read_text())
     card = (out / "dataset" / "README.md").read_text()
     assert report["evaluation"] == json.loads((out / "evaluation.json").read_text())
-    assert card == render_card(parse_report(report, out), (out / "dataset").as_posix())
+    assert card == render_card(parse_report(report, out), (out / "dataset").as_posix(), on_hub=False)
     for words in ("on a sample: another judged 12 instances", "The judge itself was checked.", "| Vendi score |"):
         assert words in " ".join(card.split())
     for path in (path for path in out.rglob("*") if path.is_file()):
@@ -347,7 +347,7 @@ def rows(sound: list[dict[str, Any]], tmp_path: Path) -> Path:
 def test_any_dataset_is_evaluated_into_a_folder_of_its_own(rows: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("JUDGE_API_KEY", raising=False)
     out = rows.parent / "found"
-    done = run_script("evaluate", rows, "--column", "instruction=prompt", "--out", out, "--no-embeddings")
+    done = run_command("evaluate", rows, "--column", "instruction=prompt", "--out", out, "--no-embeddings")
     assert done.exit_code == 0, done.output
     assert "there is no endpoint to ask" in done.stdout
     figures = json.loads((out / "evaluation.json").read_text())
@@ -376,7 +376,7 @@ def test_a_mistake_is_one_line_and_a_status(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     Path("rows.jsonl").write_text('{"a": "text"}\n')
-    done = run_script("evaluate", *arguments)
+    done = run_command("evaluate", *arguments)
     assert done.exit_code == status
     assert words in done.stderr
     assert len(done.stderr.splitlines()) == 1
@@ -393,7 +393,7 @@ def test_a_build_of_another_version_is_named_with_its_remedy(tmp_path: Path) -> 
 
 @pytest.mark.parametrize("seed", [-1, 2**32])
 def test_a_seed_that_no_generator_takes_is_refused(seed: int) -> None:
-    done = run_script("evaluate", "rows.jsonl", "--no-judge", "--seed", seed)
+    done = run_command("evaluate", "rows.jsonl", "--no-judge", "--seed", seed)
     assert (done.exit_code, "--seed" in done.stderr) == (2, True)
 
 
@@ -406,7 +406,7 @@ def test_yes_and_no_are_read_as_datasets_write_them(words: tuple[Any, Any], tmp_
 
 def test_a_budget_for_a_judge_without_a_price_is_a_mistake(rows: Path, stub: StubTeacher) -> None:
     asked = ("--judge", "mine", "--judge-base-url", stub.url, "--budget", "1", "--out", rows.parent / "found")
-    done = run_script("evaluate", rows, "--column", "instruction=prompt", "--no-embeddings", *asked)
+    done = run_command("evaluate", rows, "--column", "instruction=prompt", "--no-embeddings", *asked)
     assert done.exit_code == 2
     assert "judge.input_price" in done.stderr
     assert not stub.answered

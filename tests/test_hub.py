@@ -3,7 +3,6 @@
 import json
 import os
 import re
-import signal
 import subprocess
 import sys
 import time
@@ -11,31 +10,47 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import huggingface_hub
 import pytest
 from stub_hub import OTHER_TOKEN, TOKEN, Failure, StubHub, serve_hub
 from stub_teacher import KEY, serve_stub
+from typer.testing import CliRunner, Result
+
+from auto_instruct_hf.cli.app import app
 
 REPO = "alice/tasks"
 OFFLINE = os.pathsep.join([str(Path(__file__).parent / "offline"), str(Path(__file__).parents[1])])
-PUSH = Path(__file__).parents[1] / "scripts" / "push.py"
+
+
+def point_at(hub: StubHub, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the clients of this process use a stub: these settings are read when they are imported."""
+    monkeypatch.setattr(huggingface_hub.constants, "ENDPOINT", hub.url)
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", False)
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_DISABLE_XET", True)
+    monkeypatch.setattr("auto_instruct_hf.publishing.hub._SECONDS_TO_WAIT", 0.05)
 
 
 @pytest.fixture
-def hub() -> Iterator[StubHub]:
+def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[StubHub]:
     with serve_hub() as one:
+        point_at(one, monkeypatch)
         yield one
 
 
-def run(
-    code: list[str], hub: StubHub, home: Path, token: str = TOKEN, **values: str
-) -> subprocess.CompletedProcess[str]:
+def run(code: str, hub: StubHub, home: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run Python code in another process, as a user of the Hub with an empty HF_HOME."""
     clean = {name: value for name, value in os.environ.items() if not name.startswith(("HF_", "OPENAI_"))}
-    environment = clean | hub.env(home, token) | {"PYTHONPATH": OFFLINE} | values
-    return subprocess.run(code, env=environment, capture_output=True, text=True, check=False, timeout=120)
+    environment = clean | hub.env(home) | {"PYTHONPATH": OFFLINE}
+    command = [sys.executable, "-c", code, *arguments]
+    return subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=120)
 
 
-def push(hub: StubHub, built: Path, home: Path, *options: str, repo: str = REPO, token: str = TOKEN) -> Any:
-    return run([sys.executable, str(PUSH), str(built), repo, *options], hub, home, token)
+def push(built: Path, *options: str, repo: str = REPO, token: str = TOKEN) -> Result:
+    return call("push", str(built), repo, *options, HF_TOKEN=token)
+
+
+def call(*arguments: str, **environment: str) -> Result:
+    return CliRunner(env=environment).invoke(app, arguments)
 
 
 def load(hub: StubHub, home: Path, *arguments: Any, **options: Any) -> Any:
@@ -47,14 +62,14 @@ def load(hub: StubHub, home: Path, *arguments: Any, **options: Any) -> Any:
         "data = datasets.load_dataset(*arguments, **options)\n"
         "print(json.dumps([{name: list(part) for name, part in data.items()}, repr(data['train'].features)]))"
     )
-    done = run([sys.executable, "-c", code, json.dumps([arguments, options])], hub, home)
+    done = run(code, hub, home, json.dumps([arguments, options]))
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout.splitlines()[-1])
 
 
 def test_the_same_rows_come_back_by_every_way(hub: StubHub, built: Path, tmp_path: Path) -> None:
-    done = push(hub, built, tmp_path / "a", "--tag", "v1.0", "--revision", "main")
-    assert done.returncode == 0, done.stderr
+    done = push(built, "--tag", "v1.0", "--revision", "main")
+    assert done.exit_code == 0, done.stderr
     assert done.stdout.startswith("Published: ")
     repo = hub.repos[REPO]
     assert len(repo.history()) == 2  # the Hub's own first one, and ours
@@ -70,7 +85,7 @@ def test_the_same_rows_come_back_by_every_way(hub: StubHub, built: Path, tmp_pat
             assert repo.find("v1.0") == commit
     code = re.search(r"```python\n(.*?)```", repo.find().files["README.md"].decode(), re.DOTALL)
     assert code
-    shown = run([sys.executable, "-c", code[1] + "print(sample, instances)"], hub, tmp_path / "card")
+    shown = run(code[1] + "print(sample, instances)", hub, tmp_path / "card")
     assert "messages" in shown.stdout, shown.stderr
     assert f'load_dataset("{REPO}")' in repo.find().files["README.md"].decode()
 
@@ -78,10 +93,10 @@ def test_the_same_rows_come_back_by_every_way(hub: StubHub, built: Path, tmp_pat
 def test_nothing_changed_is_no_commit_and_what_went_away_is_gone(hub: StubHub, built: Path, tmp_path: Path) -> None:
     import shutil
 
-    assert push(hub, built, tmp_path / "a").returncode == 0
+    assert push(built).exit_code == 0
     repo = hub.repos[REPO]
     before, sent = len(repo.history()), hub.uploaded
-    again = push(hub, built, tmp_path / "b")
+    again = push(built)
     assert again.stdout.startswith("Nothing has changed")
     assert (len(repo.history()), hub.uploaded) == (before, sent)
 
@@ -90,7 +105,7 @@ def test_nothing_changed_is_no_commit_and_what_went_away_is_gone(hub: StubHub, b
     shutil.rmtree(grown / "dataset" / "data" / "instances")
     (grown / "dataset" / "assets" / "verbs.png").unlink()
     repo.add({**repo.find().files, "NOTES.md": b"the owner's"}, "Notes", "alice")
-    assert push(hub, grown, tmp_path / "c").returncode == 0
+    assert push(grown).exit_code == 0
     files = repo.find().files
     assert not [name for name in files if name.startswith("data/instances") or name.endswith("verbs.png")]
     assert "data/default/train-00000-of-00001.parquet" in files
@@ -107,10 +122,10 @@ def test_nothing_changed_is_no_commit_and_what_went_away_is_gone(hub: StubHub, b
     ],
 )
 def test_refusals_are_one_line(
-    hub: StubHub, built: Path, tmp_path: Path, token: str, repo: str, options: tuple[str, ...], words: str
+    hub: StubHub, built: Path, token: str, repo: str, options: tuple[str, ...], words: str
 ) -> None:
-    failed = push(hub, built, tmp_path, *options, repo=repo, token=token)
-    assert failed.returncode == 1
+    failed = push(built, *options, repo=repo, token=token)
+    assert failed.exit_code == 1
     assert words in failed.stderr
     assert "Traceback" not in failed.stderr
     assert failed.stderr.splitlines()[-1].startswith("error: ")
@@ -118,50 +133,50 @@ def test_refusals_are_one_line(
 
 
 @pytest.mark.parametrize("name", ["no such name/at all", "tasks", "a/b/c"])
-def test_a_name_that_is_none_is_wrong_usage(hub: StubHub, built: Path, tmp_path: Path, name: str) -> None:
-    failed = push(hub, built, tmp_path, repo=name)
-    assert failed.returncode == 2
+def test_a_name_that_is_none_is_wrong_usage(hub: StubHub, built: Path, name: str) -> None:
+    failed = push(built, repo=name)
+    assert failed.exit_code == 2
     assert "is not a valid repository id" in failed.stderr
     assert not hub.requests
 
 
-def test_private_stays_private(hub: StubHub, built: Path, tmp_path: Path) -> None:
-    assert push(hub, built, tmp_path / "a", "--private").returncode == 0
+def test_private_stays_private(hub: StubHub, built: Path) -> None:
+    assert push(built, "--private").exit_code == 0
     assert hub.repos[REPO].private
     hub.add_repo("alice/public", {}, private=False)
-    failed = push(hub, built, tmp_path / "b", "--private", repo="alice/public")
-    assert failed.returncode == 1
+    failed = push(built, "--private", repo="alice/public")
+    assert failed.exit_code == 1
     assert "exists and is public" in failed.stderr
 
 
-def test_branch_pull_request_and_a_tag_that_stands(hub: StubHub, built: Path, tmp_path: Path) -> None:
-    assert push(hub, built, tmp_path / "a", "--revision", "next", "--tag", "v1").returncode == 0
+def test_branch_pull_request_and_a_tag_that_stands(hub: StubHub, built: Path) -> None:
+    assert push(built, "--revision", "next", "--tag", "v1").exit_code == 0
     repo = hub.repos[REPO]
     assert "README.md" in repo.find("next").files
     assert "README.md" not in repo.find().files  # main is as it was
-    done = push(hub, built, tmp_path / "b", "--create-pr")
-    assert done.returncode == 0, done.stderr
+    done = push(built, "--create-pr")
+    assert done.exit_code == 0, done.stderr
     assert "README.md" in repo.find("refs/pr/1").files
-    failed = push(hub, built, tmp_path / "c", "--tag", "v1")
-    assert failed.returncode == 1
+    failed = push(built, "--tag", "v1")
+    assert failed.exit_code == 1
     assert "the tag already exists on another commit" in failed.stderr
     assert "README.md" not in repo.find().files  # told before anything is committed
-    assert push(hub, built, tmp_path / "d", "--create-pr", "--tag", "v2").returncode == 2
+    assert push(built, "--create-pr", "--tag", "v2").exit_code == 2
 
 
-def test_a_second_writer_is_not_overwritten(hub: StubHub, built: Path, tmp_path: Path) -> None:
+def test_a_second_writer_is_not_overwritten(hub: StubHub, built: Path) -> None:
     hub.rival = {"theirs.txt": b"kept"}
-    done = push(hub, built, tmp_path)
-    assert done.returncode == 0, done.stderr
+    done = push(built)
+    assert done.exit_code == 0, done.stderr
     assert hub.repos[REPO].find().files["theirs.txt"] == b"kept"
     assert "README.md" in hub.repos[REPO].find().files
     assert sum("/commit/" in path for _, path in hub.requests) == 2  # the first one was refused
 
 
-def test_an_upload_cut_in_the_middle_is_taken_up_again(hub: StubHub, built: Path, tmp_path: Path) -> None:
+def test_an_upload_cut_in_the_middle_is_taken_up_again(hub: StubHub, built: Path) -> None:
     hub.cut_uploads = {1}
-    done = push(hub, built, tmp_path)
-    assert done.returncode == 0, done.stderr
+    done = push(built)
+    assert done.exit_code == 0, done.stderr
     assert len(hub.repos[REPO].history()) == 2
 
 
@@ -175,49 +190,49 @@ def test_an_upload_cut_in_the_middle_is_taken_up_again(hub: StubHub, built: Path
         ("/api/datasets/alice/tasks$", 500),
     ],
 )
-def test_a_fault_that_passes_is_waited_for(hub: StubHub, built: Path, tmp_path: Path, where: str, status: int) -> None:
+def test_a_fault_that_passes_is_waited_for(hub: StubHub, built: Path, where: str, status: int) -> None:
     hub.failures.append(Failure(where, status=status))
-    done = push(hub, built, tmp_path)
-    assert done.returncode == 0, done.stderr
+    done = push(built)
+    assert done.exit_code == 0, done.stderr
     assert len(hub.repos[REPO].history()) == 2
 
 
-def test_a_commit_that_keeps_failing_leaves_the_repository_as_it_was(hub: StubHub, built: Path, tmp_path: Path) -> None:
+def test_a_commit_that_keeps_failing_leaves_the_repository_as_it_was(hub: StubHub, built: Path) -> None:
     hub.failures.append(Failure("/commit/", status=503, times=99))
-    failed = push(hub, built, tmp_path / "a")
-    assert failed.returncode == 1
+    failed = push(built)
+    assert failed.exit_code == 1
     assert "run the same command again" in failed.stderr
     assert "Traceback" not in failed.stderr
     assert len(hub.repos[REPO].history()) == 1
     hub.failures.clear()
     sent = hub.uploaded
-    assert push(hub, built, tmp_path / "b").returncode == 0
+    assert push(built).exit_code == 0
     assert hub.uploaded == sent  # what was sent is not sent again
     assert len(hub.repos[REPO].history()) == 2
 
 
-def test_a_commit_whose_answer_is_lost_is_not_made_twice(hub: StubHub, built: Path, tmp_path: Path) -> None:
+def test_a_commit_whose_answer_is_lost_is_not_made_twice(hub: StubHub, built: Path) -> None:
     hub.failures.append(Failure("/commit/", status=0, after=True))
-    done = push(hub, built, tmp_path)
-    assert done.returncode == 0, done.stderr
+    done = push(built)
+    assert done.exit_code == 0, done.stderr
     assert done.stdout.startswith("Published")
     assert len(hub.repos[REPO].history()) == 2
 
 
-def test_a_failing_tag_is_told_as_such(hub: StubHub, built: Path, tmp_path: Path) -> None:
+def test_a_failing_tag_is_told_as_such(hub: StubHub, built: Path) -> None:
     hub.failures.append(Failure("/tag/", status=500, times=99))
-    failed = push(hub, built, tmp_path, "--tag", "v1")
-    assert failed.returncode == 1
+    failed = push(built, "--tag", "v1")
+    assert failed.exit_code == 1
     assert "is published as commit" in failed.stderr
     assert "only the tag v1 is missing" in failed.stderr
 
 
-def test_the_owners_files_stay(hub: StubHub, built: Path, tmp_path: Path) -> None:
+def test_the_owners_files_stay(hub: StubHub, built: Path) -> None:
     theirs = {"data/precious.csv": b"x", "assets/logo.png": b"y", "data/default/train-00007-of-00009.parquet": b"ours"}
     hub.add_repo(REPO, theirs)
     (built / "dataset" / ".env").write_text("SECRET")
     try:
-        assert push(hub, built, tmp_path).returncode == 0
+        assert push(built).exit_code == 0
     finally:
         (built / "dataset" / ".env").unlink()
     files = hub.repos[REPO].find().files
@@ -230,8 +245,8 @@ def test_a_build_of_another_version_is_told(hub: StubHub, built: Path, tmp_path:
     (tmp_path / "old" / "dataset").mkdir(parents=True)
     for content in ("{}", "[]", "5"):
         (tmp_path / "old" / "dataset" / "report.json").write_text(content)
-        failed = push(hub, tmp_path / "old", tmp_path / "home")
-        assert failed.returncode == 1
+        failed = push(tmp_path / "old")
+        assert failed.exit_code == 1
         assert "was built by another version" in failed.stderr
 
 
@@ -239,46 +254,45 @@ def test_a_killed_push_leaves_the_repository_as_it_was(hub: StubHub, built: Path
     hub.upload_rate = 20_000
     clean = {name: value for name, value in os.environ.items() if not name.startswith("HF_")}
     process = subprocess.Popen(
-        [sys.executable, str(PUSH), str(built), REPO],
-        env=clean | hub.env(tmp_path / "a", TOKEN),
+        [sys.executable, "-m", "auto_instruct_hf", "push", str(built), REPO],
+        env=clean | hub.env(tmp_path) | {"PYTHONPATH": OFFLINE},
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
     deadline = time.monotonic() + 60
     while not hub.received and process.poll() is None and time.monotonic() < deadline:
         time.sleep(0.01)
-    process.send_signal(signal.SIGKILL)
+    process.kill()
     process.wait()
     assert hub.received
     assert len(hub.repos[REPO].history()) == 1
     hub.upload_rate = 0
-    assert push(hub, built, tmp_path / "b").returncode == 0
+    assert push(built).exit_code == 0
     assert len(hub.repos[REPO].history()) == 2
 
 
-def test_no_hub_at_all(built: Path, tmp_path: Path) -> None:
+def test_no_hub_at_all(built: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with serve_hub() as hub:
-        pass
-    failed = push(hub, built, tmp_path)
-    assert failed.returncode == 1
+        point_at(hub, monkeypatch)
+    failed = push(built)
+    assert failed.exit_code == 1
     assert "the connection to alice/tasks failed" in failed.stderr
     assert "Traceback" not in failed.stderr
 
 
 def test_a_folder_that_is_no_build(hub: StubHub, tmp_path: Path) -> None:
-    failed = push(hub, tmp_path, tmp_path / "home")
-    assert failed.returncode == 1
+    failed = push(tmp_path)
+    assert failed.exit_code == 1
     assert "is not a built dataset" in failed.stderr
     assert not hub.requests
 
 
 def test_build_and_push_in_one_command(hub: StubHub, tmp_path: Path) -> None:
-    build = PUSH.with_name("build.py")
     with serve_stub() as teacher:
         options = ["--teacher", "stub", "--base-url", teacher.url, "--out", str(tmp_path / "out")]
         options += ["--num-instructions", "12", "--license", "cc-by-4.0", "--push", REPO, "--private", "--tag", "v0.1"]
-        done = run([sys.executable, str(build), *options], hub, tmp_path / "home", OPENAI_API_KEY=KEY)
-    assert done.returncode == 0, done.stderr
+        done = call("build", *options, HF_TOKEN=TOKEN, OPENAI_API_KEY=KEY)
+    assert done.exit_code == 0, done.stderr
     assert done.stdout.splitlines()[-1].startswith(f"Published: {hub.url}/datasets/{REPO}")
     repo = hub.repos[REPO]
     assert repo.private
@@ -291,14 +305,41 @@ def test_build_and_push_in_one_command(hub: StubHub, tmp_path: Path) -> None:
         assert not any(secret.encode() in content for content in [*written, *files.values()])
 
 
-def test_a_wrong_repository_name_is_told_before_anything_is_spent(hub: StubHub, tmp_path: Path) -> None:
-    build = PUSH.with_name("build.py")
+@pytest.mark.parametrize(
+    ("repo", "token", "role", "options", "status", "words"),
+    [
+        ("a b/c", TOKEN, "write", (), 2, "is not a valid repository id"),
+        (REPO, "", "write", (), 1, "no token: set HF_TOKEN"),
+        (REPO, "hf_wrong", "write", (), 1, "the Hub rejects the token"),
+        ("bob/tasks", TOKEN, "write", (), 1, "alice cannot write to bob: push to one of alice, lab"),
+        (REPO, TOKEN, "read", (), 1, "cannot write to alice: create one with write access"),
+        (REPO, TOKEN, "write", ("--license", "CC BY 4.0"), 2, "did you mean cc-by-4.0"),
+        (REPO, TOKEN, "write", ("--language", "english"), 2, "an ISO 639 code, such as en"),
+        (REPO, TOKEN, "write", ("--description", "absent.md"), 1, "absent.md"),
+    ],
+)
+def test_what_a_push_would_fail_on_is_told_before_anything_is_spent(
+    hub: StubHub, tmp_path: Path, repo: str, token: str, role: str, options: tuple[str, ...], status: int, words: str
+) -> None:
+    hub.role = role
     with serve_stub() as teacher:
-        options = ["--teacher", "stub", "--base-url", teacher.url, "--out", str(tmp_path / "out"), "--push", "a b/c"]
-        failed = run([sys.executable, str(build), *options], hub, tmp_path / "home", OPENAI_API_KEY=KEY)
-    assert failed.returncode == 2
-    assert "is not a valid repository id" in failed.stderr
-    assert not teacher.answered
+        endpoint = ("--teacher", "stub", "--base-url", teacher.url, "--out", str(tmp_path / "out"))
+        failed = call("build", *endpoint, "--push", repo, *options, HF_TOKEN=token, OPENAI_API_KEY=KEY)
+        assert not teacher.answered
+    assert failed.exit_code == status
+    assert words in failed.stderr
+    assert len(failed.stderr.splitlines()) == 1
+
+
+def test_a_push_that_fails_after_the_build_says_how_to_go_on(hub: StubHub, tmp_path: Path) -> None:
+    hub.failures.append(Failure("/commit/", status=503, times=99))
+    out = str(tmp_path / "out")
+    with serve_stub() as teacher:
+        options = ("--teacher", "stub", "--base-url", teacher.url, "--out", out, "--num-instructions", "12")
+        failed = call("build", *options, "--push", REPO, HF_TOKEN=TOKEN, OPENAI_API_KEY=KEY)
+    assert failed.exit_code == 1
+    assert "The build is safe" in failed.stderr
+    assert failed.stderr.rstrip().endswith(f"To publish it later: auto-instruct push {out} {REPO}")
 
 
 def test_seeds_come_from_the_hub(hub: StubHub, tmp_path: Path) -> None:
@@ -309,5 +350,5 @@ def test_seeds_come_from_the_hub(hub: StubHub, tmp_path: Path) -> None:
         "seeds = read_seeds('lab/seeds')\n"
         "print(seeds['instruction'][:], seeds.info.dataset_name)"
     )
-    done = run([sys.executable, "-c", code], hub, tmp_path)
+    done = run(code, hub, tmp_path)
     assert done.stdout.strip() == f"{[row['instruction'] for row in rows]} lab/seeds", done.stderr

@@ -1,18 +1,14 @@
 """The journal can be read by people: what was asked, what came back, what it cost."""
 
 import json
-import runpy
 from pathlib import Path
 
 import pytest
-import typer
-from click.testing import Result
-from typer.testing import CliRunner
+from stub_instances import run_command
+from typer.testing import Result
 
 from auto_instruct_hf.teacher.inspection import summarise_journal
 from auto_instruct_hf.teacher.journal import Entry, Journal, Record
-
-SCRIPT = Path(__file__).parents[1] / "scripts" / "journal.py"
 
 
 @pytest.fixture
@@ -30,9 +26,7 @@ def out(tmp_path: Path) -> Path:
 
 
 def call(*arguments: str | Path) -> Result:
-    app = typer.Typer()
-    app.command()(runpy.run_path(str(SCRIPT))["main"])
-    return CliRunner().invoke(app, list(map(str, arguments)))
+    return run_command("journal", *arguments)
 
 
 def test_sums_failures_and_latency(out: Path) -> None:

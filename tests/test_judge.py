@@ -14,7 +14,7 @@ from datasets import Dataset, load_dataset
 from hypothesis import given
 from hypothesis import strategies as st
 from stub_batch import serve_batches
-from stub_instances import assert_strict, instance, open_teacher, patch_embedding, run_script, table
+from stub_instances import assert_strict, instance, open_teacher, patch_embedding, run_command, table
 from stub_teacher import KEY, StubTeacher, serve_stub
 
 from auto_instruct_hf import Recipe, Teacher
@@ -381,9 +381,9 @@ def filtered(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, S
         patch_embedding(patch)
         options = ("--num-instructions", "20", "--min-judge", "0.6", "--judge", "another", "--recipe", str(recipe))
         endpoint = ("--teacher", "stub", "--base-url", stub.url, "--out", str(out))
-        first = run_script("build", *endpoint, *options)
+        first = run_command("build", *endpoint, *options)
         asked, rows = len(stub.answered), (out / "judgements.parquet").read_bytes()
-        again = run_script("build", *endpoint, *options)
+        again = run_command("build", *endpoint, *options)
         assert again.exit_code == 0, again.output
         assert len(stub.answered) == asked, "a rerun asked again"
         assert (out / "judgements.parquet").read_bytes() == rows
@@ -458,7 +458,7 @@ def test_a_sample_that_was_judged_stands_on_the_card(filtered: tuple[Path, StubT
     evaluated = {**report, "evaluation": {"judge": figures}}
     text = " ".join(render_card(parse_report(evaluated, out), "user/name").split())
     assert "on a sample: another judged 8 instances" in text
-    assert "It chose them too" in text
+    assert "The same judge filtered this dataset" in text
     plain = {**report, "phases": {name: one for name, one in report["phases"].items() if name != "judge"}}
     text = " ".join(render_card(parse_report(plain, out), "user/name").split())
     assert "No person and no second model has judged the answers." in text

@@ -1,12 +1,7 @@
 """The whole flow over real HTTP: what comes out, what a rerun costs, what a crash costs."""
 
 import json
-import os
-import random
-import signal
-import sqlite3
-import subprocess
-import sys
+import shutil
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -24,7 +19,6 @@ from auto_instruct_hf.errors import BuildError
 from auto_instruct_hf.publishing.build_report import format_figure
 from auto_instruct_hf.recipe import BootstrapSettings, DecontaminationSettings, TeacherSettings
 
-BUILD = Path(__file__).parents[1] / "scripts" / "build.py"
 RECIPE = Recipe(num_instructions=14, bootstrap=BootstrapSettings(requests_per_round=4))
 FAULTS = {
     "error500": 0.05, "error429": 0.03, "dropped": 0.02, "broken": 0.05, "cut": 0.03, "missing": 0.05, "doubled": 0.05,
@@ -36,7 +30,7 @@ def run(
 ) -> Build:
     settings = TeacherSettings(max_retries=4)
     with Teacher(model, base_url=stub.url, api_key=KEY, journal=out / "journal.sqlite", settings=settings) as teacher:
-        return build(seeds or read_seeds(), teacher, out, recipe)
+        return build(seeds or read_seeds(), teacher, out, recipe, overwrite=True)
 
 
 def published(out: Path) -> dict[str, dict[str, list[dict[str, Any]]]]:
@@ -152,7 +146,7 @@ def test_a_changed_prompt_asks_only_its_own_requests_again(done: Any, tmp_path: 
     out, _, stub = done
     folder = tmp_path / "mine"
     package = Path(auto_instruct_hf.__file__).parent
-    subprocess.run(["cp", "-r", package / "prompts" / "default", folder], check=True)
+    shutil.copytree(package / "prompts" / "default", folder)
     with (folder / "output.yaml").open("a") as stream:
         stream.write("# a comment changes nothing\n")
     mine = replace(RECIPE, prompts=str(folder))
@@ -239,125 +233,27 @@ def test_nothing_left_after_curation_is_told(tmp_path: Path, monkeypatch: pytest
         run(tmp_path, stub)
 
 
-# -- the command, in a process of its own ---------------------------------------------------------------------------
-
-
-def command(out: Path, *arguments: str, url: str = "", key: str = KEY) -> list[str]:
-    endpoint = ["--teacher", "stub", "--base-url", url] if url else []
-    return [sys.executable, str(BUILD), *endpoint, "--out", str(out), *arguments]
-
-
-def environment(**values: str) -> dict[str, str]:
-    clean = {name: value for name, value in os.environ.items() if not name.startswith("OPENAI_")}
-    offline = str(Path(__file__).parent / "offline")
-    return {**clean, "OPENAI_API_KEY": KEY, "PYTHONPATH": os.pathsep.join([offline, str(BUILD.parents[1])]), **values}
-
-
-def call(arguments: list[str], **values: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        arguments, env=environment(**values), capture_output=True, text=True, check=False, timeout=120
-    )
-
-
-def journal_requests(out: Path) -> set[str]:
-    if not (out / "journal.sqlite").exists():
-        return set()
-    rows = sqlite3.connect(out / "journal.sqlite").execute("SELECT request FROM replies")
-    return {json.dumps(json.loads(row[0]), sort_keys=True) for row in rows}
-
-
-def test_sigkill_at_random_points_costs_only_what_was_in_flight(tmp_path: Path) -> None:
-    recipe = tmp_path / "recipe.yaml"
-    recipe.write_text("bootstrap: {requests_per_round: 4}\nteacher: {concurrency: 4}\nclustering: {num_clusters: 2}\n")
-    options = ("--num-instructions", "14", "--recipe", str(recipe))
-    with serve_stub(faults=FAULTS, delay=0.05) as stub:
-        calm = call(command(tmp_path / "calm", *options, url=stub.url))
-        assert calm.returncode == 0, calm.stderr
-        expected = published(tmp_path / "calm")
-        calmly = sorted(set(stub.bodies()))
-
-        stub.answered.clear()
-        stub.struck.clear()
-        out, draw = tmp_path / "killed", random.Random(5)
-        for target in sorted(draw.sample(range(1, len(calmly)), 3)):
-            known = journal_requests(out)
-            first = len(stub.answered)
-            process = subprocess.Popen(
-                command(out, *options, url=stub.url),
-                env=environment(),
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.DEVNULL,
-            )
-            while len(stub.answered) < target and process.poll() is None:
-                time.sleep(0.01)
-            process.send_signal(signal.SIGKILL)
-            process.wait()
-            assert known.isdisjoint(stub.bodies()[first:]), "something answered was asked again"
-        known = journal_requests(out)
-        first = len(stub.answered)
-        last = call(command(out, *options, url=stub.url))
-        assert last.returncode == 0, last.stderr
-        assert known.isdisjoint(stub.bodies()[first:])
-        assert published(out) == expected
-        assert sorted(set(stub.bodies())) == calmly
-        assert len(stub.answered) - len(calmly) <= 3 * 4  # a kill costs at most what was in flight
-
-
-def test_command_ends_well_and_says_what_it_did(tmp_path: Path) -> None:
+def test_a_finished_build_is_replaced_only_on_request(tmp_path: Path) -> None:
+    recipe = replace(RECIPE, num_instructions=8)
+    seeds = read_seeds()
     with serve_stub() as stub:
-        done = call(command(tmp_path / "out", "--num-instructions", "12", "--num-samples", "30", url=stub.url))
-    assert done.returncode == 0, done.stderr
-    first = done.stdout.splitlines()[0]
-    assert first == f"Teacher: stub at {stub.url}."
-    for words in (
-        "CLF instructions",
-        "(161)",
-        "strategies a NON-CLF instruction",
-        "Spent so far: price unknown",
-        "load_dataset(",
-    ):
-        assert words in done.stdout
-    assert "12 of 12 instructions, price unknown" in done.stderr  # the progress bar
-    assert "sk-stub" not in done.stdout + done.stderr
 
+        def again(model: str = "stub", given: Dataset = seeds, **changes: Any) -> Build:
+            with Teacher(model, base_url=stub.url, api_key=KEY, journal=tmp_path / "journal.sqlite") as teacher:
+                return build(given, teacher, tmp_path, replace(recipe, **changes))
 
-@pytest.mark.parametrize(
-    ("arguments", "status", "words"),
-    [
-        (["--clf-share", "3"], 2, "clf-share"),
-        (["--num-instructions", "0"], 2, "num-instructions"),
-        (["--no-such-flag"], 2, "no-such-flag"),
-        (["--recipe", "absent.yaml"], 2, "cannot read the recipe"),
-        (["--column", "instruction"], 2, "should be like instruction=prompt"),
-        (["--balance", "even"], 2, "sampling.balance is 'even'; it should be 'proportional', 'sqrt' or 'equal'"),
-        (["--seeds", "absent.jsonl"], 1, "no such file of seeds"),
-        (["--teacher", "m", "--base-url", "http://127.0.0.1:9/v1", "--recipe", "RECIPE"], 1, "does not answer"),
-    ],
-)
-def test_failures_are_one_clear_line(tmp_path: Path, arguments: list[str], status: int, words: str) -> None:
-    (tmp_path / "recipe.yaml").write_text("teacher: {retries: 0}\n")
-    given = [str(tmp_path / "recipe.yaml") if word == "RECIPE" else word for word in arguments]
-    failed = call(command(tmp_path / "out", *given))
-    assert failed.returncode == status
-    assert words in failed.stderr
-    assert "Traceback" not in failed.stderr
-    if status == 1:
-        assert [line for line in failed.stderr.splitlines() if words in line] == [failed.stderr.splitlines()[-1]]
-        assert failed.stderr.splitlines()[-1].startswith("error: ")
-
-
-@pytest.mark.parametrize("out", ["file", "file/below"])
-def test_a_folder_that_cannot_be_made_is_told(tmp_path: Path, out: str) -> None:
-    (tmp_path / "file").write_text("in the way")
-    failed = call(command(tmp_path / out))
-    assert failed.returncode == 1
-    assert failed.stderr.startswith("error: cannot open the journal")
-    assert len(failed.stderr.splitlines()) == 1
-
-
-def test_wrong_key_is_told_without_showing_it(tmp_path: Path) -> None:
-    with serve_stub() as stub:
-        failed = call(command(tmp_path / "out", url=stub.url), OPENAI_API_KEY="sk-wrong-1234567890")
-    assert failed.returncode == 1
-    assert "AuthenticationError" in failed.stderr
-    assert "sk-wrong" not in failed.stdout + failed.stderr
+        again()
+        again(teacher=TeacherSettings(rpm=6000))  # limits do not affect the rows
+        before = (tmp_path / "report.json").read_bytes()
+        for changes, words in (
+            (
+                {"model": "other"},
+                r"differs: teacher is other \(was stub\)\. Name another folder with --out, or replace",
+            ),
+            ({"given": seeds.select(range(100))}, r"differs: seeds is the seeds of auto-instruct-hf \("),
+            ({"num_instructions": 9}, r"differs: num_instructions is 9 \(was 8\)"),
+            ({"prompts": "small"}, r"differs: prompts is small \(was default\)"),
+        ):
+            with pytest.raises(BuildError, match=words):
+                again(**changes)  # type: ignore[arg-type]
+        assert (tmp_path / "report.json").read_bytes() == before

@@ -1,6 +1,5 @@
 """The rating page in a browser, by keys alone, and the command around it."""
 
-import importlib.util
 import json
 import os
 import random
@@ -19,11 +18,11 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
-import typer
 from datasets import load_dataset
 from rating_data import make_rating_build, make_rating_rows
 from stub_hub import serve_hub
-from typer.testing import CliRunner
+from stub_instances import run_command
+from typer.testing import Result
 
 from auto_instruct_hf.evaluation.questions import NAMES, QUESTIONS, applies
 from auto_instruct_hf.evaluation.rating import open_store, serve_page
@@ -72,16 +71,8 @@ def wait_for(url: str, child: subprocess.Popen[bytes]) -> str:
     raise AssertionError(f"{url} does not answer")
 
 
-def rate(out: Path, *arguments: Any) -> Any:
-    """Run the command in this process: it takes seconds to start."""
-    found = importlib.util.spec_from_file_location("rate", RATE)
-    assert found is not None
-    assert found.loader is not None
-    script = importlib.util.module_from_spec(found)
-    found.loader.exec_module(script)
-    app = typer.Typer()
-    app.command()(script.main)
-    return CliRunner().invoke(app, [str(out), *map(str, arguments)])
+def rate(out: Path, *arguments: Any) -> Result:
+    return run_command("rate", out, *arguments)
 
 
 class Rater:

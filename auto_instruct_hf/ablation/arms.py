@@ -39,9 +39,9 @@ NOTES = {
     "measurements": (
         "Each arm has a sample of the same number of rows. Topics are those of the full recipe, counted over all rows; "
         "everything else is measured on one row per instruction, for the same number of instructions in each arm. "
-        "Figures are means over {draws} samples with different seeds, minimum and maximum in brackets; differences "
-        "are taken within each of them. The range shows the variation between samples, not between replies of the "
-        "teacher. It is narrow if a sample holds every instruction."
+        "Figures are means over {draws} samples with different seeds, with minimum and maximum in brackets; "
+        "differences are taken within each of them. The range shows the variation between samples, not between replies "
+        "of the teacher. It is narrow if a sample holds every instruction."
     ),
     "judge": (
         "The judge saw one row per instruction, in a random order. The order and the random numbers of the samples are "
@@ -78,6 +78,7 @@ def ablate(
     num_samples: int | None = None,
     with_judge: bool = True,
     num_draws: int = _NUM_DRAWS,
+    overwrite: bool = False,
 ) -> Figures:
     """Build by the recipe and by parts of it, measure and judge the results, and write the comparison.
 
@@ -93,6 +94,7 @@ def ablate(
             show the effect of clusters.
         with_judge: Whether to judge.
         num_draws: Samples of each arm to measure, at least one; the first is judged.
+        overwrite: As for `pipeline.build`.
 
     Returns:
         The content of `ablation.json`.
@@ -111,7 +113,7 @@ def ablate(
         else nullcontext()
     )
     with opened as judge:
-        made = build(seeds, teacher, out, recipe)
+        made = build(seeds, teacher, out, recipe, overwrite=overwrite)
         compared = _make_arms(made, teacher, recipe, arms, cache_dir)
         num_rows = num_samples or max(1, recipe.num_instructions // 2)
         sample = partial(sample_coordinated, clf_share=recipe.clf_share, balance=recipe.sampling.balance)

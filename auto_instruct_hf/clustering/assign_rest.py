@@ -10,7 +10,7 @@ import numpy.typing as npt
 from datasets import Dataset, Features, Value
 from threadpoolctl import threadpool_limits
 
-from ..core import Batch, FloatArray, IntArray, Vectors, apply
+from ..core import Batch, IntArray, Vectors, apply
 from .cluster_count import to_array
 
 if TYPE_CHECKING:
@@ -20,7 +20,6 @@ ASSIGNED = Features(
     {
         "instruction_id": Value("string"),
         "cluster": Value("int32"),
-        "probability": Value("float32"),
         "centrality": Value("float32"),
     }
 )
@@ -28,15 +27,9 @@ ASSIGNED = Features(
 
 
 def sample_rows(kinds: npt.NDArray[np.bool_], max_rows: int, seed: int) -> IntArray:
-    """Sample the rows to fit, stratified by classification, with at least one row of each kind.
+    """Return the numbers of the rows to fit, rising: all, or a sample stratified by whether it is classification.
 
-    Args:
-        kinds: Whether a row is a classification task.
-        max_rows: Size of the sample, at least 2; all rows if there are no more.
-        seed: Random seed.
-
-    Returns:
-        Row numbers, rising.
+    Both kinds have at least one row in the sample, which needs `max_rows` of at least 2.
     """
     if len(kinds) <= max_rows:
         return np.arange(len(kinds))
@@ -58,9 +51,9 @@ def extend(
 
     Args:
         embedded: All rows; columns as `embedding.EMBEDDED_COLUMNS`.
-        known: The fitted rows.
-        sample: Their row numbers.
-        fitted: Their clusters; columns as ASSIGNED.
+        known: The fitted rows; `sample` are their row numbers, `fitted` their clusters (columns as ASSIGNED).
+        sample: See `known`.
+        fitted: See `known`.
         cache_dir: Folder of the cache; None: as in `core.apply`.
 
     Returns:
@@ -77,12 +70,12 @@ def extend(
         with threadpool_limits(1):  # sums depend on the number of threads
             return LogisticRegression(C=10.0, max_iter=200).fit(to_array(known, "embedding"), fitted["cluster"][:])
 
-    def predict(vectors: Vectors) -> tuple[IntArray, FloatArray]:
+    def predict(vectors: Vectors) -> IntArray:
         if max(fitted["cluster"]) == 0:
-            return np.zeros(len(vectors), dtype=np.int64), np.ones(len(vectors))
+            return np.zeros(len(vectors), dtype=np.int64)
         with threadpool_limits(1):
-            found = learn().predict_proba(vectors)
-        return found.argmax(axis=1), found.max(axis=1)
+            found: IntArray = learn().predict(vectors)
+        return found
 
     extended = apply(
         embedded.select(rest),
@@ -99,20 +92,8 @@ def extend(
     return [extended]
 
 
-def extend_batch(batch: Batch, *, predict: Callable[[Vectors], tuple[IntArray, FloatArray]]) -> dict[str, object]:
-    """Assign a batch of rows that were not fitted.
-
-    Args:
-        batch: Columns as `EMBEDDED_COLUMNS`.
-        predict: Returns clusters and probabilities of embeddings.
-
-    Returns:
-        Columns as ASSIGNED.
-    """
-    labels, probabilities = predict(np.stack(batch["embedding"]).astype(np.float32))
-    return {
-        "instruction_id": batch["instruction_id"],
-        "cluster": labels.astype(np.int32),
-        "probability": probabilities.astype(np.float32),
-        "centrality": np.zeros(len(labels), dtype=np.float32),
-    }
+def extend_batch(batch: Batch, *, predict: Callable[[Vectors], IntArray]) -> dict[str, object]:
+    """Assign clusters to a batch of embeddings; `predict` returns the cluster of each. Columns as ASSIGNED."""
+    labels = predict(np.stack(batch["embedding"]).astype(np.float32))
+    zeros = np.zeros(len(labels), dtype=np.float32)
+    return {"instruction_id": batch["instruction_id"], "cluster": labels.astype(np.int32), "centrality": zeros}

@@ -80,16 +80,7 @@ def score_batch(
 ) -> Columns:
     """Fit a mixture for each number of clusters and compute its silhouette (Rousseeuw 1987).
 
-    Args:
-        batch: Column `num_clusters` (int).
-        positions: Shape (rows, dimensions).
-        n_init: Starts of each fit.
-        covariance_type: As for `fit_mixture`.
-        max_rows: Size of the sample on which the silhouette is computed.
-        seed: Of fits and sample.
-
-    Returns:
-        Columns `num_clusters` and `silhouette` (-1 if only one cluster has members).
+    The silhouette is that of at most `max_rows` sampled rows; -1 if only one cluster has members.
     """
     from sklearn.metrics import silhouette_score
 
@@ -120,23 +111,24 @@ def numbers_to_try(num_rows: int, max_clusters: int) -> list[int]:
 
 
 def numbers_between(curve: Sequence[tuple[int, float]]) -> list[int]:
-    """Return untried numbers of clusters around the maximum of a curve: at most a dozen, evenly spaced.
-
-    Args:
-        curve: Numbers of clusters, rising, with their silhouettes.
-
-    Returns:
-        Numbers between the neighbors of those within 0.02 of the maximum, rising.
-    """
+    """Return at most a dozen untried numbers, evenly spaced, around those within 0.02 of the maximum of a curve."""
     if not curve:
         return []
     numbers = [number for number, _ in curve]
-    highest = max(height for _, height in curve)
-    high = [place for place, (_, height) in enumerate(curve) if height >= highest - _TOLERANCE]
+    high = [numbers.index(number) for number in _near_maximum(curve)]
     low, top = numbers[max(high[0] - 1, 0)], numbers[min(high[-1] + 1, len(numbers) - 1)]
     left = sorted(set(range(low, top)) - set(numbers))
     chosen = np.linspace(0, len(left) - 1, min(_MAX_TRIED, len(left)))
     return [left[round(float(place))] for place in chosen]
+
+
+def choose(curve: Sequence[tuple[int, float]], settings: ClusteringSettings) -> Choice:
+    """Choose the number of clusters by the recipe: given, or by a criterion from the curve (1 if that is empty)."""
+    if settings.num_clusters:
+        return Choice(settings.num_clusters, "The number was given by the recipe.")
+    if not curve:
+        return Choice(1, "Too few instructions for several clusters.")
+    return choose_by_elbow(curve) if settings.criterion == "elbow" else choose_by_silhouette(curve)
 
 
 def choose_by_silhouette(curve: Sequence[tuple[int, float]]) -> Choice:
@@ -145,18 +137,9 @@ def choose_by_silhouette(curve: Sequence[tuple[int, float]]) -> Choice:
     The curve is nearly flat near its maximum, whose place varies with the seed; the smallest of about equal numbers is
     the simplest (in the spirit of the one-standard-error rule of Breiman et al. 1984). Rule and tolerance are ours: the
     most stable of about forty that were tried on one set of 1,000 instructions and one of 175.
-
-    Args:
-        curve: Numbers of clusters, rising, with their silhouettes in [-1, 1].
-
-    Returns:
-        One of the numbers; 1 if the curve is empty.
     """
-    if not curve:
-        return _too_few()
-    highest = max(height for _, height in curve)
-    number, height = next(point for point in curve if point[1] >= highest - _TOLERANCE)
-    reason = f"The smallest number whose silhouette ({height:.2f}) is within {_TOLERANCE} of the highest."
+    number = _near_maximum(curve)[0]
+    reason = f"The smallest number whose silhouette ({dict(curve)[number]:.2f}) is within {_TOLERANCE} of the highest."
     return Choice(number, reason + _uncertainty(curve))
 
 
@@ -165,15 +148,7 @@ def choose_by_elbow(curve: Sequence[tuple[int, float]]) -> Choice:
 
     The elbow is the point highest above the straight line from the first point to the maximum, with numbers on a
     logarithmic scale (Satopaa et al. 2011, "Finding a kneedle in a haystack").
-
-    Args:
-        curve: Numbers of clusters, rising, with their silhouettes in [-1, 1].
-
-    Returns:
-        One of the numbers; 1 if the curve is empty.
     """
-    if not curve:
-        return _too_few()
     numbers, heights = (np.array(values) for values in zip(*curve, strict=True))
     best = int(np.argmax(heights))
     chosen = best
@@ -185,17 +160,16 @@ def choose_by_elbow(curve: Sequence[tuple[int, float]]) -> Choice:
     return Choice(int(numbers[chosen]), f"{reason} at {numbers[best]}).{_uncertainty(curve)}")
 
 
-def _too_few() -> Choice:
-    return Choice(1, "Too few instructions for several clusters.")
+def _near_maximum(curve: Sequence[tuple[int, float]]) -> list[int]:
+    highest = max(height for _, height in curve)
+    return [number for number, height in curve if height >= highest - _TOLERANCE]
 
 
 def _uncertainty(curve: Sequence[tuple[int, float]]) -> str:
     """Return sentences on how uncertain the choice is."""
     found = ""
-    highest = max(height for _, height in curve)
-    if len(curve) > 1 and curve[-1][1] == highest:
+    if len(curve) > 1 and curve[-1][1] == max(height for _, height in curve):
         found += f" The curve still rises at {curve[-1][0]}, the largest number tried."
-    equal = [number for number, height in curve if height >= highest - _TOLERANCE]
-    if len(equal) > 1:
+    if len(equal := _near_maximum(curve)) > 1:
         found += f" The curve is flat there: {', '.join(map(str, equal))} are within {_TOLERANCE} of the highest."
     return found

@@ -57,16 +57,9 @@ def _scale(positions: FloatArray, *, center: FloatArray, scale: float) -> FloatA
 
 
 def measure_centrality(positions: FloatArray, labels: IntArray) -> FloatArray:
-    """Compute a silhouette with cluster means: how much closer a row is to its own mean than to the next one.
+    """Compute a silhouette with cluster means, in [-1, 1]: how much closer a row is to its own mean than to the next.
 
-    With one cluster: 1 at its mean, 0 at the row farthest from it.
-
-    Args:
-        positions: Shape (rows, dimensions).
-        labels: From 0, without gaps.
-
-    Returns:
-        One value per row, in [-1, 1].
+    With one cluster: 1 at its mean, 0 at the row farthest from it. Labels start at 0 and have no gaps.
     """
     means = np.stack([positions[labels == number].mean(axis=0) for number in range(labels.max() + 1)])
     distances = np.linalg.norm(positions[:, None] - means, axis=2)

@@ -19,7 +19,7 @@ from ..prompts import PromptSet
 from ..recipe import ClusteringSettings, EmbeddingSettings
 from ..teacher import Teacher
 from .assign_rest import ASSIGNED, extend, sample_rows
-from .cluster_count import Choice, choose_by_elbow, choose_by_silhouette, measure_curve
+from .cluster_count import choose, measure_curve
 from .mixture import fit_mixture, measure_centrality
 from .reduction import reduce_vectors
 from .topics import name_topics
@@ -57,11 +57,9 @@ def cluster(
             2D position and the cluster of each fitted instruction.
 
     Returns:
-        The same rows with the columns `cluster`, a ClassLabel whose names are the topics, and `cluster_probability`
-        (float32 in [0, 1]).
+        The same rows with the column `cluster`, a ClassLabel whose names are the topics.
     """
-    needed = tuple(_UNIQUE)
-    instances = require_columns(instances, INSTANCES, "cluster", needed)
+    instances = require_columns(instances, INSTANCES, "cluster", _UNIQUE)
     if not len(instances):
         raise BuildError("there is no instance to cluster")
     settings = settings or ClusteringSettings()
@@ -81,7 +79,7 @@ def cluster(
         cache_dir=cache_dir,
     )
     curve = measure_curve(reduced, settings, seed, cache_dir)
-    choice = _choose(curve, settings)
+    choice = choose(curve, settings)
     fitted = apply(
         reduced,
         assign_table,
@@ -113,51 +111,29 @@ def cluster(
         trace.facts.update(fitted=len(fitted), assigned=len(embedded) - len(fitted))
         trace.tables["map"] = reduced.select_columns(["place"]).add_column("cluster", fitted["cluster"][:])
     found = [fitted, *extend(embedded, known, sample, fitted, cache_dir)]
-    ids, labels, probabilities = (
-        np.concatenate([np.array(part[name][:]) for part in found])
-        for name in ("instruction_id", "cluster", "probability")
+    ids, labels = (
+        np.concatenate([np.array(part[name][:]) for part in found]) for name in ("instruction_id", "cluster")
     )
     order = np.argsort(ids)
-    label = ClassLabel(names=topics)
     return apply(
         instances,
         label_batch,
         phase="cluster",
-        features=Features({**instances.features, "cluster": label, "cluster_probability": Value("float32")}),
+        features=Features({**instances.features, "cluster": ClassLabel(names=topics)}),
         depends_on=[part._fingerprint for part in found],
-        resources={"ids": ids[order], "labels": labels[order], "probabilities": probabilities[order]},
+        resources={"ids": ids[order], "labels": labels[order]},
         cache_dir=cache_dir,
     )
 
 
-def label_batch(batch: Batch, *, ids: npt.NDArray[np.str_], labels: IntArray, probabilities: FloatArray) -> Columns:
-    """Add the columns `cluster` and `cluster_probability` to a batch.
-
-    Args:
-        batch: Column `instruction_id`, and others.
-        ids: Ids of all instructions, sorted.
-        labels: Their clusters.
-        probabilities: Their probabilities.
-
-    Returns:
-        The batch with the two columns.
-    """
+def label_batch(batch: Batch, *, ids: npt.NDArray[np.str_], labels: IntArray) -> Columns:
+    """Add the column `cluster` to a batch, given the sorted ids of all instructions and their clusters."""
     places = np.searchsorted(ids, np.array(batch["instruction_id"]))
-    return {**batch, "cluster": labels[places].tolist(), "cluster_probability": probabilities[places].tolist()}
+    return {**batch, "cluster": labels[places].tolist()}
 
 
 def reduce_table(batch: Batch, *, n_components: int, n_neighbors: int, seed: int) -> dict[str, object]:
-    """Reduce embeddings to the dimensions of the mixture, and to two for the map.
-
-    Args:
-        batch: All rows; columns as `EMBEDDED_COLUMNS`, the embeddings of unit length.
-        n_components: Dimensions of `position`.
-        n_neighbors: UMAP's n_neighbors.
-        seed: UMAP's random_state.
-
-    Returns:
-        Columns `instruction_id`, `position` and `place` (2D), float32.
-    """
+    """Reduce embeddings of unit length to `position`, of `n_components` dimensions, and `place`, of two (float32)."""
     vectors = np.stack(batch["embedding"]).astype(np.float32)
     position, place = reduce_vectors(vectors, (n_components, 2), n_neighbors=n_neighbors, seed=seed)
     found = {"position": list(position.astype(np.float32)), "place": list(place.astype(np.float32))}
@@ -165,30 +141,22 @@ def reduce_table(batch: Batch, *, n_components: int, n_neighbors: int, seed: int
 
 
 def assign_table(batch: Batch, *, num_clusters: int, n_init: int, covariance_type: str, seed: int) -> dict[str, object]:
-    """Assign rows to the components of a mixture.
-
-    Args:
-        batch: All rows; columns `instruction_id` and `position`.
-        num_clusters: Components to fit.
-        n_init: Starts of the fit.
-        covariance_type: As for `fit_mixture`.
-        seed: Random seed.
+    """Fit a mixture to the column `position`, and assign each row to its most probable component.
 
     Returns:
-        Columns `instruction_id`; `cluster` (numbered by decreasing size, none empty); its `probability`; and
-        `centrality`: the probability times `measure_centrality`.
+        Columns as ASSIGNED: clusters are numbered by decreasing size, none is empty; `centrality` is the probability
+        times `measure_centrality`.
     """
     positions = np.stack(batch["position"]).astype(np.float64)
     mixture = fit_mixture(positions, num_clusters, n_init=n_init, seed=seed, covariance_type=covariance_type)
-    found: FloatArray = mixture.predict_proba(positions)
-    components, probabilities = found.argmax(axis=1), found.max(axis=1)
+    probabilities: FloatArray = mixture.predict_proba(positions)
+    components = probabilities.argmax(axis=1)
     rank_of = np.argsort(np.argsort(-np.bincount(components, minlength=num_clusters), kind="stable"))
     labels: IntArray = rank_of[components]
     return {
         "instruction_id": batch["instruction_id"],
         "cluster": labels.astype(np.int32),
-        "probability": probabilities.astype(np.float32),
-        "centrality": (probabilities * measure_centrality(positions, labels)).astype(np.float32),
+        "centrality": (probabilities.max(axis=1) * measure_centrality(positions, labels)).astype(np.float32),
     }
 
 
@@ -199,9 +167,3 @@ def _unique(instances: Dataset) -> Dataset:
     table = table.sort_by([(name, "ascending") for name in _UNIQUE])
     ids = np.array(table["instruction_id"].to_pylist())
     return from_table(table.filter(pa.array(np.append(True, ids[1:] != ids[:-1]))), _UNIQUE)
-
-
-def _choose(curve: list[tuple[int, float]], settings: ClusteringSettings) -> Choice:
-    if settings.num_clusters:
-        return Choice(settings.num_clusters, "The number was given by the recipe.")
-    return choose_by_elbow(curve) if settings.criterion == "elbow" else choose_by_silhouette(curve)

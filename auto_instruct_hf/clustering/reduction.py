@@ -53,11 +53,9 @@ def reduce_vectors(vectors: Vectors, sizes: tuple[int, ...], *, n_neighbors: int
             n_jobs=1,
         )
         with warnings.catch_warnings():
-            warnings.filterwarnings(
-                "ignore", message="precomputed_knn", module="umap"
-            )  # new rows are never transformed
-            warnings.filterwarnings("ignore", message="n_jobs value", module="umap")
-            warnings.filterwarnings("ignore", message="A few of your vertices were disconnected", module="umap")
+            # New rows are never transformed; disconnected rows get their principal components below.
+            for message in ("precomputed_knn", "n_jobs value", "A few of your vertices were disconnected"):
+                warnings.filterwarnings("ignore", message=message, module="umap")
             position = np.asarray(model.fit_transform(vectors), dtype=np.float64)
         # UMAP returns NaN for rows without a neighbor at a cosine distance below 1: use their principal components.
         found.append(np.where(np.isfinite(position), position, starts[:, :size]))
@@ -65,16 +63,11 @@ def reduce_vectors(vectors: Vectors, sizes: tuple[int, ...], *, n_neighbors: int
 
 
 def find_neighbors(vectors: Vectors, known: Vectors, count: int, *, is_self: bool = False) -> tuple[IntArray, Vectors]:
-    """Find the exact nearest known rows of each row, in blocks.
-
-    Args:
-        vectors: Unit length.
-        known: Unit length.
-        count: Number of neighbors, at most the number of known rows.
-        is_self: Whether `vectors` are the known rows: each is then its own first neighbor.
+    """Find the exact nearest known rows of each row by cosine distance, in blocks; all vectors have unit length.
 
     Returns:
-        Indices and cosine distances, shape (rows, count), nearest first, ties by index.
+        Indices and distances, shape (rows, count), nearest first, ties by index. With `is_self` the rows are the known
+        ones, and each is its own first neighbor.
     """
     indices = np.empty((len(vectors), count), dtype=np.int64)
     distances = np.empty((len(vectors), count), dtype=np.float32)

@@ -28,19 +28,20 @@ def name_topics(
     prompts: str | PromptSet | None = None,
     cache_dir: Path | None = None,
 ) -> list[str]:
-    """Name clusters.
+    """Return a unique name for each cluster.
 
     Args:
-        instructions: All instructions.
-        clusters: Their clusters, from 0 without gaps.
-        centrality: Their centrality; higher is more central.
+        instructions: All instructions, in any order; `clusters` (from 0, without gaps) and `centrality` (higher is more
+            central) are in the same order.
+        clusters: See `instructions`.
+        centrality: See `instructions`.
         teacher: The model that names clusters; None: names are keywords.
         num_instructions: Number of central, dissimilar instructions of a cluster to show.
         prompts: `default`, `small` or a folder; None: the teacher's default.
         cache_dir: Folder of the cache; None: as in `core.apply`.
 
     Returns:
-        A unique name for each cluster.
+        The names.
     """
     members: list[list[tuple[float, str]]] = [[] for _ in range(max(clusters) + 1)]
     for instruction, number, value in zip(instructions, clusters, centrality, strict=True):
@@ -85,15 +86,7 @@ def name_batch(batch: Batch, *, ask: Ask, prompt: Prompt) -> Columns:
 
 
 def pick_different(texts: Sequence[str], count: int) -> list[str]:
-    """Pick texts in order, each sharing at most half of its words with any picked before; fill up with the rest.
-
-    Args:
-        texts: Texts by falling priority.
-        count: Number to pick.
-
-    Returns:
-        At most `count` texts.
-    """
+    """Pick texts in order, each sharing at most half of its words with any picked before; fill up with the rest."""
     picked: list[str] = []
     bags: list[set[str]] = []
     passed: list[str] = []

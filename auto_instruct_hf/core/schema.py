@@ -43,8 +43,8 @@ INSTANCES = Features(
 )
 """After complete and curate: one row an instance; `attribute` is its label, its strategy, or ""."""
 
-CLUSTERED = Features({**INSTANCES, "cluster": ClassLabel(names=["a topic"]), "cluster_probability": Value("float32")})
-"""After cluster: `cluster` is a ClassLabel with any names; `cluster_probability` its probability, in [0, 1]."""
+CLUSTERED = Features({**INSTANCES, "cluster": ClassLabel(names=["a topic"])})
+"""After cluster: `cluster` is a ClassLabel whose names are the topics."""
 
 MESSAGES = List({"role": _TEXT, "content": _TEXT})
 """A published row as a chat: a user turn, an assistant turn."""

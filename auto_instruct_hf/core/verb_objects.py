@@ -7,114 +7,30 @@ model is needed. Texts in other languages give no result.
 
 import re
 from itertools import pairwise
+from pathlib import Path
 
+import yaml
 
-def _words(text: str) -> frozenset[str]:
-    return frozenset(text.split())
-
-
-# Words that are the verb whenever an instruction begins with them.
-_VERBS = _words("""
-    accept access act adapt add address adjust advise affect agree allow analyse analyze annotate answer appear
-    apply appraise arrange ask assemble assess assign assume attempt avoid balance become begin believe belong
-    brainstorm break bring build buy calculate call capitalize categorise categorize cause change characterize
-    charge check choose cite clarify classify clean collect combine come comment compare compile complete compose
-    compress compute conclude conduct consider constrain construct contain continue contrast contribute convert
-    convince cook copy correct cost count cover craft create critique cut debate debug decide decode deduce define
-    deliver demonstrate derive describe deserve design detail detect determine develop devise diagnose differ
-    differentiate discover discuss distinguish divide draft draw eat edit elaborate eliminate emphasize employ
-    encode encourage enhance ensure enumerate establish estimate evaluate examine exist expand experience explain
-    explore express extend extract factor feel fill filter find finish fit fix follow forecast form format formulate
-    generalize generate get give go group grow guess guide happen have help highlight hold hypothesize identify
-    illustrate imagine implement improve include incorporate increase indicate infer influence inform insert inspect
-    integrate interpret introduce invent investigate join judge justify keep know label lack lead learn leave let
-    link list live locate look lose make manage mark match matter mean measure meet memorize mention merge modify
-    move name narrate need normalize observe obtain occur offer optimise optimize order organise organize outline
-    paraphrase parse pay perform persuade pick plan play predict prefer prepare present prevent print prioritize
-    produce proofread propose prove provide pull put quote rank rate reach read rearrange rebut recall receive
-    recite recommend reconstruct record reduce refactor refer reflect reformat reformulate refute relate remain
-    remember remove reorder reorganize rephrase replace reply represent require research resolve respond restate
-    retire return reveal review revise reword rewrite rhyme round run save say scan schedule search see segment
-    select sell send separate serve set share shorten show simplify simulate sketch solve sort speak specify
-    speculate spell spend split spot start state stay stop stream structure sue suggest suit sum summarise summarize
-    supply support suppose survive take talk teach tell tempt test think time trace track train transcribe transform
-    translate travel treat try turn understand unscramble update use verify visit visualize want watch win work
-    write
-""")
-_ASIDES = _words("""
-    please kindly first firstly second secondly then next now finally lastly also just always only never not don't do
-    and briefly carefully quickly concisely clearly ok okay so
-""")
+_LISTS = {
+    name: frozenset(words.split())
+    for name, words in yaml.safe_load(
+        Path(__file__).with_name("english_words.yaml").read_text(encoding="utf-8")
+    ).items()
+}
+_VERBS, _ASIDES, _NUMBERS, _DETERMINERS = (_LISTS[name] for name in ("verbs", "asides", "numbers", "determiners"))
+_PRONOUNS, _PREPOSITIONS, _QUESTIONS = (_LISTS[name] for name in ("pronouns", "prepositions", "questions"))
+_BE, _AUXILIARIES, _PARTICLES = (_LISTS[name] for name in ("be", "auxiliaries", "particles"))
+_GIVING, _THINKING, _NOUNS = (_LISTS[name] for name in ("giving", "thinking", "nouns"))
+_ADJECTIVES, _AFTER_NOUN = (_LISTS[name] for name in ("adjectives", "after_noun"))
+_IRREGULAR: dict[str, str] = dict(pair.split(":") for pair in _LISTS["irregular"])
+_CLOSED = _PREPOSITIONS | _QUESTIONS | _PRONOUNS | _DETERMINERS | _BE | _AUXILIARIES
+_CLOSED |= {"whether", "there", "here", "then", "not", "yet", "also", "whatever"}
+_JOINTS = frozenset({"and", "or", ",", "then", "&", "/"})
 _POLITE = re.compile(
     r"(?:(?:^|(?<=[,:-] ))(?:can|could|would|will) you|let's|let us|i(?: woul|')d like you to|i (?:want|need) you to|"
     r"(?:your|the) (?:task|job|goal|aim) is to|you (?:should|must|will|have to|need to|are to|are asked to))\s+"
 )
-_NUMBERS = _words("one two three four five six seven eight nine ten several many")
-_DETERMINERS = _words(
-    "a an the this that these those my your his her its our their each every all any some both no another"
-)
-_PRONOUNS = _words("""
-    i you he she it we they me him us them myself yourself himself herself itself ourselves yourselves themselves
-    someone somebody something anyone anybody anything everyone everybody everything nobody nothing whoever whatever
-""")
-_PREPOSITIONS = _words("""
-    about above across after against along alongside amid among around as at because before behind below beneath beside
-    besides between beyond but by concerning despite during except for from in inside into like near of off on onto
-    opposite out over past per regarding relative since so than through throughout till to toward towards under unless
-    unlike until unto up upon via if when where whereas whereby while with within without using including ensuring based
-    given considering following according depending
-""")
-_QUESTIONS = _words("what which who whom whose when where why how")
-_BE = _words("is are was were am isn't aren't wasn't weren't what's who's where's how's")
-_AUXILIARIES = _words("""
-    do does did don't doesn't didn't can could will would shall should must may might cannot can't has have had
-""")
-_CLOSED = _PREPOSITIONS | _QUESTIONS | _PRONOUNS | _DETERMINERS | _BE | _AUXILIARIES
-_CLOSED |= _words("whether there here then not yet also whatever")
-_JOINTS = _words("and or , then & /")
-_PARTICLES = _words("out up down off away back over")
-_GIVING = _words("give teach tell show offer send")
-_THINKING = _words("think believe feel say suppose know")  # a clause follows
-# Nouns that look like participles, adjectives or adverbs.
-_NOUNS = _words("""
-    planning training marketing learning writing reading building cooking programming engineering testing housing thing
-    processing clothing teaching shopping meeting running gardening recycling advertising fundraising mining modeling
-    coding pricing tracking setting thinking speaking listening parenting hiking onboarding networking understanding
-    beginning warning finding feeling drawing painting recording ending meaning heading opening greeting saying wedding
-    rating ranking string spring king ring morning evening ceiling wording reasoning rendering spelling timing mapping
-    sibling funding parsing feed seed speed need word breed goal meal animal material journal tutorial signal manual
-    proposal festival hospital capital trial ritual deal appeal vegetable table variable syllable narrative perspective
-    adjective initiative archive topic music logic graphic infographic metric characteristic lyric traffic arithmetic
-    statistic comic critic rhetoric summary dictionary diary library itinerary vocabulary glossary commentary salary
-    boundary documentary reply family anomaly supply assembly
-""")
-_ADJECTIVES = _words("""
-    short long brief simple clear new old good best better bad fun funny quick easy hard strong weak big small large
-    little rich deep high low fresh healthy happy sad polite vivid unique concise precise warm cold dark light modern
-    catchy tasty cheap diverse accurate complete safe smart witty cozy scary silly spicy different important efficient
-    consistent coherent elegant recent current friendly likely lively lovely daily weekly monthly main top key
-""")
 _ADJECTIVE = re.compile(r".+(?:al|ive|ous|ful|less|able|ible|ic|ary|ing|ed|-friendly|-based|-step)")
-# Adjectives that can follow their noun: "the data available".
-_AFTER_NOUN = _words(
-    "available present relevant suitable necessary responsible similar specific common such rich full made shown"
-)
-_IRREGULAR = {
-    plural: singular
-    for plural, _, singular in (
-        pair.partition(":")
-        for pair in _words("""
-            people:person children:child men:man women:woman feet:foot teeth:tooth mice:mouse lives:life knives:knife
-            leaves:leaf halves:half wolves:wolf shelves:shelf criteria:criterion phenomena:phenomenon analyses:analysis
-            hypotheses:hypothesis bases:basis crises:crisis theses:thesis diagnoses:diagnosis parentheses:parenthesis
-            matrices:matrix vertices:vertex indices:index stimuli:stimulus movies:movie cookies:cookie calories:calorie
-            ties:tie pies:pie lies:lie heroes:hero potatoes:potato tomatoes:tomato quizzes:quiz buses:bus biases:bias
-            viruses:virus bonuses:bonus aches:ache caches:cache does:do goes:go series:series species:species news:news
-            physics:physics mathematics:mathematics economics:economics ethics:ethics politics:politics bias:bias
-            lens:lens canvas:canvas atlas:atlas
-        """)
-    )
-}
 _SENTENCE_END = re.compile(r"(?<!e\.g\.)(?<!i\.e\.)(?<!etc\.)(?<=[.!?])[\"')\]]*\s+|\n+")
 _TOKEN = re.compile(r"[^\W_]+(?:['.&/_+-]+[^\W_]+)*[+#]*'?|[^\w\s]")
 _MARKS = frozenset("\"'*`[]{}<>")

@@ -38,7 +38,8 @@ def read_seeds(
         revision: Revision of a dataset on the Hub.
 
     Returns:
-        Columns of `schema.SEEDS`; its info has the name, and the license if it is known.
+        Columns of `schema.SEEDS`; its info has the name (`dataset_name`), the license if known, and
+        the mapping of columns (`description`).
 
     Raises:
         SeedError: If the source cannot be read, is empty, lacks a column, repeats an instruction, or has a value that
@@ -65,6 +66,7 @@ def read_seeds(
     name = Path(source).name if Path(source).is_file() else str(source)
     seeds.info.dataset_name = BUNDLED_NAME if source == BUNDLED else name
     seeds.info.license = _BUNDLED_LICENSE if source == BUNDLED else ""
+    seeds.info.description = " ".join(f"{name}={column}" for name, column in (columns or {}).items())
     return seeds
 
 

@@ -13,10 +13,11 @@ from ..errors import HubError
 from ..evaluation.report import digest_splits
 from ..prompts import REQUESTS, find_folder, list_names
 from ..recipe import Recipe, TeacherSettings
-from .build_report import BuildReport, CardFigure, Facts, parse_report
+from .build_report import CUSTOM, BuildReport, CardFigure, Facts, parse_report
 from .card import render_card
 from .card_figures import CAPTIONS, CardInputs, draw_plots
 from .hub import Pushed, push_folder
+from .hub_terms import check_terms
 
 _SHARD_BYTES = 500_000_000
 # Files that this or an earlier version pushed; all other files in a repository belong to its owner.
@@ -52,7 +53,7 @@ def write_build(
         evaluation=_read_evaluation(out / "evaluation.json", digest_splits(inputs.instances, inputs.sample)),
     )
     files = {
-        "README.md": render_card(public, (out / "dataset").as_posix()).encode(),
+        "README.md": render_card(public, (out / "dataset").as_posix(), on_hub=False).encode(),
         **_copy_prompts(recipe.prompts),
         "recipe.yaml": _resolve(recipe, report).to_yaml().encode(),
         "report.json": public.to_json(),
@@ -84,7 +85,7 @@ def add_evaluation(out: Path, figures: Mapping[str, object]) -> None:
     folder = out / "dataset"
     report = replace(_read_report(folder), evaluation=dict(figures))
     write_changed(folder / "report.json", report.to_json())
-    write_changed(folder / "README.md", render_card(report, folder.as_posix()).encode())
+    write_changed(folder / "README.md", render_card(report, folder.as_posix(), on_hub=False).encode())
 
 
 def write_dataset(folder: Path, configs: Mapping[str, DatasetDict], files: Mapping[str, bytes]) -> None:
@@ -140,7 +141,9 @@ def push_build(
 
     Raises:
         HubError: If the folder is not a built dataset, or the Hub rejects the push or cannot be reached.
+        RecipeError: If the name, the license or the language is not valid.
     """
+    check_terms(license, language)
     report = _read_report(Path(folder))
     report = replace(report, license=license or report.license, language=language or report.language)
     card = render_card(report, repo_id)
@@ -162,7 +165,7 @@ def _read_report(folder: Path) -> BuildReport:
         content = json.loads((folder / "report.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
         raise HubError(
-            f"{folder} is not a built dataset (it has no report.json): build one with scripts/build.py"
+            f"{folder} is not a built dataset (it has no report.json): build one with `auto-instruct build`"
         ) from None
     return parse_report(content, folder)
 
@@ -181,7 +184,7 @@ def _resolve(recipe: Recipe, report: BuildReport) -> Recipe:
     model = "embedded" if report.is_embedded else report.teacher
     return replace(
         recipe,
-        prompts="prompts" if _copy_prompts(recipe.prompts) else recipe.prompts or report.prompts,
+        prompts="prompts" if report.prompts == CUSTOM else report.prompts,
         # Addresses, limits and prices are private and do not affect the rows.
         teacher=TeacherSettings(model=model, max_attempts=recipe.teacher.max_attempts),
         decontamination=replace(

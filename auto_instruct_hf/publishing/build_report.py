@@ -12,6 +12,8 @@ from ..estimate import PhaseComparison
 from ..teacher import Usage
 
 PHASES = ("bootstrap", "attributes", "completion", "sampled")
+CUSTOM = "custom"
+"""The name of prompts that do not come with the package."""
 Figure = int | float | None
 Facts = dict[str, Any]
 """Figures of a phase or an evaluation by name, ready for JSON."""
@@ -34,6 +36,10 @@ class SeedsInfo:
     rows: int
     license: str | None
     is_bundled: bool
+    digest: str = ""
+    """Name and hash of the rows."""
+    columns: str = ""
+    """Where columns had other names: `instruction=prompt`, separated by spaces."""
 
 
 @dataclass(frozen=True)
@@ -86,18 +92,18 @@ class BuildReport:
     """A warning about the terms of the teacher's provider, or ""."""
     language: str | None
     command: str
-    """The command that repeats the build."""
+    """The command that repeats the build, beside the published recipe."""
     max_similarity: float
     max_similarity_across_splits: float
     num_distinct: int
-    """Distinct instances in the sample."""
+    """Distinct instances in the sample; the config `instances` has those that were not sampled as well."""
     clf_share: float
     balance: str
     decontamination: DecontaminationInfo
     max_draws: int
     embedding: str
     num_instructions: int
-    """Instructions in the sample."""
+    """Instructions of the config `instances`."""
     num_topics: int
     configs: dict[str, dict[str, int]]
     """Rows by config and split."""
@@ -116,6 +122,8 @@ class BuildReport:
     tokens_by_phase: list[TokensPerRow]
     dollars: float | None
     versions: dict[str, str]
+    description: str = ""
+    """The publisher's own words, as Markdown."""
     estimate: list[PhaseComparison] | None = None
     """The estimate beside the actual usage, by phase."""
     plots: list[CardFigure] = field(default_factory=list)

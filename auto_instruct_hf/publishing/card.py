@@ -8,7 +8,7 @@ from huggingface_hub import DatasetCardData
 from ..core import fenced, flatten, inline, json_block
 from ..evaluation import QUESTIONS
 from ..evaluation.report import list_headlines
-from .build_report import PHASES, BuildReport, format_figure
+from .build_report import CUSTOM, PHASES, BuildReport, format_figure
 
 _PACKAGE = Path(__file__).parents[1]
 # Next to the package in a checkout, inside it in an installed wheel.
@@ -23,18 +23,18 @@ _COLUMNS = {
     "input": "the input of the task; empty if it needs none",
     "output": "the answer",
     "cluster": "the topic",
-    "cluster_probability": "the probability of the topic",
     "num_draws": "how often the row was sampled: the number of its copies in the split",
     "messages": "the row as a chat: a user turn, an assistant turn",
 }
 
 
-def render_card(report: BuildReport, location: str) -> str:
+def render_card(report: BuildReport, location: str, *, on_hub: bool = True) -> str:
     """Render the card.
 
     Args:
         report: The report of the build.
         location: The argument of `load_dataset`: `user/name`, or a folder.
+        on_hub: Whether it is the former.
 
     Returns:
         The text of README.md, YAML first. Text of the teacher is escaped.
@@ -47,25 +47,26 @@ def render_card(report: BuildReport, location: str) -> str:
     rejected = [
         (phase, reason, count) for phase, found in report.phases.items() for reason, count in found["rejected"].items()
     ]
-    table = [
-        {
-            "name": row.name,
-            "cells": [tuple(map(format_figure, cell)) for cell in zip(row.ours, row.published, strict=True)],
-        }
-        for row in report.table
-    ]
+    commands = [f"hf download {location} --repo-type dataset --local-dir . --include recipe.yaml --include 'prompts/*'"]
+    commands.append(report.command)
+    if not on_hub:
+        commands = [report.command.replace("recipe.yaml", f"{location}/recipe.yaml", 1)]
     return environment.get_template("README.md.jinja").render(
         {
             **vars(report),
             "card_data": _card_data(report).to_yaml(),
             "location": location,
-            "command": fenced(flatten(report.command), "bash"),
+            "commands": fenced("\n".join(map(flatten, commands)), "bash"),
+            "has_prompts": report.prompts == CUSTOM,
+            "num_instances": sum(report.configs["instances"].values()),
+            "tokens_in": sum(one.input_per_instance for one in report.tokens_by_phase),
+            "tokens_out": sum(one.output_per_instance for one in report.tokens_by_phase),
             "num_samples": sum(report.configs["default"].values()),
             "splits": list(report.configs["default"]),
             "columns": [(name, kind, _COLUMNS.get(name, "")) for name, kind in report.columns.items()],
             "examples": [(kind, json_block(row)) for kind, row in report.examples.items()],
             "phases": PHASES,
-            "table": table,
+            "table": [(row.name, list(map(format_figure, row.ours))) for row in report.table],
             "rejected": rejected,
             "clusters": report.phases["cluster"] if "choice" in report.phases.get("cluster", {}) else None,
             "nearest": report.phases["split"]["nearest"],

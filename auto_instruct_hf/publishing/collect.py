@@ -14,7 +14,7 @@ from ..generation import BUNDLED_NAME
 from ..recipe import Recipe
 from ..teacher import Teacher, find_provider
 from .build_report import (
-    PHASES,
+    CUSTOM,
     BuildReport,
     DecontaminationInfo,
     Facts,
@@ -24,6 +24,7 @@ from .build_report import (
     TableRow,
     TokensPerRow,
 )
+from .finished_build import describe_seeds
 
 # The table of dataset statistics by phase of Auto-Instruct (Mansutti).
 _PUBLISHED: dict[str, tuple[Figure, ...]] = {
@@ -66,7 +67,8 @@ def tabulate_phases(
         "instances": len(attributed),
         "CLF instructions": sum(kinds),
         "labels a CLF instruction": _mean([size for kind, size in sizes if kind]),
-        "strategies a NON-CLF instruction": _mean([size for kind, size in sizes if not kind]),
+        # As published: instances, of which an instruction without a strategy has one.
+        "strategies a NON-CLF instruction": _mean([max(size, 1) for kind, size in sizes if not kind]),
     }
     first: dict[str, Figure] = {"instructions": len(instructions), "instances": len(instructions)}
     by_phase = (first, second, _count(instances), _count(concatenate_datasets(list(sample.values()))))
@@ -88,12 +90,18 @@ def _count(instances: Dataset) -> dict[str, Figure]:
         "CLF instructions": sum(kind_of.values()),
         "CLF instances": sum(instances["is_classification"]),
         "labels a CLF instruction": _mean([len(attributes[key]) for key, kind in kind_of.items() if kind]),
-        "strategies a NON-CLF instruction": _mean([len(attributes[key]) for key, kind in kind_of.items() if not kind]),
+        "strategies a NON-CLF instruction": _divide(
+            len(instances) - sum(instances["is_classification"]), len(kind_of) - sum(kind_of.values())
+        ),
     }
 
 
 def _mean(numbers: Sequence[float]) -> float | None:
-    return sum(numbers) / len(numbers) if numbers else None
+    return _divide(sum(numbers), len(numbers))
+
+
+def _divide(total: float, count: int) -> float | None:
+    return total / count if count else None
 
 
 def count_reasons(rejected: Dataset | None) -> dict[str, int]:
@@ -138,6 +146,8 @@ def collect_report(
     *,
     license: str | None,
     language: str | None,
+    title: str | None = None,
+    description: str = "",
     estimate: list[PhaseComparison] | None = None,
 ) -> BuildReport:
     """Collect the report of a build.
@@ -151,6 +161,8 @@ def collect_report(
         traces: What the phases found, by name.
         license: Of the dataset, or None.
         language: Of the dataset, or None.
+        title: Of the card; None: names the teacher.
+        description: The publisher's own words, as Markdown.
         estimate: The estimate beside the actual usage, or None.
 
     Returns:
@@ -163,19 +175,21 @@ def collect_report(
     num_instructions = len({key for part in instances for key in part["instruction_id"]})
     given = {"--license": license, "--language": language}
     words = [word for option, value in given.items() if value for word in (option, value)]
-    seeds_option = [] if is_bundled else ["--seeds", name]
+    columns = seeds.info.description or ""
+    seeds_options = [] if is_bundled else ["--seeds", name]
+    seeds_options += [word for pair in columns.split() for word in ("--column", pair)]
     decontamination = recipe.decontamination
     return BuildReport(
-        title=f"Instructions by {hide_folder(teacher.model)}",
+        title=title or f"Instructions by {hide_folder(teacher.model)}",
         teacher=hide_folder(teacher.model),
         is_embedded=teacher.is_embedded,
-        prompts=teacher.prompts,
-        seeds=SeedsInfo(name, len(seeds), seeds.info.license or None, is_bundled),
+        prompts=CUSTOM if recipe.prompts not in (None, "default", "small") else recipe.prompts or teacher.prompts,
+        seeds=SeedsInfo(name, len(seeds), seeds.info.license or None, is_bundled, describe_seeds(seeds), columns),
         seed=recipe.seed,
         license=license,
         terms=warn_of_terms(teacher.model),
         language=language or ("en" if is_bundled else None),
-        command=shlex.join(["python", "scripts/build.py", "--recipe", "recipe.yaml", *seeds_option, *words]),
+        command=shlex.join(["auto-instruct", "build", "--recipe", "recipe.yaml", *seeds_options, *words]),
         max_similarity=recipe.bootstrap.max_similarity,
         max_similarity_across_splits=recipe.splitting.max_similarity,
         num_distinct=len({key for part in configs["default"].values() for key in part["instance_id"]}),
@@ -186,7 +200,7 @@ def collect_report(
         ),
         max_draws=recipe.sampling.max_draws,
         embedding=hide_folder(recipe.embedding.model),
-        num_instructions=int(table[0].ours[PHASES.index("sampled")] or 0),
+        num_instructions=num_instructions,
         num_topics=len(features["cluster"].names),
         configs={config: {split: len(part) for split, part in splits.items()} for config, splits in configs.items()},
         columns={column: _name_type(feature) for column, feature in features.items()},
@@ -199,6 +213,7 @@ def collect_report(
         tokens_by_phase=_divide_tokens(teacher, num_instructions, sum(map(len, instances))),
         dollars=teacher.spent().dollars,
         versions=list_versions(),
+        description=description,
         estimate=estimate,
     )
 

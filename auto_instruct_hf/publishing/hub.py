@@ -65,6 +65,44 @@ def check_name(repo_id: str) -> None:
         raise RecipeError(f"{repo_id!r} is not a valid repository id: add the namespace (user/name)")
 
 
+def check_access(repo_id: str, *, create_pr: bool = False, token: str | None = None) -> None:
+    """Check name, token and permission before the work of a build.
+
+    Args:
+        repo_id: `user/name`.
+        create_pr: Whether a pull request is opened, for which anybody has the permission.
+        token: Access token; None: HF_TOKEN or the stored one.
+
+    Raises:
+        RecipeError: If the name is not valid.
+        HubError: If there is no token, the Hub rejects it or cannot be reached, or it cannot write there.
+    """
+    check_name(repo_id)
+    api, namespace = _open_api(token), repo_id.partition("/")[0]
+    with _translate_errors(repo_id, "Nothing was built or spent"):
+        account = _retry(api.whoami)
+    owned = {one["name"]: one.get("roleInOrg", "admin") for one in (account, *account.get("orgs", ()))}
+    token_info = account.get("auth", {}).get("accessToken", {})
+    scopes = token_info.get("fineGrained", {}).get("scoped", ())
+    granted = [one for one in scopes if one["entity"].get("name") in (namespace, repo_id)]
+    if create_pr:
+        return
+    if namespace not in owned or owned[namespace] == "read":
+        yours = ", ".join(name for name, role in owned.items() if role != "read")
+        raise HubError(f"the account {account['name']} cannot write to {namespace}: push to one of {yours}")
+    is_limited = token_info.get("role") == "fineGrained" and not any(
+        "repo.write" in one["permissions"] for one in granted
+    )
+    if token_info.get("role") == "read" or is_limited:
+        raise HubError(f"the token (HF_TOKEN) cannot write to {namespace}: create one with write access")
+
+
+def _open_api(token: str | None) -> HfApi:
+    if not (token or get_token()):
+        raise HubError("no token: set HF_TOKEN, or log in with `hf auth login`")
+    return HfApi(token=token)
+
+
 def push_folder(
     folder: str | Path,
     repo_id: str,
@@ -106,10 +144,8 @@ def push_folder(
         raise RecipeError("a pull request cannot be tagged: leave out --tag, and tag the commit once it is merged")
     folder = Path(folder)
     if not (folder / "README.md").is_file():
-        raise HubError(f"{folder} is not a built dataset (it has no README.md): build one with scripts/build.py first")
-    if not (token or get_token()):
-        raise HubError("no token: set HF_TOKEN, or log in with `hf auth login`")
-    api = HfApi(token=token)
+        raise HubError(f"{folder} is not a built dataset (it has no README.md): build one with `auto-instruct build`")
+    api = _open_api(token)
     files = _read(folder, replaced or {})
     with _translate_errors(repo_id):
         _retry(lambda: api.create_repo(repo_id, repo_type="dataset", private=private or None, exist_ok=True))

@@ -18,7 +18,6 @@ from ..prompts import Prompt
 from ..recipe import TeacherSettings
 from .batch import BatchRounds
 from .budget import Budget
-from .embedded import SLOTS
 from .endpoint import Endpoint
 from .exchange import Body, Reply, Request, count_attempts, is_final, request_key_and_body
 from .journal import Entry, Journal, Record
@@ -38,8 +37,8 @@ class Teacher:
     """A language model behind an OpenAI-compatible endpoint, with a journal.
 
     Args:
-        model: The model's name; `embedded` for the one that comes with the package; None: `gpt-4o` if there is a key,
-            otherwise the embedded one.
+        model: The model's name; `embedded` for the one that comes with the package; `PATH.gguf`, `REPO:FILE.gguf` or
+            `REPO` on the Hub for a GGUF model on this machine; None: `gpt-4o` if there is a key, else `embedded`.
         base_url: The endpoint; None: OPENAI_BASE_URL, or OpenAI's.
         api_key: Its key; None: OPENAI_API_KEY. Never written anywhere.
         journal: File of the journal; None: `journal.sqlite` in the default cache folder. Replies are kept by model and
@@ -75,7 +74,7 @@ class Teacher:
             )
         self.journal = Journal(Path(journal or default_folder() / "journal.sqlite"))
         self._budget = Budget(self._settings.budget, self._known_spent)
-        concurrency = SLOTS if self.is_embedded else self._settings.concurrency
+        concurrency = self.endpoint.slots or self._settings.concurrency
         self._sender = Sender(self.endpoint, self._settings, concurrency, self._stopped_by)
         self._writer = Writer(self.journal, self._sender, self._stopped_by)
         self._sender.has_answered = any(
@@ -84,7 +83,7 @@ class Teacher:
         self.concurrency = concurrency
         """Maximum number of requests in flight; None: adapted."""
         self._batch_rounds: BatchRounds | None = None
-        if self._settings.batch and not self.is_embedded:
+        if self._settings.batch and not self.endpoint.is_local:
             self._batch_rounds = BatchRounds(
                 self.model, self.journal, self.endpoint, self._sender, self._budget, self.prices, self._settings
             )
@@ -113,7 +112,8 @@ class Teacher:
     @property
     def prompts(self) -> str:
         """The name of the set of prompts for the model."""
-        return "small" if self.is_embedded else "default"
+        local = self.endpoint.local_model
+        return "small" if self.is_embedded or (local and local.is_small) else "default"
 
     @property
     def identity(self) -> dict[str, object]:

@@ -4,13 +4,14 @@ import asyncio
 import os
 import re
 from collections.abc import Callable
+from functools import partial
 from urllib.parse import urlsplit
 
 import openai
 
 from ..errors import RecipeError, TeacherError
 from ..recipe import TeacherSettings
-from .embedded import MODEL, start_embedded_server
+from .embedded import MODEL, SLOTS, find_model, is_gguf, start_embedded_server
 
 EMBEDDED = "embedded"
 _DEFAULT_MODEL = "gpt-4o"
@@ -19,16 +20,17 @@ _NO_KEY = "none"
 
 
 class Endpoint:
-    """An OpenAI-compatible endpoint, or the embedded server, which starts with the first request.
+    """An OpenAI-compatible endpoint, or a server on this machine, which starts with the first request.
 
     Args:
-        model: The model's name, `embedded`, or None.
+        model: The model's name, `embedded`, a GGUF file (`PATH.gguf`, `REPO:FILE.gguf` or `REPO` on the Hub), or None.
         base_url: The base URL, or None.
         api_key: The key, or None.
         settings: Model and base URL if these are None, and the timeout.
 
     Raises:
         RecipeError: If there is a base URL but neither a model nor a key, or the base URL or the key is not valid.
+        TeacherError: If a GGUF file cannot be found, downloaded or read, or needs more memory than there is.
     """
 
     def __init__(self, model: str | None, base_url: str | None, api_key: str | None, settings: TeacherSettings) -> None:
@@ -48,20 +50,26 @@ class Endpoint:
             raise RecipeError(f"which model of {_without_secrets(self._base_url)}? Name it with --teacher")
         model = model or (_DEFAULT_MODEL if self._api_key else EMBEDDED)
         self.is_embedded = model == EMBEDDED
-        self.model = MODEL if self.is_embedded else model
+        self.local_model = find_model(model) if is_gguf(model) and not (base_url or settings.base_url) else None
+        self.is_local = self.is_embedded or self.local_model is not None
+        self.slots = self.local_model.slots if self.local_model else SLOTS if self.is_embedded else None
+        """Requests that a local server decodes in parallel; None: not local."""
+        self.model = MODEL if self.is_embedded else self.local_model.name if self.local_model else model
         self._client: openai.AsyncOpenAI | None = None
         self._connecting = asyncio.Lock()
         self._stop_server: Callable[[], None] | None = None
 
     def describe(self) -> str:
         """Return the model and its address, without secrets."""
+        if self.local_model:
+            return f"{self.local_model.describe()} on this machine"
         where = "this machine's CPU" if self.is_embedded else _without_secrets(self._base_url or _OPENAI)
         return f"{self.model} at {where}"
 
     @property
     def is_openai(self) -> bool:
         """Whether the endpoint is OpenAI's."""
-        return not self.is_embedded and _is_openai(self._base_url)
+        return not self.is_local and _is_openai(self._base_url)
 
     def base_url_or(self, base_url: str | None) -> tuple[str | None, str | None]:
         """Return base URL and key for another model: those of this endpoint if no base URL is given.
@@ -89,8 +97,9 @@ class Endpoint:
         async with self._connecting:
             if self._client is None:
                 base_url, api_key = self._base_url, self._api_key
-                if self.is_embedded:
-                    base_url, api_key, self._stop_server = await asyncio.to_thread(start_embedded_server)
+                if self.is_local:
+                    start = partial(start_embedded_server, self.local_model)
+                    base_url, api_key, self._stop_server = await asyncio.to_thread(start)
                 if not api_key and not base_url:
                     raise TeacherError(
                         f"the teacher {self.model} needs a key: set OPENAI_API_KEY, or name another endpoint"

@@ -6,6 +6,7 @@ from functools import cache
 
 from ..recipe import TeacherSettings
 from .embedded import MODEL as EMBEDDED_MODEL
+from .embedded import SUFFIX
 from .journal import Usage
 
 # Price factor of OpenAI and others for batches.
@@ -71,7 +72,7 @@ class Prices:
 def _list_price(model: str) -> Rates | None:
     import genai_prices  # imports in half a second
 
-    if model == EMBEDDED_MODEL:
+    if model == EMBEDDED_MODEL or model.endswith(SUFFIX):  # on this machine
         return Rates(0.0, 0.0, 0.0)
 
     # For a short request: some models cost more in long ones, and sums over many requests do not show their lengths.

@@ -6,12 +6,12 @@ import sys
 import xllamacpp
 
 
-def main(weights: str, slots: int) -> None:
+def serve(weights: str, slots: int, context: int) -> None:
     """Serve `weights` on a free port of loopback, print the address, and wait for the end of standard input."""
     params = xllamacpp.CommonParams()
     params.model.path = weights
-    params.n_ctx = 8192  # shared by the slots
-    params.n_parallel = slots
+    params.n_ctx = context  # shared by the slots
+    params.n_parallel = slots  # layers go to a GPU if there is one: n_gpu_layers is automatic by default
     params.cpuparams.n_threads = params.cpuparams_batch.n_threads = os.cpu_count() or 1
     params.offline = True
     params.ui = False
@@ -24,4 +24,4 @@ def main(weights: str, slots: int) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], int(sys.argv[2]))
+    serve(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]))

@@ -1,0 +1,95 @@
+"""Compare a build with the finished one in its folder, so that none is replaced by mistake."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+
+from datasets import Dataset
+
+from ..core import fingerprint, hide_folder
+from ..errors import BuildError, RecipeError
+from ..prompts import find_folder, list_names
+from ..recipe import Recipe
+from ..teacher import Teacher
+
+# They change what a build costs, not its rows.
+_WITHOUT_EFFECT = ("input_price", "cached_price", "output_price", "base_url", "batch_tokens")
+
+
+def describe_seeds(seeds: Dataset) -> str:
+    """Return the name of a seed set with a hash of its rows."""
+    return f"{hide_folder(seeds.info.dataset_name or 'custom seeds')} ({fingerprint(seeds.to_list())[:8]})"
+
+
+def require_same_build(out: Path, seeds: Dataset, teacher: Teacher, recipe: Recipe) -> None:
+    """Raise a BuildError if the folder has a finished build with another teacher, other seeds or another recipe.
+
+    Args:
+        out: Folder of the build.
+        seeds: The seed tasks of the new build.
+        teacher: Its teacher.
+        recipe: Its settings.
+
+    Raises:
+        BuildError: If the builds differ; the message names each difference.
+    """
+    try:
+        report = json.loads((out / "report.json").read_text(encoding="utf-8"))
+        before = Recipe.from_yaml(out / "dataset" / "recipe.yaml")
+    except (OSError, ValueError, RecipeError):
+        return  # not finished, or by a version whose recipe cannot be read
+    prompts = recipe.prompts or teacher.prompts
+    earlier = {
+        "teacher": report.get("teacher"),
+        "seeds": report.get("seeds", {}).get("digest"),
+        **_list_settings(before),
+        "prompts": _read_prompts(before.prompts or "default"),
+    }
+    now = {
+        "teacher": hide_folder(teacher.model),
+        "seeds": describe_seeds(seeds),
+        **_list_settings(recipe),
+        "prompts": _read_prompts(prompts),
+    }
+    changes = [
+        f"{name} is {_brief(now[name])} (was {_brief(value)})"
+        for name, value in earlier.items()
+        if value is not None and value != now[name]
+    ]
+    if changes:
+        raise BuildError(
+            f"{out} holds a finished build that differs: {'; '.join(changes)}. Name another folder with --out, or "
+            "replace it with --overwrite; the journal is kept in any case"
+        )
+
+
+def _list_settings(recipe: Recipe) -> dict[str, object]:
+    """Return the settings that affect the rows, by their path, as they are published."""
+    values = asdict(recipe)
+    del values["prompts"]
+    values["teacher"] = {"max_attempts": recipe.teacher.max_attempts}
+    values["embedding"]["model"] = hide_folder(recipe.embedding.model)
+    values["decontamination"]["sources"] = [hide_folder(source) for source in recipe.decontamination.sources]
+    if recipe.judge.min_judge is None:
+        values["judge"] = {"min_judge": None}
+    else:
+        values["judge"].pop("model")  # the published recipe names the model that was chosen
+    return {
+        f"{section}.{name}" if name else section: value
+        for section, content in values.items()
+        for name, value in (content if isinstance(content, Mapping) else {"": content}).items()
+        if name not in _WITHOUT_EFFECT
+    }
+
+
+def _read_prompts(source: str) -> str:
+    if source in ("default", "small"):
+        return source
+    folder = find_folder(source)
+    return f"custom ({fingerprint([(folder / f'{name}.yaml').read_text() for name in list_names(source)])[:8]})"
+
+
+def _brief(value: object) -> str:
+    text = str(value)
+    return text if len(text) <= 60 else text[:60] + "…"
