@@ -1,4 +1,4 @@
-"""Completion multiplies rows: one for each label or strategy, one where there is neither."""
+"""Completion makes one row per label or strategy, and one for a task with neither."""
 
 from collections.abc import Sequence
 from pathlib import Path

@@ -136,14 +136,11 @@ def test_every_kind_of_file_is_read(tmp_path: Path) -> None:
     for name in ("a.json", "a.jsonl", "a.csv", "a.parquet"):
         found = read_evaluation_set(f"{tmp_path / name}:question")
         assert (found.name, found.column, found.texts) == (name, "question", ("one two", "three"))
+    assert read_evaluation_set(str(tmp_path / "a.jsonl")).column == "question"  # the only one with text
     (tmp_path / "a.txt").write_text("one two\n\n three \n", encoding="utf-8")
     assert read_evaluation_set(str(tmp_path / "a.txt")).texts == ("one two", "three")
     with pytest.raises(SourceError, match="is a text file and has no column 'question'"):
         read_evaluation_set(f"{tmp_path / 'a.txt'}:question")
-
-
-def test_the_only_column_with_text_needs_no_name(tmp_path: Path) -> None:
-    assert read_evaluation_set(str(write_items(tmp_path / "a.jsonl", "one", "two"))).column == "question"
 
 
 @pytest.mark.parametrize(

@@ -141,12 +141,3 @@ def test_a_missing_source_and_an_unknown_column_are_named(tmp_path: Path) -> Non
     assert "\n" not in str(caught.value)
     with pytest.raises(SeedError, match="unknown column 'question'"):
         read_seeds(write(tmp_path / "seeds.jsonl", TASK), columns={"question": "q"})
-
-
-def test_the_published_seeds_are_read_as_they_are() -> None:
-    path = Path(__file__).parents[2] / "shared" / "data" / "self_instruct_seed_tasks.jsonl"
-    if not path.is_file():
-        pytest.skip("the seeds of Self-Instruct are not on this machine")
-    seeds = read_seeds(path)
-    assert len(seeds) == 175
-    assert sum(seeds["is_classification"]) == 26
