@@ -20,8 +20,7 @@ import numpy as np
 import typer
 from sklearn.model_selection import StratifiedGroupKFold
 
-from auto_instruct_hf.sampling.splits import Stratum
-from auto_instruct_hf.sampling.stratified_groups import allocate_groups
+from auto_instruct_hf.sampling.stratified_groups import Stratum, allocate_groups
 
 SHARES = {"train": 0.8, "validation": 0.1, "test": 0.1}
 TOPICS = 30

@@ -45,7 +45,7 @@ def quick_builds() -> Iterator[None]:
         yield
 
 
-def run_ablation(out: Path, stub: StubTeacher, *options: str) -> Any:
+def run_ablation(out: Path, stub: StubTeacher, *options: str, exit_code: int = 0) -> Any:
     recipe = out.parent / "recipe.yaml"
     recipe.write_text(RECIPE)
     given = ("--teacher", "stub", "--base-url", stub.url, "--out", out, "--recipe", recipe)
@@ -53,7 +53,9 @@ def run_ablation(out: Path, stub: StubTeacher, *options: str) -> Any:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("OPENAI_API_KEY", KEY)
         patch.setattr("auto_instruct_hf.ablation.ablate", partial(ablate, num_draws=2))
-        return run_command("ablate", *given, *sizes, *options)
+        result = run_command("ablate", *given, *sizes, *options)
+    assert result.exit_code == exit_code, result.output
+    return result
 
 
 @dataclass(frozen=True)
@@ -71,7 +73,6 @@ def done(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Done]:
     out = tmp_path_factory.mktemp("ablation") / "out"
     with serve_stub() as stub:
         result = run_ablation(out, stub)
-        assert result.exit_code == 0, result.output
         yield Done(out, stub, json.loads((out / "ablation.json").read_text()), result.stdout)
 
 
@@ -93,17 +94,10 @@ def test_requests_are_those_of_build_direct_and_judge_without_repeats(done: Done
     assert rest["reversed"] == rest["reworded"] == JUDGED // 4
 
 
-def test_an_instance_in_two_arms_is_judged_once(done: Done) -> None:
-    judge = done.report["judge"]
-    assert judge["asked"] == dict.fromkeys(ARMS, JUDGED)
-    assert judge["assessment"]["judged"] == judge["assessment"]["asked"] < 3 * JUDGED
-
-
 def test_a_rerun_sends_no_request_and_writes_the_same(done: Done) -> None:
     files = [done.out / "ablation.json", done.out / "ablation.md"]
     before, asked = [file.read_bytes() for file in files], len(done.stub.answered)
-    again = run_ablation(done.out, done.stub)
-    assert again.exit_code == 0, again.output
+    run_ablation(done.out, done.stub)
     assert len(done.stub.answered) == asked
     assert [file.read_bytes() for file in files] == before
 
@@ -112,12 +106,10 @@ def test_a_budget_over_all_arms_stops_with_its_remedy_and_resumes_when_raised(do
     with serve_stub() as stub:
         usage = {one["phase"]: one["dollars"] for one in done.report["usage"]}
         enough_to_build = done.report["dollars"] - usage["judge"] - usage["direct"]
-        first = run_ablation(tmp_path / "out", stub, "--budget", str(enough_to_build))
-        assert first.exit_code == 1
+        first = run_ablation(tmp_path / "out", stub, "--budget", str(enough_to_build), exit_code=1)
         assert first.stderr.splitlines()[-1].startswith("error: the budget of $")
         assert "Raise --budget" in first.stderr
-        second = run_ablation(tmp_path / "out", stub, "--budget", str(3 * done.report["dollars"]))
-        assert second.exit_code == 0, second.output
+        run_ablation(tmp_path / "out", stub, "--budget", str(3 * done.report["dollars"]))
         assert sorted(stub.bodies()) == sorted(done.stub.bodies())
     again = json.loads((tmp_path / "out" / "ablation.json").read_text())
     assert {**again, "usage": None} == {**done.report, "usage": None}  # usage has seconds
@@ -147,11 +139,13 @@ def test_arms_are_measured_on_equally_many_instructions(done: Done) -> None:
                 assert found[arm]["difference"]["value"] == pytest.approx(difference)
 
 
-def test_the_judge_sees_most_instructions_in_all_arms(done: Done) -> None:
-    shares = done.report["judge"]["shares"]["output_correct"]
+def test_the_judge_sees_most_instructions_in_all_arms_and_each_instance_once(done: Done) -> None:
+    judge = done.report["judge"]
+    assert judge["asked"] == dict.fromkeys(ARMS, JUDGED)
+    assert judge["assessment"]["judged"] == judge["assessment"]["asked"] < 3 * JUDGED
+    shares, valid = judge["shares"]["output_correct"], judge["shares"]["strategy_valid"]
     assert min(shares[arm]["difference"]["pairs"] for arm in (SELF_INSTRUCT, ATTRIBUTES)) > JUDGED / 2
     assert {shares[arm]["share"] for arm in ARMS} == {1.0}  # the stub is always right
-    valid = done.report["judge"]["shares"]["strategy_valid"]
     assert valid[SELF_INSTRUCT]["asked"] == 0 < valid[FULL]["asked"]
 
 
@@ -169,8 +163,7 @@ def test_worse_outputs_in_one_arm_are_a_significant_difference(tmp_path: Path, m
 
     monkeypatch.setattr(stub_teacher, "_answer", answer_wrongly)
     with serve_stub() as stub:
-        result = run_ablation(tmp_path / "out", stub)
-    assert result.exit_code == 0, result.output
+        run_ablation(tmp_path / "out", stub)
     found = json.loads((tmp_path / "out" / "ablation.json").read_text())["judge"]["shares"]["output_correct"]
     assert found[SELF_INSTRUCT]["share"] == 0.0 < found[FULL]["share"] == found[ATTRIBUTES]["share"] == 1.0
     assert found[SELF_INSTRUCT]["difference"]["high"] < 0
@@ -182,7 +175,6 @@ def test_an_ablation_without_judge_of_fewer_arms(done: Done) -> None:
     asked = len(done.stub.answered)
     before = (done.out / "ablation.json").read_bytes()
     found = run_ablation(done.out, done.stub, "--no-judge", "--arms", "full, attributes", "--num-samples", "60")
-    assert found.exit_code == 0, found.output
     assert len(done.stub.answered) == asked
     report = json.loads((done.out / "ablation.json").read_text())
     assert list(report["arms"]) == [ATTRIBUTES, FULL]
@@ -192,11 +184,9 @@ def test_an_ablation_without_judge_of_fewer_arms(done: Done) -> None:
 
 
 def test_wrong_usage_is_reported_before_any_request(stub: StubTeacher, tmp_path: Path) -> None:
-    wrong = run_ablation(tmp_path / "out", stub, "--arms", "full,half")
-    assert wrong.exit_code == 2
+    wrong = run_ablation(tmp_path / "out", stub, "--arms", "full,half", exit_code=2)
     assert "wrong usage: the arms are full, half; they must be of self-instruct, attributes, full" in wrong.stderr
-    unpriced = run_ablation(tmp_path / "out", stub, "--judge", "nobody-knows", "--budget", "1")
-    assert unpriced.exit_code == 2
+    unpriced = run_ablation(tmp_path / "out", stub, "--judge", "nobody-knows", "--budget", "1", exit_code=2)
     assert "judge.input_price" in unpriced.stderr
     filtered = Recipe(judge=JudgeSettings(min_judge=0.5))
     with open_teacher(stub, tmp_path) as teacher, pytest.raises(RecipeError, match=r"judge\.min_judge is 0\.5"):
@@ -312,7 +302,7 @@ def test_a_paired_difference_has_newcombes_interval() -> None:
 
 @given(*[st.integers(0, 30)] * 4)
 def test_a_paired_difference_is_in_its_interval_and_antisymmetric(a: int, b: int, c: int, d: int) -> None:
-    found, turned = measure_paired_difference(make_pairs(a, b, c, d)), measure_paired_difference(make_pairs(a, c, b, d))
+    found, turned = (measure_paired_difference(make_pairs(a, *two, d)) for two in ((b, c), (c, b)))
     if found.low is not None and found.value is not None and found.high is not None:
         assert -1 - 1e-9 <= found.low <= found.value <= found.high <= 1 + 1e-9
         assert turned.low == pytest.approx(-found.high)

@@ -11,13 +11,20 @@ from hypothesis import strategies as st
 from stub_teacher import StubTeacher
 
 from auto_instruct_hf import Teacher, bootstrap, read_seeds
-from auto_instruct_hf.core.schema import INSTRUCTIONS, SEEDS
-from auto_instruct_hf.core.texts import count_words, instruction_id, normalise, text_or_nothing
-from auto_instruct_hf.core.transform import Trace, from_rows
+from auto_instruct_hf.core import (
+    INSTRUCTIONS,
+    SEEDS,
+    Trace,
+    count_words,
+    from_rows,
+    instruction_id,
+    normalise,
+    text_or_nothing,
+)
 from auto_instruct_hf.errors import BuildError, SchemaError
 from auto_instruct_hf.generation.bootstrap import find_candidate_fault
 from auto_instruct_hf.generation.instruction_pool import InstructionPool
-from auto_instruct_hf.novelty.joins import near_copies, near_pairs
+from auto_instruct_hf.novelty import near_copies, near_pairs
 from auto_instruct_hf.recipe import BootstrapSettings
 
 SMALL = BootstrapSettings(requests_per_round=4, patience=16)
@@ -59,20 +66,16 @@ def test_the_target_is_met_exactly_with_novel_instructions(teacher: Teacher, tmp
     assert sum(item["candidates"] for item in rounds) == 60 + len(trace.rejected)
 
 
-def test_rerun_repeats_every_round_without_a_request(teacher: Teacher, stub: StubTeacher, tmp_path: Path) -> None:
+def test_a_rerun_repeats_every_round_without_a_request(teacher: Teacher, stub: StubTeacher, tmp_path: Path) -> None:
     first = grow(read_seeds(), teacher, tmp_path, num_instructions=40)
     asked = len(stub.answered)
     again = grow(read_seeds(), teacher, tmp_path, num_instructions=40)
     assert again.to_list() == first.to_list()
     assert again._fingerprint == first._fingerprint
-    grow(read_seeds(), teacher, tmp_path / "elsewhere", num_instructions=40)  # no cache, the journal only
+    grow(read_seeds(), teacher, tmp_path / "elsewhere", num_instructions=40)  # from the journal only
     assert len(stub.answered) == asked
-
-
-def test_seed_number_changes_what_is_shown(teacher: Teacher, tmp_path: Path) -> None:
-    one = grow(read_seeds(), teacher, tmp_path, num_instructions=10)
     other = grow(read_seeds(), teacher, tmp_path, num_instructions=10, seed=43)
-    assert set(one["instruction"]).isdisjoint(other["instruction"])
+    assert set(first["instruction"]).isdisjoint(other["instruction"])
 
 
 def test_examples_are_six_seeds_and_two_of_the_machine(teacher: Teacher, stub: StubTeacher, tmp_path: Path) -> None:
@@ -153,23 +156,18 @@ def test_failed_requests_are_counted_not_raised(tmp_path: Path, teacher: Teacher
     ("text", "fault"),
     [
         ("One two three", "fewer than 4 words"),
-        ("One two three four", ""),
         ("word " * 150, ""),
         ("word " * 151, "more than 150 words"),
         ("Describe what the Image shows", "banned word: image"),
         ("Please go to the nearest shop", "banned word: go to"),
         ("Explain imagery and profiles in poems", ""),
         ("请把这句话翻译成英文", ""),
-        ("翻译", "fewer than 4 words"),
         ("", "fewer than 4 words"),
     ],
 )
 def test_filters(text: str, fault: str) -> None:
     assert find_candidate_fault(text.strip(), BootstrapSettings()) == fault
-
-
-def test_no_banned_words_ban_nothing() -> None:
-    assert find_candidate_fault("Describe what the image shows", BootstrapSettings(banned=())) == ""
+    assert not find_candidate_fault(text.strip(), BootstrapSettings(banned=())).startswith("banned")
 
 
 def test_seeds_of_one_row_with_a_very_long_input(teacher: Teacher, stub: StubTeacher, tmp_path: Path) -> None:
@@ -178,7 +176,7 @@ def test_seeds_of_one_row_with_a_very_long_input(teacher: Teacher, stub: StubTea
     assert max(len(str(body)) for body in stub.answered) < 5_000
 
 
-def test_seeds_too_long_to_show(teacher: Teacher, tmp_path: Path) -> None:
+def test_seeds_that_are_all_too_long_are_an_error(teacher: Teacher, tmp_path: Path) -> None:
     with pytest.raises(BuildError, match="all 2 seed instructions are longer than 150 words"):
         grow(from_rows(seed_rows(2, instruction="very " * 200), SEEDS), teacher, tmp_path)
 
@@ -191,16 +189,7 @@ def test_missing_column_is_named(teacher: Teacher, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "words"),
-    [
-        ("", 0),
-        ("a b  c", 3),
-        ("学习", 1),
-        ("use 学习吧 now", 4),
-        ("ひらがな", 2),
-        ("แปลข้อความนี้", 7),
-        ("a b", 2),
-    ],
+    ("text", "words"), [("", 0), ("a b  c", 3), ("学习", 1), ("use 学习吧 now", 4), ("ひらがな", 2), ("แปลข้อความนี้", 7)]
 )
 def test_words_are_counted_in_every_script(text: str, words: int) -> None:
     assert count_words(text) == words
@@ -213,15 +202,13 @@ def test_normalising_twice_changes_nothing(text: str) -> None:
     assert instruction_id(f"  {text} ") == instruction_id(text)
 
 
-@pytest.mark.parametrize(
-    "text", ["None", "none.", "N/A", "null", "", "  ", "(no input)", "<noinput>", "Not applicable"]
-)
-def test_words_for_nothing(text: str) -> None:
+@pytest.mark.parametrize("text", ["None", "none.", "N/A", "null", "", "  ", "(no input)", "<noinput>", "Not needed"])
+def test_words_for_nothing_become_an_empty_text(text: str) -> None:
     assert text_or_nothing(text) == ""
 
 
 @pytest.mark.parametrize("text", ["No", "none of them", "nonet", "0", "Null Island", "😀😀", "???", "+ - * /", "Na"])
-def test_words_that_are_something(text: str) -> None:
+def test_other_texts_are_stripped(text: str) -> None:
     assert text_or_nothing(f" {text} ") == text
 
 

@@ -1,4 +1,4 @@
-"""Completion multiplies rows: one for each label or strategy, one where there is neither."""
+"""Completion makes one row per label or strategy, and one for a task with neither."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -8,12 +8,11 @@ from made_data import instruction_rows
 from stub_teacher import StubTeacher
 
 from auto_instruct_hf import Teacher, complete
-from auto_instruct_hf.core.schema import ATTRIBUTED, INSTANCES
-from auto_instruct_hf.core.transform import Trace, columns, from_rows
+from auto_instruct_hf.core import ATTRIBUTED, INSTANCES, Trace, columns, from_rows
 from auto_instruct_hf.generation.completion import complete_batch
-from auto_instruct_hf.prompts.prompt import load_prompts
+from auto_instruct_hf.prompts import load_prompts
 from auto_instruct_hf.recipe import CompletionSettings
-from auto_instruct_hf.teacher.exchange import Reply, Request
+from auto_instruct_hf.teacher import Reply, Request
 
 
 def row(number: int, attributes: list[str], **values: Any) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Curation must drop what the recipe says, and nothing that is merely unusual."""
+"""Curation drops what the recipe says, and nothing that is only unusual."""
 
 from pathlib import Path
 from typing import Any
@@ -6,8 +6,7 @@ from typing import Any
 import pytest
 
 from auto_instruct_hf import curate
-from auto_instruct_hf.core.schema import INSTANCES
-from auto_instruct_hf.core.transform import Trace, from_rows
+from auto_instruct_hf.core import INSTANCES, Trace, from_rows
 from auto_instruct_hf.curation.rules import find_instance_fault
 from auto_instruct_hf.errors import SchemaError
 from auto_instruct_hf.recipe import CurationSettings
@@ -19,29 +18,24 @@ def instance(number: int = 0, **values: Any) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(
-    ("values", "fault"),
+    ("fault", "given", "outputs"),
     [
-        ({}, ""),
-        ({"output": "  "}, "no output"),
-        ({"input": "The same.", "output": " the  SAME. "}, "input equals output"),
-        ({"output": "Strategy: be brief"}, "output holds 'Strategy:'"),
-        ({"output": "Well. Input: none"}, "output holds 'Input:'"),
-        ({"output": "A strategy: input matters"}, ""),
-        ({"output": "It rained all day and"}, "output breaks off"),
-        ({"output": "You may take one, unless"}, "output breaks off"),
-        ({"output": "The right option is A"}, ""),
-        ({"output": "The operator you need is OR"}, ""),
-        ({"output": "What are you looking for"}, ""),
-        ({"output": "Ich rufe dich morgen an"}, ""),
-        ({"output": "because"}, ""),  # the answer to "which word ...?"
-        ({"output": "yes and no but", "is_classification": True}, ""),  # a label is what it is
-        ({"output": "x"}, ""),
-        ({"output": "好的"}, ""),
+        ("no output", "", ["  "]),
+        ("input equals output", "The same.", [" the  SAME. "]),
+        ("output holds 'Strategy:'", "", ["Strategy: be brief"]),
+        ("output holds 'Input:'", "", ["Well. Input: none"]),
+        ("output breaks off", "", ["It rained all day and", "You may take one, unless"]),
+        ("", "", ["A strategy: input matters", "The right option is A", "The operator you need is OR", "x", "好的"]),
+        ("", "", ["What are you looking for", "Ich rufe dich morgen an", "because"]),
     ],
 )
-def test_rules(values: dict[str, Any], fault: str) -> None:
-    texts = (instance(**values)[name] for name in ("input", "output", "is_classification"))
-    assert find_instance_fault(*texts, settings=CurationSettings()) == fault
+def test_broken_outputs_have_a_fault(fault: str, given: str, outputs: list[str]) -> None:
+    for output in outputs:
+        assert find_instance_fault(given, output, False, settings=CurationSettings()) == fault
+
+
+def test_a_label_may_end_in_a_connective() -> None:
+    assert find_instance_fault("", "yes and no but", True, settings=CurationSettings()) == ""
 
 
 def test_the_first_of_equal_pairs_of_an_instruction_is_kept(tmp_path: Path) -> None:

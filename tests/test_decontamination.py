@@ -13,12 +13,11 @@ from hypothesis import strategies as st
 from made_data import distinct
 
 from auto_instruct_hf import decontaminate
-from auto_instruct_hf.core.schema import INSTANCES
-from auto_instruct_hf.core.transform import Trace, from_rows
+from auto_instruct_hf.core import INSTANCES, Trace, from_rows
 from auto_instruct_hf.curation.decontamination import EvaluationSet, decontaminate_batch, read_evaluation_set
 from auto_instruct_hf.curation.shared_ngrams import find_shared_runs
 from auto_instruct_hf.errors import SourceError
-from auto_instruct_hf.novelty.tokens import tokenize_unicode
+from auto_instruct_hf.novelty import tokenize_unicode
 from auto_instruct_hf.recipe import DecontaminationSettings
 
 QUESTION = (
@@ -137,37 +136,29 @@ def test_every_kind_of_file_is_read(tmp_path: Path) -> None:
     for name in ("a.json", "a.jsonl", "a.csv", "a.parquet"):
         found = read_evaluation_set(f"{tmp_path / name}:question")
         assert (found.name, found.column, found.texts) == (name, "question", ("one two", "three"))
+    assert read_evaluation_set(str(tmp_path / "a.jsonl")).column == "question"  # the only one with text
     (tmp_path / "a.txt").write_text("one two\n\n three \n", encoding="utf-8")
     assert read_evaluation_set(str(tmp_path / "a.txt")).texts == ("one two", "three")
     with pytest.raises(SourceError, match="is a text file and has no column 'question'"):
         read_evaluation_set(f"{tmp_path / 'a.txt'}:question")
 
 
-def test_the_only_column_with_text_needs_no_name(tmp_path: Path) -> None:
-    path = write_items(tmp_path / "a.jsonl", "one", "two")
-    assert read_evaluation_set(str(path)).column == "question"
-    (tmp_path / "b.csv").write_text("id,question\n1,x\n")
-    with pytest.raises(SourceError, match=r"name the column to compare with, as .*b.csv:COLUMN; its .* id, question"):
-        read_evaluation_set(str(tmp_path / "b.csv"))
-    (tmp_path / "c.jsonl").write_text('{"id": 1, "choices": ["a"]}\n')
-    with pytest.raises(SourceError, match="none of id, choices is text"):
-        read_evaluation_set(str(tmp_path / "c.jsonl"))
-
-
 @pytest.mark.parametrize(
     ("content", "column", "message"),
     [
-        ('{"a": "x"}\n', "b", "there is no column 'b'; it has a"),
-        ('{"a": ["x"]}\n', "a", "the column 'a' holds something that is not text"),
-        ('{"a": " "}\n{"a": null}\n', "a", "there is no text in the column 'a'"),
-        ("", "a", "is empty"),
-        ("{", "a", "row 1 cannot be read as JSON"),
+        ('{"a": "x", "b": "y"}', "", r"name the column to compare with, as .*a.jsonl:COLUMN; its .* are a, b"),
+        ('{"a": 1, "b": ["y"]}', "", "none of a, b is text"),
+        ('{"a": "x"}\n', ":b", "there is no column 'b'; it has a"),
+        ('{"a": ["x"]}\n', ":a", "the column 'a' holds something that is not text"),
+        ('{"a": " "}\n{"a": null}\n', ":a", "there is no text in the column 'a'"),
+        ("", ":a", "is empty"),
+        ("{", ":a", "row 1 cannot be read as JSON"),
     ],
 )
 def test_faults_of_a_source_are_named(tmp_path: Path, content: str, column: str, message: str) -> None:
     (tmp_path / "a.jsonl").write_text(content)
     with pytest.raises(SourceError, match=message):
-        read_evaluation_set(f"{tmp_path / 'a.jsonl'}:{column}")
+        read_evaluation_set(f"{tmp_path / 'a.jsonl'}{column}")
 
 
 def test_a_colon_may_be_part_of_a_path(tmp_path: Path) -> None:

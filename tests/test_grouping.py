@@ -3,6 +3,7 @@
 import json
 import random
 from collections.abc import Mapping, Sequence
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -14,17 +15,17 @@ from made_data import instruction_rows
 from stub_teacher import StubTeacher
 
 from auto_instruct_hf import Teacher, attribute, complete
-from auto_instruct_hf.core.schema import ATTRIBUTED, INSTRUCTIONS
-from auto_instruct_hf.core.transform import Trace, from_rows
+from auto_instruct_hf.core import ATTRIBUTED, INSTRUCTIONS, Trace, from_rows
 from auto_instruct_hf.generation.grouped_requests import GroupedItem, ask_items, count_requests
-from auto_instruct_hf.prompts.prompt import Prompt
+from auto_instruct_hf.prompts import Prompt
 from auto_instruct_hf.recipe import AttributionSettings, CompletionSettings
-from auto_instruct_hf.teacher.exchange import Reply, Request
+from auto_instruct_hf.teacher import Reply, Request
 
 ITEM = {"type": "object", "properties": {"number": {"type": "integer"}, "output": {"type": "string"}}}
 GROUPED = {"type": "object", "properties": {"answers": {"type": "array", "items": ITEM}}}
 ECHO, OTHER = (Prompt(name, "s", "{{ items | tojson }}", GROUPED, 0.0, 100) for name in ("echo", "other"))
 ALONE = Prompt("alone", "s", "{{ instruction }}/{{ strategy }}", {"type": "object", "properties": {}}, 0.0, 100)
+HAS_OUTPUT = itemgetter("output")
 FAULTS = ("none", "failed", "missing", "doubled", "empty", "shuffled", "stray", "incomplete")
 
 
@@ -70,10 +71,6 @@ class Unsteady:
         return Reply({"answers": answers})
 
 
-def has_words(answer: Mapping[str, Any]) -> bool:
-    return bool(answer["output"])
-
-
 def make_items(runs: Sequence[tuple[Prompt, int]]) -> list[GroupedItem]:
     return [
         GroupedItem(prompt, {"instruction": f"i{number}", "strategy": f"s{strategy}"})
@@ -96,7 +93,7 @@ def test_each_item_gets_its_own_answer_or_a_reason(
     runs: list[tuple[Prompt, int]], size: int, share: float, salt: int
 ) -> None:
     items, teacher = make_items(runs), Unsteady(share, salt)
-    replies = ask_items(teacher, items, size, has_words)
+    replies = ask_items(teacher, items, size, HAS_OUTPUT)
     assert len(replies) == len(items)
     for item, reply in zip(items, replies, strict=True):
         if reply.content is None:
@@ -110,7 +107,7 @@ def test_each_item_gets_its_own_answer_or_a_reason(
         assert len(teacher.waves) == 1
         assert all(reply.content for reply in replies)
     again = Unsteady(share, salt)
-    assert ask_items(again, items, size, has_words) == replies
+    assert ask_items(again, items, size, HAS_OUTPUT) == replies
     assert again.waves == teacher.waves
 
 
@@ -119,7 +116,7 @@ def test_each_item_gets_its_own_answer_or_a_reason(
 )
 def test_what_a_group_missed_is_asked_again_alone(fault: str, num_again: int) -> None:
     teacher = Unsteady(1.0, faults=[fault], alone=False)
-    replies = ask_items(teacher, make_items([(ECHO, 3)]), 3, has_words)
+    replies = ask_items(teacher, make_items([(ECHO, 3)]), 3, HAS_OUTPUT)
     assert [reply.content["output"] for reply in replies if reply.content] == ["i0/s0", "i0/s1", "i0/s2"]
     assert len(teacher.waves[1]) == num_again
 
@@ -129,13 +126,13 @@ def test_what_a_group_missed_is_asked_again_alone(fault: str, num_again: int) ->
 )
 def test_a_single_item_is_asked_again_unless_it_failed(fault: str, error: str, draws: list[int]) -> None:
     teacher = Unsteady(1.0, faults=[fault])
-    assert ask_items(teacher, make_items([(ECHO, 1)]), 8, has_words)[0].error == error
+    assert ask_items(teacher, make_items([(ECHO, 1)]), 8, HAS_OUTPUT)[0].error == error
     assert [wave[0].draw for wave in teacher.waves] == draws
 
 
 def test_instances_of_an_instruction_share_a_request_if_they_fit() -> None:
     teacher = Unsteady(0, 0)
-    ask_items(teacher, make_items([(ECHO, 2), (ECHO, 3), (ALONE, 1), (ECHO, 2), (ECHO, 9)]), 4, has_words)
+    ask_items(teacher, make_items([(ECHO, 2), (ECHO, 3), (ALONE, 1), (ECHO, 2), (ECHO, 9)]), 4, HAS_OUTPUT)
     sizes = [[item["instruction"] for item in asked(one)] for one in teacher.waves[0] if one.prompt is ECHO]
     assert sizes == [["i0"] * 2, ["i1"] * 3, ["i3"] * 2, ["i4"] * 4, ["i4"] * 4, ["i4"]]
     assert count_requests(ECHO, 17, 4) == 5
@@ -157,6 +154,7 @@ def test_no_row_is_lost_over_http(teacher: Teacher, stub: StubTeacher, tmp_path:
     stub.faults = faults
     trace, last = Trace(), Trace()
     found = attribute(make_table(30), teacher, cache_dir=tmp_path / "c", trace=trace)
+    assert found.features == ATTRIBUTED
     assert trace.rejected is not None
     assert sorted([*found["instruction"], *trace.rejected["instruction"]]) == sorted(make_table(30)["instruction"])
     assert all(row["is_classification"] == ("pod" in row["instruction"]) for row in found)

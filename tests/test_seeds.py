@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 from datasets import Dataset
 
-from auto_instruct_hf.core.schema import SEEDS
+from auto_instruct_hf.core import SEEDS
 from auto_instruct_hf.errors import SeedError
 from auto_instruct_hf.generation.bootstrap import find_candidate_fault
 from auto_instruct_hf.generation.seeds import BUNDLED, read_seeds
-from auto_instruct_hf.novelty.joins import near_pairs
+from auto_instruct_hf.novelty import near_pairs
 from auto_instruct_hf.recipe import BootstrapSettings
 
 TASK = {"instruction": "Name the largest planet of the solar system.", "input": "", "output": "Jupiter"}
@@ -133,23 +133,11 @@ def test_text_is_not_converted(tmp_path: Path) -> None:
     assert seed["is_classification"] is True
 
 
-def test_missing_file_and_unknown_mapping(tmp_path: Path) -> None:
+def test_a_missing_source_and_an_unknown_column_are_named(tmp_path: Path) -> None:
     with pytest.raises(SeedError, match="no such file of seeds"):
         read_seeds(tmp_path / "absent.jsonl")
-    with pytest.raises(SeedError, match="unknown column 'question'"):
-        read_seeds(write(tmp_path / "seeds.jsonl", TASK), columns={"question": "q"})
-
-
-def test_an_unreachable_hub_is_reported_in_one_line() -> None:
     with pytest.raises(SeedError, match="cannot load the seeds user/seeds from the Hub") as caught:
         read_seeds("user/seeds")
     assert "\n" not in str(caught.value)
-
-
-def test_the_published_seeds_are_read_as_they_are() -> None:
-    path = Path(__file__).parents[2] / "shared" / "data" / "self_instruct_seed_tasks.jsonl"
-    if not path.is_file():
-        pytest.skip("the seeds of Self-Instruct are not on this machine")
-    seeds = read_seeds(path)
-    assert len(seeds) == 175
-    assert sum(seeds["is_classification"]) == 26
+    with pytest.raises(SeedError, match="unknown column 'question'"):
+        read_seeds(write(tmp_path / "seeds.jsonl", TASK), columns={"question": "q"})

@@ -28,16 +28,9 @@ def sample_coordinated(
     clusters = np.array(instances["cluster"][:]) if "cluster" in instances.column_names else np.zeros(len(ids))
     own, of_instruction = (np.array([make_id(str(seed), key) for key in column]) for column in (ids, keys))
     order = np.lexsort((own, of_instruction))
-    counts = allocate_by_kind(
-        num_rows,
-        round(clf_share * num_rows),
-        is_clf[order],
-        clusters[order],
-        of_instruction[order],
-        np.random.default_rng(seed),
-        balance=balance,
-        shuffle=False,
-    )
+    columns = (is_clf[order], clusters[order], of_instruction[order])
+    num_clf, generator = round(clf_share * num_rows), np.random.default_rng(seed)
+    counts = allocate_by_kind(num_rows, num_clf, *columns, generator, balance=balance, shuffle=False)
     sampled = np.repeat(order, counts).tolist()
     # Other random numbers: sorted by the first ones, instructions that only some pools sample would be at the end.
     place = {key: make_id(str(seed), "place", key) for key in keys.tolist()}

@@ -71,12 +71,10 @@ def direct_batch(batch: Batch, *, ask: Ask, prompts: Mapping[str, Prompt]) -> Co
     `rejected`, one row per instance, or one for an instruction without any.
     """
     tasks = rows(batch)
-    chosen = [prompts[_OUTPUT_FIRST if task["is_classification"] else _INPUT_FIRST] for task in tasks]
-    requests = [
-        Request(prompt, prompt.messages(instruction=task["instruction"]))
-        for task, prompt in zip(tasks, chosen, strict=True)
-    ]
-    instances = []
+    requests, instances = [], []
+    for task in tasks:
+        prompt = prompts[_OUTPUT_FIRST if task["is_classification"] else _INPUT_FIRST]
+        requests.append(Request(prompt, prompt.messages(instruction=task["instruction"])))
     for task, reply in zip(tasks, ask(requests), strict=True):
         for attribute, given, output, rejected in _parse_reply(task["is_classification"], reply):
             instances.append(

@@ -12,7 +12,7 @@ _WHOLE = {"instructions in the sample"}
 
 @dataclass(frozen=True)
 class AblationTable:
-    """One table: its title, the names of its columns, its cells as text, and a note on how to read it."""
+    """A table with column names, cells as text, and a note on how to read it."""
 
     title: str
     header: tuple[str, ...]
@@ -27,12 +27,12 @@ def make_tables(report: Figures) -> list[AblationTable]:
         report: As `ablation.ablate` returns it.
 
     Returns:
-        Pools, measurements, and the judge's shares where there is a judge; the last two are followed by their
-        differences if the full recipe is among the arms.
+        Pools, measurements, and the judge's shares if there is a judge; the last two are followed by their differences
+        if the full recipe is among the arms.
     """
     arms, notes, reference = report["arms"], report["notes"], report["reference"]
     pools = [(label, *(f"{one['pool'][name]:,}" for one in arms.values())) for name, label in _POOLS.items()]
-    tables = [AblationTable("What each arm draws from", ("", *arms), tuple(pools), notes["arms"])]
+    tables = [AblationTable("What each arm samples from", ("", *arms), tuple(pools), notes["arms"])]
     sections = [("Measurements", report["measurements"], notes["measurements"])]
     if report["judge"]:
         title = f"Shares of yes, judged by {report['judge']['judge']}"
@@ -52,9 +52,9 @@ def make_tables(report: Figures) -> list[AblationTable]:
 def to_markdown(report: Figures) -> str:
     """Return the tables of an ablation (see `make_tables`) as Markdown."""
     parts = [
-        f"# Ablation: {' beside '.join(report['arms'])}",
+        f"# Ablation: {', '.join(report['arms'])}",
         f"Teacher: {report['teacher']}. {report['num_instructions']:,} instructions, seed {report['seed']}. Each arm "
-        f"yields a sample of {report['num_samples']:,} rows; {report['measured']:,} instructions of each are measured.",
+        f"has a sample of {report['num_samples']:,} rows; {report['measured']:,} instructions of each are measured.",
     ]
     for table in make_tables(report):
         lines = ["| " + " | ".join(map(inline, row)) + " |" for row in (table.header, *table.rows)]

@@ -79,14 +79,10 @@ def decontaminate(
     kept = keep(judged, phase="decontaminate", cache_dir=cache_dir, trace=trace)
     if trace is not None and trace.rejected is not None:
         dropped = Counter(trace.rejected["rejected"])
+        counts = [(source, dropped[_reason(source, settings)]) for source in sources]
         trace.facts["sources"] = [
-            {
-                "name": source.name,
-                "column": source.column,
-                "items": len(source.texts),
-                "dropped": dropped[_reason(source, settings)],
-            }
-            for source in sources
+            {"name": source.name, "column": source.column, "items": len(source.texts), "dropped": count}
+            for source, count in counts
         ]
     return kept
 

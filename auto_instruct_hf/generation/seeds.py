@@ -79,7 +79,7 @@ def _find_columns(found: list[str], mapping: Mapping[str, str], source: str | Pa
     """Return column of SEEDS -> column of the source, for those that it has."""
     unknown = sorted(set(mapping) - set(SEEDS))
     if unknown:
-        raise SeedError(f"unknown column {unknown[0]!r} in the mapping; the contract has {', '.join(SEEDS)}")
+        raise SeedError(f"unknown column {unknown[0]!r} in the mapping; seeds have the columns {', '.join(SEEDS)}")
     names = {name: mapping.get(name, name) for name in SEEDS}
     for name, column in names.items():
         in_instances = name in ("input", "output") and "instances" in found

@@ -4,8 +4,6 @@ The published scheme draws a cluster by its share of the instructions, an instru
 Largest remainders at each step have the same expectation, but give exact totals, and equals differ by at most one.
 """
 
-from typing import Any
-
 import numpy as np
 import numpy.typing as npt
 
@@ -42,8 +40,8 @@ def allocate_by_kind(
     total: int,
     num_clf: int,
     is_clf: npt.NDArray[np.bool_],
-    clusters: npt.NDArray[Any],
-    instructions: npt.NDArray[Any],
+    clusters: npt.NDArray[np.generic],
+    instructions: npt.NDArray[np.generic],
     generator: np.random.Generator,
     *,
     balance: str,

@@ -10,15 +10,13 @@ from datasets import Dataset, DatasetDict, Features, Value
 from ..core import CLUSTERED, Batch, Columns, Trace, apply, make_id, normalise, require_columns
 from ..novelty import choose_tokenizer, highest_similarity, near_groups
 from ..recipe import SplittingSettings
-from .stratified_groups import allocate_groups
+from .stratified_groups import Stratum, allocate_groups
 
 _LOG = logging.getLogger(__name__)
 _NEEDED = ("instruction_id", "instruction", "is_classification", "attribute", "input", "cluster")
 _LEAK = Features({"similarity": Value("float64"), "compared": Value("int64"), "held_out": Value("int64")})
 # Seconds; enough for all pairs below about 50,000 instructions in the default shares.
 _MAX_PAIRS = 500_000_000
-
-Stratum = tuple[bool, int]
 
 
 def split(
@@ -94,15 +92,15 @@ def split_table(batch: Batch, *, settings: SplittingSettings, seed: int) -> Colu
     `instruction_id` of the row's group. `seed` orders equal groups.
     """
     # If an id has several texts or strata, the lowest: the result must not depend on the order of rows.
-    tasks: dict[str, tuple[str, bool, int]] = {}
+    tasks: dict[str, tuple[str, Stratum]] = {}
     columns = (batch[name] for name in ("instruction_id", "instruction", "is_classification", "cluster"))
     for key, *values in zip(*columns, strict=True):
-        task = (values[0], values[1], values[2])
+        task = (values[0], (values[1], values[2]))
         tasks[key] = min(tasks.get(key, task), task)
     groups = _group(batch, {key: task[0] for key, task in tasks.items()}, settings.max_similarity)
     groups.sort(key=lambda group: make_id(str(seed), group[0]))
     shares = {name: share for name, share in _list_shares(settings).items() if share > 0}
-    chosen = allocate_groups(groups, {key: task[1:] for key, task in tasks.items()}, shares)
+    chosen = allocate_groups(groups, {key: task[1] for key, task in tasks.items()}, shares)
     by_id = {key: (name, group[0]) for group, name in zip(groups, chosen, strict=True) for key in group}
     names, firsts = zip(*(by_id[key] for key in batch["instruction_id"]), strict=True)
     return {**batch, "split": list(names), "group": list(firsts)}

@@ -1,13 +1,14 @@
 """Allocate whole groups to splits, so that each split has its share of every stratum."""
 
 from collections import Counter
-from collections.abc import Hashable, Mapping, Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
 
 Shares = Mapping[str, float]
+Stratum = tuple[bool, int]
+"""Whether classification, and the cluster."""
 
 
-def allocate_groups(groups: Sequence[Sequence[str]], strata: Mapping[str, Hashable], shares: Shares) -> list[str]:
+def allocate_groups(groups: Sequence[Sequence[str]], strata: Mapping[str, Stratum], shares: Shares) -> list[str]:
     """Assign each group to a split.
 
     Groups of several go first, the largest before the others, each to the split where the deviations from the quotas of
@@ -22,16 +23,16 @@ def allocate_groups(groups: Sequence[Sequence[str]], strata: Mapping[str, Hashab
 
     Args:
         groups: Ids, each in one group; their order decides between equals.
-        strata: Id -> its stratum; strata must be sortable.
+        strata: Id -> its stratum.
         shares: Split -> its share, above 0; they add up to 1.
 
     Returns:
         One split per group. None is empty while there are as many groups as splits.
     """
-    sizes: Counter[Any] = Counter(strata.values())
+    sizes = Counter(strata.values())
     lacking = {one: {name: share * size for name, share in shares.items()} for one, size in sizes.items()}
     chosen = _allocate_large(groups, strata, lacking, sizes, shares)
-    singles: dict[Any, list[int]] = {stratum: [] for stratum in sorted(sizes, key=lambda one: (sizes[one], one))}
+    singles: dict[Stratum, list[int]] = {stratum: [] for stratum in sorted(sizes, key=lambda one: (sizes[one], one))}
     for row, group in enumerate(groups):
         if len(group) == 1:
             singles[strata[group[0]]].append(row)
@@ -53,9 +54,9 @@ def allocate_groups(groups: Sequence[Sequence[str]], strata: Mapping[str, Hashab
 
 def _allocate_large(
     groups: Sequence[Sequence[str]],
-    strata: Mapping[str, Hashable],
-    lacking: Mapping[Any, dict[str, float]],
-    sizes: Mapping[Any, int],
+    strata: Mapping[str, Stratum],
+    lacking: Mapping[Stratum, dict[str, float]],
+    sizes: Mapping[Stratum, int],
     shares: Shares,
 ) -> list[str]:
     """Return the splits of groups of several, "" for the others; update what each stratum lacks in each split."""
