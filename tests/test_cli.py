@@ -168,6 +168,23 @@ def test_help_and_the_package_import_nothing_heavy() -> None:
     assert done.stdout == "set()\n"
 
 
+def test_deduplicating_and_completing_import_no_library_of_the_later_phases(tmp_path: Path) -> None:
+    code = (
+        "import sys\n"
+        "from datasets import Dataset\n"
+        "from auto_instruct_hf import Teacher, attribute, bootstrap, complete, filter_novel, read_seeds\n"
+        "filter_novel(Dataset.from_dict({'prompt': ['a b c', 'a b c']}), column='prompt')\n"
+        "with Teacher('stub', base_url=sys.argv[1], api_key='sk-stub-key', journal=sys.argv[2]) as teacher:\n"
+        "    complete(attribute(bootstrap(read_seeds(), teacher, num_instructions=3), teacher), teacher)\n"
+        "print({'torch', 'umap', 'matplotlib', 'sklearn'} & set(sys.modules))\n"
+    )
+    with serve_stub() as stub:
+        arguments = [sys.executable, "-c", code.replace("sk-stub-key", KEY), stub.url, str(tmp_path / "journal.sqlite")]
+        environment = {**os.environ, "HF_DATASETS_CACHE": str(tmp_path)}
+        done = subprocess.run(arguments, env=environment, capture_output=True, text=True, check=False)
+    assert done.stdout == "set()\n", done.stderr
+
+
 def test_version() -> None:
     assert CliRunner().invoke(app, ["--version"]).stdout.startswith("auto-instruct-hf 0.")
 

@@ -81,7 +81,7 @@ class ProgressLine:
 
     def _count(self) -> str:
         of = f"{self._done:,}" if self.total in (None, self._done) else f"{self._done:,} of {self.total:,}"
-        plural = "" if self._done == 1 and self.total in (None, 1) else "s"
+        plural = "" if (self._done if self.total is None else self.total) == 1 else "s"
         return f"{self._name}: {of} {self._unit}{plural}"
 
     def _print(self, text: str) -> None:
