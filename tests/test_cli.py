@@ -97,14 +97,14 @@ def test_ctrl_c_exits_with_130_and_says_what_is_safe(tmp_path: Path) -> None:
 
 def test_command_ends_well_and_says_what_it_did(tmp_path: Path) -> None:
     log = tmp_path / "log"
-    with serve_stub() as stub:
+    with serve_stub(delay=1.1) as stub:
         sizes = ("--num-instructions", "12", "--num-samples", "30")
         process = killable.start(command(tmp_path / "out", *sizes, url=stub.url), log, OPENAI_API_KEY=KEY)
         process.join()
     said = log.read_text()
     assert process.exitcode == 0, said
     assert said.splitlines()[0] == f"Teacher: stub at {stub.url}."
-    assert "12 of 12 instructions, price unknown" in said  # the progress bar
+    assert "12 of 12 instructions, price unknown" in said  # the line of the bootstrap, which took over a second
     for words in ("CLF instructions", "(161)", "strategies a NON-CLF instruction", "Spent so far: price unknown"):
         assert words in said
     assert "load_dataset(" in said.splitlines()[-2]
