@@ -29,7 +29,7 @@ _STYLE: dict[str, Any] = {
     "xtick.labelcolor": INK, "ytick.labelcolor": INK, "grid.color": GRID, "legend.frameon": False,
 }  # fmt: skip
 _MAX_BYTES = 290_000  # per file; above it the number of colours is reduced
-_MAX_LETTERS = 200  # longer names are truncated before they are measured
+_MAX_LETTERS = 100  # more than fit anywhere; longer names are truncated before they are measured
 
 styled = style.context(_STYLE, after_reset=True)
 """Decorator: run a function in the style of the card, independent of the user's settings."""
