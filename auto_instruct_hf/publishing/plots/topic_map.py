@@ -36,8 +36,8 @@ def draw_map(positions: FloatArray, clusters: IntArray, names: Sequence[str]) ->
     columns = 2 if len(topics) <= 24 else 3
     key_height = 0.0 if is_named else 0.28 * math.ceil(len(topics) / columns) + 0.2
     shown = f"{_MAX_DOTS:,} of {len(positions):,}" if len(positions) > _MAX_DOTS else f"{len(positions):,}"
-    note = f"One dot per instruction ({shown}), coloured by cluster; close dots are similar"
-    note += "" if is_named else "; numbers: cluster"
+    note = f"One dot per instruction ({shown}), coloured by cluster; close means similar"
+    note += "" if is_named else ". Numbers: column cluster"
     figure = start(7.4 + key_height, "What the instructions are about", note)
     axes = add_panel(figure, 0.3, 0.2 + key_height, WIDTH - 0.6, 6.2)
     axes.set(xticks=[], yticks=[], aspect="equal", facecolor="#f7f7f7", **_limits(positions, 9.4 / 6.2))
