@@ -114,8 +114,8 @@ def build(
         The datasets and the report.
 
     Raises:
-        BuildError: If another build runs in `out`, a finished one there differs, the embedding model is not found, or no
-            row is left.
+        BuildError: If another build runs in `out`, a finished one there differs, the embedding model is not found, or
+            no row is left.
         RecipeError: If license or language is not one of the Hub's, or instances are to be judged within a budget and
             the judge's price is not known.
     """

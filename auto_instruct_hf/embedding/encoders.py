@@ -31,7 +31,7 @@ def identify(settings: EmbeddingSettings) -> str:
 
 
 def require_model(settings: EmbeddingSettings) -> None:
-    """Raise a BuildError, before anything is spent, if the embedding model is neither on this machine nor on the Hub."""
+    """Raise a BuildError if the embedding model is neither on this machine nor on the Hub; call it before a build."""
     from huggingface_hub import HfApi, try_to_load_from_cache
 
     model = settings.model
