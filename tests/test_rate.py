@@ -25,7 +25,8 @@ from stub_instances import run_command
 from typer.testing import Result
 
 from auto_instruct_hf.evaluation.questions import NAMES, QUESTIONS, applies
-from auto_instruct_hf.evaluation.rating import open_store, serve_page
+from auto_instruct_hf.evaluation.rating import open_store
+from auto_instruct_hf.evaluation.rating.app import serve_page
 
 pytest.importorskip("gradio", reason="the page needs gradio: pip install 'auto-instruct-hf[rating]'")
 
@@ -209,9 +210,9 @@ def test_what_a_model_wrote_is_shown_as_it_is_and_nothing_is_asked_of_the_networ
     }
     with open_store(tmp_path / "ratings.sqlite") as store, serve_hub() as elsewhere:
         store.add_items([row], 42)
-        url, stop = serve_page(store, title=f"Data {EVIL[:50]}", port=free_port())
+        served = serve_page(store, 2, f"Data {EVIL[:50]}", port=free_port())
         try:
-            with opened(browser, url) as (page, hosts):
+            with opened(browser, served.local_url) as (page, hosts):
                 page.on("dialog", lambda dialog: hosts.add(dialog.message))
                 rater = Rater(page, f"Eve {EVIL[:50]}", [row])
                 for name in ("instruction", "input", "strategy", "output"):
@@ -237,7 +238,7 @@ def test_what_a_model_wrote_is_shown_as_it_is_and_nothing_is_asked_of_the_networ
                 assert page.evaluate(fetch, f"{elsewhere.url}/api") == "blocked"  # by the page's own policy
             assert hosts == {"127.0.0.1"}
         finally:
-            stop()
+            served.close(verbose=False)
     assert set(asked) <= {"127.0.0.1", "localhost", None}
 
 
@@ -257,8 +258,7 @@ def test_a_space_runs_by_itself(tmp_path: Path) -> None:
         page = wait_for(f"http://127.0.0.1:{port}/", app)
         assert "Your name" in page
         assert "All ratings so far" in page
-        kept = Path("/data") if os.access("/data", os.W_OK) else space
-        with open_store(kept / "ratings.sqlite") as store:
+        with open_store(space / "ratings.sqlite") as store:
             assert store.items() == json.loads((space / "items.json").read_text(encoding="utf-8"))["items"]
     again = rate(tmp_path, "--space", space)
     assert (again.exit_code, again.stderr) == (1, f"error: {space} is not empty: use a new folder\n")

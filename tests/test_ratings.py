@@ -22,7 +22,7 @@ from rating_data import make_rating_build, make_rating_rows
 from stub_hub import TOKEN, serve_hub
 
 from auto_instruct_hf.errors import RatingError
-from auto_instruct_hf.evaluation.questions import JUDGEMENTS, NAMES, QUESTIONS, applies
+from auto_instruct_hf.evaluation.questions import JUDGEMENTS, NAMES
 from auto_instruct_hf.evaluation.rating import app, open_store
 from auto_instruct_hf.evaluation.rating.app import (
     RatingAppError,
@@ -39,8 +39,7 @@ pytest.importorskip("krippendorff", reason="agreement needs krippendorff: pip in
 
 
 def say(store: RatingStore, rater: int, position: int, answer: bool | None = True, note: str = "") -> None:
-    asked = [question.name for question in QUESTIONS if applies(question, store.item(rater, position).instance)]
-    store.save(rater, position, dict.fromkeys(asked, answer), note)
+    store.save(rater, position, dict.fromkeys(store.item(rater, position).answers, answer), note)
 
 
 @pytest.fixture
@@ -60,7 +59,7 @@ def test_answers_come_back_and_a_correction_replaces_them(store: RatingStore) ->
     assert [second[name] for name in NAMES] == [True, True, None, False]
     assert (first["note"], first["name"], first["instance"]) == ("y", "Ann", make_rating_rows(1)[0])
     assert store.item(ann, 2).answers == {"valid_task": True, "input_fits": True, "output_correct": False}
-    assert store.item(ann, 3).answers is None
+    assert not store.item(ann, 3).is_rated
 
 
 def test_a_question_that_does_not_apply_is_not_answered(store: RatingStore) -> None:
@@ -141,7 +140,7 @@ def test_each_item_gets_its_raters_and_nobody_twice(wanted: int, people: int, ch
                 store.skip(rater, item.position)
                 skips -= 1
             elif item:
-                assert item.answers is None
+                assert not item.is_rated
                 say(store, rater, item.position)
         counts = Counter(row["instance"]["instance_id"] for row in store.ratings())
         assert counts == {f"a{number}": min(wanted, people) for number in range(4)}
@@ -171,14 +170,13 @@ def test_two_processes_share_the_items(tmp_path: Path) -> None:
 
 def test_a_saved_answer_survives_a_kill(store: RatingStore) -> None:
     program = (
-        "import sys, time; from pathlib import Path\n"
-        "from auto_instruct_hf.evaluation.rating import open_store\n"
-        "store = open_store(Path(sys.argv[1]))\n"
-        "store.save(store.enter('Ann'), 2, dict.fromkeys(('valid_task', 'input_fits', 'output_correct'), True))\n"
+        "import sys, time; from pathlib import Path; from app import RatingQuestion, RatingStore\n"
+        "store = RatingStore(Path(sys.argv[1]), [RatingQuestion(name, '') for name in sys.argv[2:]])\n"
+        "store.save(store.enter('Ann'), 1, dict.fromkeys(sys.argv[2:], True))\n"
         "print('saved', flush=True); time.sleep(60)"
     )
-    command = [sys.executable, "-c", program, str(store.path)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, cwd=Path(__file__).parents[1]) as child:
+    command = [sys.executable, "-c", program, str(store.path), *NAMES]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, cwd=Path(app.__file__).parent) as child:
         assert child.stdout is not None
         assert child.stdout.readline() == b"saved\n"
         child.send_signal(signal.SIGKILL)
