@@ -104,7 +104,7 @@ class Rater:
         asked = [question.name for question in QUESTIONS if applies(question, self.items[position - 1])]
         assert self.page.locator("#questions fieldset").count() == len(asked)
         words = {name: self.chance.choice([True, True, False, None]) for name in asked}
-        self.said[position] = {**dict.fromkeys(NAMES), **words, "note": note}
+        self.said[position] = {**dict.fromkeys(NAMES), **words, "reason": note}
         if note:
             self.page.keyboard.press("c")
             self.page.keyboard.type(note)
@@ -180,8 +180,8 @@ def test_two_raters_rate_ten_items_by_keys_through_a_reload_and_a_kill(browser: 
                 ann.press_and_wait("1", KEYS[words["valid_task"]], "Enter")
         stored = {"Ann": {}, "Bob": {}}
         for row in store.ratings():
-            position = items.index(row["instance"]) + 1
-            stored[row["name"]][position] = {name: row[name] for name in (*NAMES, "note")}
+            position = [item["instance_id"] for item in items].index(row["instance_id"]) + 1
+            stored[row["rater"]][position] = {name: row[name] for name in (*NAMES, "reason")}
         assert stored == {"Ann": ann.said, "Bob": bob.said}
         assert hosts | other_hosts == {"127.0.0.1"}
     check_export(tmp_path)
@@ -228,7 +228,7 @@ def test_what_a_model_wrote_is_shown_as_it_is_and_nothing_is_asked_of_the_networ
                 page.keyboard.press("Escape")
                 rater.press_and_wait("y", "y", "y", "Enter")
                 rater.press_and_wait("b")
-                assert page.get_by_label("Note").input_value() == store.ratings()[0]["note"] == EVIL
+                assert page.get_by_label("Note").input_value() == store.ratings()[0]["reason"] == EVIL
                 assert (
                     page.get_by_role("group", name=re.compile("^3. Is the strategy")).get_by_label("yes").is_checked()
                 )

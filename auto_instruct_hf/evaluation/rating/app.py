@@ -26,9 +26,10 @@ if TYPE_CHECKING:
     import gradio
     from datasets import Dataset, Features
     from huggingface_hub import HfApi
-    from starlette.types import ASGIApp, Message, Receive, Scope, Send
+    from starlette.middleware.base import RequestResponseEndpoint
+    from starlette.requests import Request
+    from starlette.responses import Response
 
-FORMAT_OF_RATINGS = 1
 MAX_NAME_LENGTH = 60
 # How long an item is reserved for the rater who sees it (ours): longer than anybody reads one.
 RESERVED_SECONDS = 1800
@@ -36,17 +37,20 @@ PUSH_SECONDS = 300
 _CONTENT_POLICY = "default-src 'self' 'unsafe-inline' 'unsafe-eval' data: blob:; connect-src 'self'; form-action 'self'"
 _INSTANCE_COLUMNS = ("instruction_id", "instruction", "attribute", "input", "output")
 _TABLES = """
-CREATE TABLE settings (name TEXT PRIMARY KEY, value TEXT NOT NULL);
-CREATE TABLE items (position INTEGER PRIMARY KEY, instance_id TEXT NOT NULL UNIQUE, instance TEXT NOT NULL);
-CREATE TABLE raters (rater INTEGER PRIMARY KEY, name TEXT NOT NULL, folded TEXT NOT NULL UNIQUE);
-CREATE TABLE ratings (
-    number INTEGER PRIMARY KEY AUTOINCREMENT, position INTEGER NOT NULL REFERENCES items, rater INTEGER NOT NULL
-    REFERENCES raters, {answers}, note TEXT NOT NULL,
-    created REAL NOT NULL, changed REAL NOT NULL, UNIQUE (position, rater));
-CREATE TABLE skips (number INTEGER PRIMARY KEY AUTOINCREMENT, position INTEGER NOT NULL REFERENCES items, rater INTEGER
-    NOT NULL REFERENCES raters, UNIQUE (position, rater));
-CREATE TABLE offers (rater INTEGER PRIMARY KEY REFERENCES raters, position INTEGER NOT NULL REFERENCES items,
-    since REAL NOT NULL);
+BEGIN IMMEDIATE;
+CREATE TABLE IF NOT EXISTS settings (name TEXT PRIMARY KEY, value TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS items (position INTEGER PRIMARY KEY, instance_id TEXT NOT NULL UNIQUE,
+    instance TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS raters (rater INTEGER PRIMARY KEY, name TEXT NOT NULL, folded TEXT NOT NULL UNIQUE);
+CREATE TABLE IF NOT EXISTS ratings (number INTEGER PRIMARY KEY AUTOINCREMENT,
+    position INTEGER NOT NULL REFERENCES items, rater INTEGER NOT NULL REFERENCES raters, {answers},
+    note TEXT NOT NULL, created REAL NOT NULL, changed REAL NOT NULL, UNIQUE (position, rater));
+CREATE TABLE IF NOT EXISTS skips (number INTEGER PRIMARY KEY AUTOINCREMENT, position INTEGER NOT NULL REFERENCES items,
+    rater INTEGER NOT NULL REFERENCES raters, UNIQUE (position, rater));
+CREATE TABLE IF NOT EXISTS offers (rater INTEGER PRIMARY KEY REFERENCES raters,
+    position INTEGER NOT NULL REFERENCES items, since REAL NOT NULL);
+PRAGMA user_version = 1;
+COMMIT;
 """
 _RATED = "(SELECT COUNT(*) FROM ratings WHERE position = items.position)"
 # An item is open to a rater who has not rated it while it lacks ratings. It is free while reservations for others leave
@@ -62,11 +66,6 @@ ORDER BY position IN (SELECT position FROM offers WHERE rater = :rater) DESC,
 _COUNTS = f"""
 SELECT (SELECT COUNT(*) FROM ratings WHERE rater = :rater), COUNT(*), COALESCE(SUM({_OPEN}), 0),
     COALESCE(SUM({_RATED} >= :wanted), 0) FROM items
-"""
-# Ratings are numbered in the order in which they were first saved.
-_PREVIOUS = """
-SELECT position FROM ratings WHERE rater = :rater AND number < COALESCE((SELECT number FROM ratings
-    WHERE rater = :rater AND position = :position), 9223372036854775807) ORDER BY number DESC LIMIT 1
 """
 _Row = dict[str, Any]  # an instance or a rating: column -> value
 _Update = dict[Any, Any]  # components of the page -> their new values
@@ -96,16 +95,6 @@ class RatingItem:
     is_rated: bool
 
 
-@dataclass(frozen=True)
-class RatingProgress:
-    """Items rated by this rater, all items, items still open to this rater, items with as many ratings as wanted."""
-
-    rated: int
-    items: int
-    open: int
-    complete: int
-
-
 class RatingStore:
     """Ratings in an SQLite file, created if missing; safe for threads and processes.
 
@@ -122,17 +111,14 @@ class RatingStore:
             self._file = sqlite3.connect(path, check_same_thread=False, isolation_level=None, timeout=30)
             self._file.execute("PRAGMA journal_mode=WAL")
             self._file.execute("PRAGMA synchronous=FULL")
+            version = self._file.execute("PRAGMA user_version").fetchone()[0]
+            if version == 0:  # of two processes that open a new file, one creates the tables
+                answers = ", ".join(f"{name} INTEGER CHECK ({name} IN (0, 1))" for name in self.names)
+                self._file.executescript(_TABLES.format(answers=answers))
         except (sqlite3.DatabaseError, OSError) as error:
             raise RatingAppError(f"cannot open the ratings {path}: {error}") from None
-        with self._transaction():  # of two processes that open a new file, one creates the tables
-            version = self._file.execute("PRAGMA user_version").fetchone()[0]
-            if version == 0:
-                answers = ", ".join(f"{name} INTEGER CHECK ({name} IN (0, 1))" for name in self.names)
-                for statement in _TABLES.format(answers=answers).split(";"):
-                    self._file.execute(statement)
-                self._file.execute(f"PRAGMA user_version={FORMAT_OF_RATINGS}")
-        if version not in (0, FORMAT_OF_RATINGS):
-            raise RatingAppError(f"{path} has format {version}, newer than {FORMAT_OF_RATINGS}: use a newer version")
+        if version > 1:
+            raise RatingAppError(f"{path} has format {version}, this version reads 1: use a newer version")
 
     def __enter__(self) -> "RatingStore":
         return self
@@ -185,7 +171,11 @@ class RatingStore:
 
     def previous_item(self, rater: int, position: int | None) -> RatingItem | None:
         """Return the item that a rater rated before the one at `position`, or last of all; None if there is none."""
-        rows = self._read(_PREVIOUS, {"rater": rater, "position": position})
+        rows = self._read(  # ratings are numbered in the order in which they were first saved
+            "SELECT position FROM ratings WHERE rater = :rater AND number < COALESCE((SELECT number FROM ratings WHERE "
+            "rater = :rater AND position = :position), 1e18) ORDER BY number DESC LIMIT 1",
+            {"rater": rater, "position": position},
+        )
         return self.item(rater, rows[0][0]) if rows else None
 
     def item(self, rater: int, position: int) -> RatingItem:
@@ -224,19 +214,25 @@ class RatingStore:
             self._file.execute("REPLACE INTO skips (position, rater) VALUES (?, ?)", (position, rater))
             self._file.execute("DELETE FROM offers WHERE rater = ?", (rater,))
 
-    def progress(self, rater: int, wanted: int) -> RatingProgress:
-        """Count items for a rater, with `wanted` ratings per item."""
-        return RatingProgress(*self._read(_COUNTS, {"rater": rater, "wanted": wanted})[0])
+    def progress(self, rater: int, wanted: int) -> tuple[int, int, int, int]:
+        """Return the counts of items: rated by this rater, all, open to this rater, with all `wanted` ratings."""
+        rated, items, left, complete = self._read(_COUNTS, {"rater": rater, "wanted": wanted})[0]
+        return rated, items, left, complete
 
-    def ratings(self) -> list[_Row]:
-        """Return all ratings by item and rater: `rater` (number), `name`, the answers, `note`, and the `instance`."""
+    def ratings(self, *, named: bool = True) -> list[_Row]:
+        """Return all ratings by item and rater, columns as `rating_features`.
+
+        `rater` is the name or, not `named`, `rater-1` and so on in the order in which raters came. An answer is None if
+        the question does not apply or the rater could not tell; `reason` is the note, `confidence` None.
+        """
+        rater = "name" if named else "'rater-' || rater"
         rows = self._read(
-            f"SELECT rater, name, note, instance, {', '.join(self.names)} FROM ratings JOIN raters USING (rater) "
-            "JOIN items USING (position) ORDER BY position, rater"
+            f"SELECT {rater}, note, instance, {', '.join(self.names)} FROM ratings "
+            "JOIN raters USING (rater) JOIN items USING (position) ORDER BY position, rater"
         )
         return [
-            {"rater": rater, "name": name, "note": note, "instance": json.loads(instance), **self._read_answers(given)}
-            for rater, name, note, instance, *given in rows
+            {**json.loads(instance), **self._read_answers(given), "rater": rater, "reason": note, "confidence": None}
+            for rater, note, instance, *given in rows
         ]
 
     def copy_to(self, path: Path, *, named: bool) -> None:
@@ -265,10 +261,8 @@ class RatingStore:
                 self._file.execute("BEGIN IMMEDIATE")
                 yield
         except sqlite3.DatabaseError as error:
-            raise RatingAppError(
-                f"cannot write to {self.path}: {error}. Ratings saved so far are safe; free disk space or fix the "
-                "permissions"
-            ) from None
+            advice = "Ratings saved so far are safe; free disk space or fix the permissions"
+            raise RatingAppError(f"cannot write to {self.path}: {error}. {advice}") from None
 
 
 def rating_features(names: Sequence[str]) -> "Features":
@@ -281,23 +275,13 @@ def rating_features(names: Sequence[str]) -> "Features":
 
 
 def collect_ratings(store: RatingStore, *, named: bool = True) -> "Dataset":
-    """Return all ratings, one row each, by item and rater; columns as `rating_features`.
-
-    `rater` is the name or, not `named`, `rater-1` and so on in the order in which raters came. An answer is null if the
-    question does not apply or the rater could not tell; `reason` is the note, `confidence` null. Raises RatingAppError
-    if there are none.
-    """
+    """Return `store.ratings` as a dataset; raise RatingAppError if there are none."""
     from datasets import Dataset
 
-    features = rating_features(store.names)
-    rows = [
-        {name: value for name, value in {**rating["instance"], **rating}.items() if name in features}
-        | {"rater": rating["name"] if named else f"rater-{rating['rater']}", "reason": rating["note"]}
-        for rating in store.ratings()
-    ]
+    rows = store.ratings(named=named)
     if not rows:
         raise RatingAppError(f"{store.path} holds no rating yet: rate first, without --export")
-    return Dataset.from_list([{"confidence": None, **row} for row in rows], features=features)
+    return Dataset.from_list(rows, features=rating_features(store.names))
 
 
 _WORDS = {True: "yes", False: "no", None: "cannot tell"}
@@ -477,16 +461,16 @@ def make_page(store: RatingStore, raters: int, title: str) -> "gradio.Blocks":  
 
         outputs = [entry, desk, form, progress, message, who, position, instance, *radios, note, save, skip]
 
-        def connect(
-            event: Callable[..., Any], step: Callable[..., _Update], inputs: Any, js: str | None = None
-        ) -> None:
+        def connect(event: Callable[..., Any], step: Callable[..., _Update], inputs: Any, js: str = "") -> None:
             def run_step(*values: Any) -> _Update:
                 try:
                     return step(*values)
                 except RatingAppError as error:  # shown on the page, which changes in nothing else
                     return {message: f'<p role="alert">{html.escape(str(error))}</p>'}
 
-            event(run_step, inputs, outputs, js=js, **_QUIET).then(None, js="() => window.rating.ready()", **_QUIET)
+            event(run_step, inputs, outputs, js=js or None, **_QUIET).then(
+                None, js="() => window.rating.ready()", **_QUIET
+            )
 
         connect(page.load, enter, name, "() => window.rating.recall()")
         connect(start.click, enter, name, "(name) => window.rating.remember(name)")
@@ -516,32 +500,25 @@ def render_instance(row: Mapping[str, object]) -> str:
     )
 
 
-def _describe_progress(title: str, name: str, item: RatingItem | None, progress: RatingProgress) -> str:
-    left = "What is left is shown to other raters at the moment: reload the page later."
+def _describe_progress(title: str, name: str, item: RatingItem | None, counts: tuple[int, int, int, int]) -> str:
+    rated, items, left, complete = counts
+    hint = "What is left is shown to other raters at the moment: reload the page later."
     if item:
-        left = "You have saved this one: change it, or skip on." if item.is_rated else ""
-    elif not progress.open:
-        left = "Nothing is left for you. Thank you."
+        hint = "You have saved this one: change it, or skip on." if item.is_rated else ""
+    elif not left:
+        hint = "Nothing is left for you. Thank you."
     return (
         f'<p role="status" data-position="{item.position if item else 0}">{html.escape(title)}, rated by '
-        f"{html.escape(name)}: <strong>{progress.rated} of {progress.items}</strong> rated by you; "
-        f"{progress.complete} of {progress.items} have all ratings. {left}</p>"
+        f"{html.escape(name)}: <strong>{rated} of {items}</strong> rated by you; {complete} of {items} have all "
+        f"ratings. {hint}</p>"
     )
 
 
-def _send_policy(app: "ASGIApp") -> "ASGIApp":
+async def _send_policy(request: "Request", respond: "RequestResponseEndpoint") -> "Response":
     """Forbid the browser to load anything from other hosts, and to send anything there."""
-
-    async def respond(scope: "Scope", receive: "Receive", send: "Send") -> None:
-        async def send_with_policy(message: "Message") -> None:
-            if message["type"] == "http.response.start":
-                policy = (b"content-security-policy", _CONTENT_POLICY.encode())
-                message["headers"] = [*message.get("headers", ()), policy]
-            await send(message)
-
-        await app(scope, receive, send_with_policy)
-
-    return respond
+    response = await respond(request)
+    response.headers["content-security-policy"] = _CONTENT_POLICY
+    return response
 
 
 def serve_page(
@@ -557,12 +534,12 @@ def serve_page(
     try:
         import gradio as gr
         from starlette.middleware import Middleware
+        from starlette.middleware.base import BaseHTTPMiddleware
 
         page = make_page(store, raters, title)
     except ImportError as error:
-        raise RatingAppError(
-            f"the rating page cannot start ({error}): pip install 'auto-instruct-hf[rating]'"
-        ) from None
+        remedy = "pip install 'auto-instruct-hf[rating]'"
+        raise RatingAppError(f"the rating page cannot start ({error}): {remedy}") from None
     unused = ("share", "inline", "ssr_mode", "mcp_server", "enable_monitoring", "run_history", "pwa")
     options: dict[str, Any] = {**dict.fromkeys(unused, False), "quiet": True, "footer_links": []}
     try:
@@ -572,7 +549,7 @@ def serve_page(
             theme=gr.themes.Default(primary_hue="blue", font=_FONT, font_mono=_MONO),
             css=_CSS,
             head=f"<script>{_JAVASCRIPT}</script>",
-            app_kwargs={"middleware": [Middleware(_send_policy)]},
+            app_kwargs={"middleware": [Middleware(BaseHTTPMiddleware, dispatch=_send_policy)]},
             prevent_thread_lock=True,
             **options,
         )
@@ -590,10 +567,7 @@ def restore_ratings(hub: "HfApi", repo: str, path: Path) -> None:
 
 
 def push_ratings(hub: "HfApi", repo: str, store: RatingStore, pushed: list[_Row]) -> list[_Row]:
-    """Push the ratings in one commit if they changed since `pushed`; return those in the repository.
-
-    A failure is printed, and the next call tries again.
-    """
+    """Push the ratings if they changed since `pushed`, print a failure, and return those in the repository."""
     ratings = store.ratings()
     if ratings == pushed:
         return pushed
@@ -628,9 +602,7 @@ def run_app(folder: Path, *, host: str | None = None, port: int | None = None, o
         hub = HfApi(token=os.environ["HF_TOKEN"])
         hub.create_repo(repo, repo_type="dataset", private=True, exist_ok=True)
         if not hub.repo_info(repo, repo_type="dataset").private:
-            raise RatingAppError(
-                f"RATINGS_REPO {repo} is public, and ratings hold names: make it private or use another"
-            )
+            raise RatingAppError(f"RATINGS_REPO {repo} is public, ratings hold names: make it private, or use another")
         if not path.exists():
             restore_ratings(hub, repo, path)
     with RatingStore(path, [RatingQuestion(**question) for question in settings["questions"]]) as store:

@@ -45,11 +45,7 @@ By hand: `pip install -r requirements.txt && python app.py`.
 
 
 def open_store(path: Path) -> app.RatingStore:
-    """Open or create a file of ratings with the four questions.
-
-    Raises:
-        RatingError: If it cannot be opened, is not a file of ratings, or has a later format.
-    """
+    """Open or create a file of ratings with the four questions; raise RatingError if that is not possible."""
     try:
         return app.RatingStore(path, [app.RatingQuestion(one.name, one.text, one.needs_strategy) for one in QUESTIONS])
     except app.RatingAppError as error:
@@ -94,16 +90,9 @@ def fix_items(store: app.RatingStore, out: Path, size: int | None = None, seed: 
 
 
 def write_items(store: app.RatingStore, folder: Path, raters: int, out: Path) -> str:
-    """Write `items.json`, which the page reads: questions, instances, and ratings per instance.
+    """Write `items.json`, which the page reads: questions, instances, and `raters`, the ratings per instance.
 
-    Args:
-        store: The instances; ratings are not copied.
-        folder: The folder to write to.
-        raters: Ratings per instance.
-        out: Folder of the build.
-
-    Returns:
-        The title of the build, or the name of its folder.
+    Returns the title of the build `out`, or the name of its folder.
     """
     try:
         title = str(read_built(out).report["title"])
@@ -118,14 +107,7 @@ def write_items(store: app.RatingStore, folder: Path, raters: int, out: Path) ->
 def write_space(store: app.RatingStore, folder: Path, raters: int, out: Path) -> None:
     """Write a folder that runs as a Space and needs nothing else of this package: page, requirements and items.
 
-    Args:
-        store: The instances; ratings are not copied.
-        folder: The folder; new or empty.
-        raters: Ratings per instance.
-        out: Folder of the build.
-
-    Raises:
-        RatingError: If the folder is not empty.
+    Ratings are not copied. Raises RatingError if the folder is not empty.
     """
     if folder.exists() and any(folder.iterdir()):
         raise RatingError(f"{folder} is not empty: use a new folder")

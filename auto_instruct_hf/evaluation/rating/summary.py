@@ -26,16 +26,10 @@ RatingSummary = dict[str, Any]
 
 
 def read_ratings(out: Path) -> Dataset | None:
-    """Read the ratings of a build: the current ones, else exported ones.
+    """Read the ratings of a build, `ratings.sqlite` or else exported ones in `ratings/*.parquet`.
 
-    Args:
-        out: Its folder, with `ratings.sqlite` or `ratings/*.parquet`.
-
-    Returns:
-        Columns as `RATINGS`, with numbers in place of names; None if there are none.
-
-    Raises:
-        RatingError: If a file cannot be read, or lacks a column.
+    Returns columns as `RATINGS`, with numbers in place of names, or None if there are none. Raises RatingError if a
+    file cannot be read, or lacks a column.
     """
     store, files = out / "ratings.sqlite", sorted((out / "ratings").glob("*.parquet"))
     if store.is_file():
@@ -66,12 +60,7 @@ def _number_raters(ratings: Dataset) -> Dataset:
 def summarise_people(ratings: Dataset, instances: Dataset) -> tuple[RatingSummary, Dataset]:
     """Summarize the ratings of instances whose texts are unchanged.
 
-    Args:
-        ratings: As `read_ratings` returns them.
-        instances: The dataset, columns as `schema.INSTANCES`.
-
-    Returns:
-        As `summarise_ratings`, with `outdated`, the number of ratings left out; and the ratings that were kept.
+    Returns `summarise_ratings` with `outdated`, the number of ratings left out, and the ratings that were kept.
     """
     now = set(zip(*(instances[name][:] for name in ("instance_id", *TEXT_COLUMNS)), strict=True))
     rated = zip(*(ratings[name][:] for name in ("instance_id", *TEXT_COLUMNS)), strict=True)
