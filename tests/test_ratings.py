@@ -1,4 +1,4 @@
-"""What people say is kept, given to each once, and added up rightly. The page itself is tested in test_rate."""
+"""Ratings are stored, shared among raters, and summarized. The page itself is tested in test_rate."""
 
 import itertools
 import json
@@ -7,10 +7,10 @@ import sqlite3
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 import warnings
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -157,15 +157,11 @@ def test_two_processes_share_the_items(tmp_path: Path) -> None:
             while item := own.next_item(rater, 1):
                 say(own, rater, item.position)
 
-    threads = [threading.Thread(target=rate, args=(name,)) for name in ("Ann", "Bob", "Eve")]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    with ThreadPoolExecutor() as pool:
+        list(pool.map(rate, ("Ann", "Bob", "Eve")))
     with open_store(path) as store:
         counts = Counter(row["instance_id"] for row in store.ratings())
-    assert set(counts) == {f"a{number}" for number in range(30)}
-    assert set(counts.values()) == {1}
+    assert counts == {f"a{number}": 1 for number in range(30)}
 
 
 def test_a_saved_answer_survives_a_kill(store: RatingStore) -> None:
@@ -221,16 +217,14 @@ def test_a_copy_without_names_holds_none(store: RatingStore, tmp_path: Path) -> 
 
 
 def judge(*columns: str) -> Dataset:
-    """One column a rater, one sign an instance: y, n, or - for none; the other questions are not answered."""
+    """Make a rating for each rater (a column) and instance (a sign: y, n, or - for no answer) to one question."""
     said = {"y": True, "n": False}
+    base = {**dict.fromkeys(NAMES), "confidence": None, "reason": ""}
     rows = [
-        {
-            **dict.fromkeys(NAMES), "instance_id": f"a{number}", "rater": f"r{rater}", "confidence": None, "reason": "",
-            "valid_task": said.get(sign),
-        }
+        {**base, "instance_id": f"a{number}", "rater": f"r{rater}", "valid_task": said.get(sign)}
         for rater, column in enumerate(columns)
         for number, sign in enumerate(column)
-    ]  # fmt: skip
+    ]
     return Dataset.from_list(rows, features=JUDGEMENTS)
 
 
@@ -269,9 +263,7 @@ def test_agreement_that_is_not_defined_is_null_and_no_warning(columns: tuple[str
 
 def test_a_tie_is_no_majority_for_yes() -> None:
     found = summarise_ratings(judge("yyynn-", "yynnn-", "y-----"))["questions"]["valid_task"]
-    assert {name: found["majority"][name] for name in ("yes", "asked", "ties", "share")} == {
-        "yes": 2, "asked": 5, "ties": 1, "share": 0.4,
-    }  # fmt: skip
+    assert [found["majority"][name] for name in ("yes", "asked", "ties", "share")] == [2, 5, 1, 0.4]
     assert (found["answers"]["yes"], found["answers"]["asked"]) == (6, 11)
     assert found["published"] == {"Auto-Instruct": 0.962, "Self-Instruct": 0.92}
     assert found["majority"]["low"] < 0.4 < found["majority"]["high"]
@@ -331,9 +323,8 @@ def test_ratings_are_a_dataset(store: RatingStore, tmp_path: Path) -> None:
 def test_text_is_rendered_without_html_links_images_and_empty_parts() -> None:
     text = "**Sort** ![x](http://a.b/c.png)\nnext line"
     row = {"instruction": text, "input": "", "attribute": "", "is_classification": False}
-    shown = render_instance(
-        {**row, "output": "```python\nprint('<b>')\n```\n<script>alert(1)</script> [a](http://b.c)"}
-    )
+    output = "```python\nprint('<b>')\n```\n<script>alert(1)</script> [a](http://b.c)"
+    shown = render_instance({**row, "output": output})
     assert "<strong>Sort</strong>" in shown
     assert "<br />\nnext line" in shown
     assert "<code class=\"language-python\">print('&lt;b&gt;')" in shown
