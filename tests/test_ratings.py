@@ -110,9 +110,7 @@ def test_back_goes_through_what_was_saved_newest_first(store: RatingStore) -> No
     assert store.previous_item(store.enter("Bob"), None) is None
 
 
-def test_an_item_before_others_is_not_offered_until_they_have_left(
-    store: RatingStore, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_reserved_item_is_offered_again_after_a_while(store: RatingStore, monkeypatch: pytest.MonkeyPatch) -> None:
     ann, bob, eve = (store.enter(name) for name in ("Ann", "Bob", "Eve"))
     shown = [store.next_item(rater, 2) for rater in (ann, bob, eve)]
     assert [item and item.position for item in shown] == [1, 1, 2]
@@ -179,7 +177,7 @@ def test_a_saved_answer_survives_a_kill(store: RatingStore) -> None:
     assert [row["rater"] for row in store.ratings()] == ["Ann"]
 
 
-def test_a_file_that_is_none_of_ours_is_refused(tmp_path: Path) -> None:
+def test_a_file_of_another_kind_or_format_is_refused(tmp_path: Path) -> None:
     (tmp_path / "text").write_text("no database, but long enough to be looked at" * 30, encoding="utf-8")
     with pytest.raises(RatingError, match="cannot open"):
         open_store(tmp_path / "text")
@@ -239,7 +237,7 @@ answers = st.lists(st.lists(st.sampled_from("yn-"), min_size=3, max_size=3), min
 
 
 @given(answers)
-def test_alpha_is_nltks(columns: list[list[str]]) -> None:
+def test_alpha_equals_that_of_nltk(columns: list[list[str]]) -> None:
     from nltk.metrics.agreement import AnnotationTask
 
     units = [[sign for sign in unit if sign != "-"] for unit in columns]
@@ -295,7 +293,7 @@ def test_a_restarted_space_begins_with_what_it_pushed(
             assert again.items() == store.items()
 
 
-def test_a_push_that_fails_stops_nobody(store: RatingStore, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_failed_push_is_printed(store: RatingStore, capsys: pytest.CaptureFixture[str]) -> None:
     class Down:
         def upload_folder(self, **options: Any) -> None:
             raise OSError("no route")

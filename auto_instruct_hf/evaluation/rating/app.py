@@ -31,8 +31,7 @@ if TYPE_CHECKING:
     from starlette.responses import Response
 
 MAX_NAME_LENGTH = 60
-# How long an item is reserved for the rater who sees it (ours): longer than anybody reads one.
-RESERVED_SECONDS = 1800
+RESERVED_SECONDS = 1800  # ours: longer than anybody reads the item that is reserved
 PUSH_SECONDS = 300
 _CONTENT_POLICY = "default-src 'self' 'unsafe-inline' 'unsafe-eval' data: blob:; connect-src 'self'; form-action 'self'"
 _INSTANCE_COLUMNS = ("instruction_id", "instruction", "attribute", "input", "output")
@@ -154,10 +153,9 @@ class RatingStore:
             return int(found.fetchone()[0])
 
     def next_item(self, rater: int, wanted: int) -> RatingItem | None:
-        """Reserve and return the next item for a rater, if each item gets `wanted` ratings.
+        """Reserve and return the next item for a rater, if each item gets `wanted` ratings; None if none is free.
 
-        It is the one shown last, if it is still open; else the first in order that was not skipped; else the one
-        skipped first. None if nothing is left, or all that is left is reserved for others.
+        It is the one shown last, if it is still open; else the first not skipped; else the one skipped first.
         """
         now = time.time()
         values = {"rater": rater, "wanted": wanted, "held": now - RESERVED_SECONDS}
@@ -235,8 +233,8 @@ class RatingStore:
             for rater, note, instance, *given in rows
         ]
 
-    def copy_to(self, path: Path, *, named: bool) -> None:
-        """Copy to a new file; not `named`: with numbers in place of names."""
+    def copy_to(self, path: Path, *, named: bool) -> str:
+        """Copy to a new file, not `named` with numbers in place of names, and return its path."""
         copy = sqlite3.connect(path)
         with self._lock:
             self._file.backup(copy)
@@ -246,6 +244,7 @@ class RatingStore:
             copy.commit()
             copy.execute("VACUUM")  # overwritten names would stay in the file
         copy.close()
+        return str(path)
 
     def _read_answers(self, values: Sequence[int | None]) -> dict[str, bool | None]:
         return {n: None if value is None else bool(value) for n, value in zip(self.names, values, strict=True)}
@@ -376,7 +375,6 @@ window.rating = (() => {
   };
 })();
 """
-_FONT, _MONO = ("ui-sans-serif", "system-ui", "sans-serif"), ("ui-monospace", "monospace")
 _QUIET: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
 
 
@@ -454,11 +452,6 @@ def make_page(store: RatingStore, raters: int, title: str) -> "gradio.Blocks":  
                 raise RatingAppError("There is nothing before this one.")
             return show(name, item)
 
-        def copy_ratings() -> str:
-            path = Path(tempfile.mkdtemp()) / "ratings.sqlite"
-            store.copy_to(path, named=False)
-            return str(path)
-
         outputs = [entry, desk, form, progress, message, who, position, instance, *radios, note, save, skip]
 
         def connect(event: Callable[..., Any], step: Callable[..., _Update], inputs: Any, js: str = "") -> None:
@@ -481,7 +474,9 @@ def make_page(store: RatingStore, raters: int, title: str) -> "gradio.Blocks":  
         leave.click(lambda: enter(""), None, outputs, js="() => window.rating.forget()", **_QUIET)
         with gr.Accordion("All ratings so far", open=False):
             file = gr.File(label="SQLite, raters by number", interactive=False)
-            gr.Button("Make the file").click(copy_ratings, outputs=file, **_QUIET)
+            gr.Button("Make the file").click(
+                lambda: store.copy_to(Path(tempfile.mkdtemp(), "ratings.sqlite"), named=False), outputs=file, **_QUIET
+            )
     return page
 
 
@@ -524,10 +519,9 @@ async def _send_policy(request: "Request", respond: "RequestResponseEndpoint") -
 def serve_page(
     store: RatingStore, raters: int, title: str, *, host: str | None = None, port: int | None = None
 ) -> "gradio.Blocks":
-    """Serve the page in a thread; its address is its `local_url`, `close()` stops it.
+    """Serve the page in a thread, by default at GRADIO_SERVER_NAME (127.0.0.1) and GRADIO_SERVER_PORT (7860 or above).
 
-    `host` and `port` are by default GRADIO_SERVER_NAME, or 127.0.0.1, and GRADIO_SERVER_PORT, or the first free one
-    from 7860 on. Raises RatingAppError if gradio is not installed, or the port is not available.
+    Raises RatingAppError if gradio is not installed, or the port is not available.
     """
     # Otherwise gradio and the libraries it imports report each start to their makers.
     os.environ.update(GRADIO_ANALYTICS_ENABLED="False", HF_HUB_DISABLE_TELEMETRY="1")
@@ -546,7 +540,7 @@ def serve_page(
         page.launch(
             server_name=host,
             server_port=port,
-            theme=gr.themes.Default(primary_hue="blue", font=_FONT, font_mono=_MONO),
+            theme=gr.themes.Default(primary_hue="blue", font=("system-ui", "sans-serif"), font_mono=("monospace",)),
             css=_CSS,
             head=f"<script>{_JAVASCRIPT}</script>",
             app_kwargs={"middleware": [Middleware(BaseHTTPMiddleware, dispatch=_send_policy)]},
