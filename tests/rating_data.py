@@ -1,5 +1,6 @@
 """Made-up rows and a made-up build to rate."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -27,4 +28,7 @@ def make_rating_build(out: Path, count: int) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     data = Dataset.from_list(make_rating_rows(count), features=INSTANCES)
     data.to_parquet(folder / "train-00000-of-00001.parquet")
+    report = {"title": "Made-up tasks", "seeds": {}, "teacher": {}, "configs": {"instances": ["train"]}}
+    (out / "dataset" / "report.json").write_text(json.dumps(report), encoding="utf-8")
+    (out / "dataset" / "recipe.yaml").write_text("", encoding="utf-8")
     return out

@@ -18,8 +18,7 @@ from auto_instruct_hf.core.transform import from_rows
 from auto_instruct_hf.errors import SourceError
 from auto_instruct_hf.evaluation.questions import NAMES, QUESTIONS, applies
 from auto_instruct_hf.evaluation.rating import open_store
-from auto_instruct_hf.evaluation.rating.people import read_ratings
-from auto_instruct_hf.evaluation.rating.summary import RATINGS
+from auto_instruct_hf.evaluation.rating.summary import RATINGS, read_ratings
 from auto_instruct_hf.evaluation.report.page import render_page
 from auto_instruct_hf.evaluation.report.reading import EvaluatedDataset, read_any, read_build
 from auto_instruct_hf.evaluation.report.results import Evaluation, evaluate

@@ -25,7 +25,8 @@ from stub_instances import run_command
 from typer.testing import Result
 
 from auto_instruct_hf.evaluation.questions import NAMES, QUESTIONS, applies
-from auto_instruct_hf.evaluation.rating import open_store, serve_page
+from auto_instruct_hf.evaluation.rating import open_store
+from auto_instruct_hf.evaluation.rating.app import serve_page
 
 pytest.importorskip("gradio", reason="the page needs gradio: pip install 'auto-instruct-hf[rating]'")
 
@@ -33,9 +34,8 @@ ROOT = Path(__file__).parents[1]
 RATE = ROOT / "scripts" / "rate.py"
 CHROMIUM = Path("/usr/bin/chromium")
 KEYS = {True: "y", False: "n", None: "u"}
-EVIL = (
-    "<img src=x onerror='window.hacked = 1'><script>window.hacked = 1</script> **bold** [x](javascript:1) $x$\n# head"
-)
+TAGS = "<img src=x onerror='window.hacked = 1'><script>window.hacked = 1</script>"
+EVIL = f"{TAGS} **bold** [x](javascript:1) $x$\n# head"
 ENV = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT / "tests" / "offline"), str(ROOT)])}
 
 
@@ -48,27 +48,23 @@ def free_port() -> int:
 @contextmanager
 def running(command: list[Any], url: str, **options: Any) -> Iterator[subprocess.Popen[bytes]]:
     """Run a server until the block ends; the block begins when it answers."""
-    with subprocess.Popen(
-        list(map(str, command)), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, **options
-    ) as child:
+    pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
+    with subprocess.Popen(list(map(str, command)), **pipes, **options) as child:
         try:
-            wait_for(url, child)
+            while fetch(url) is None:
+                assert child.poll() is None, child.communicate()[0].decode()
+                time.sleep(0.05)
             yield child
         finally:
             child.send_signal(signal.SIGKILL)
 
 
-def wait_for(url: str, child: subprocess.Popen[bytes]) -> str:
-    for _ in range(600):
-        if child.poll() is not None:
-            assert child.stdout is not None
-            raise AssertionError(child.stdout.read().decode())
-        try:
-            with urllib.request.urlopen(url, timeout=5) as answer:
-                return str(answer.read().decode())
-        except (urllib.error.URLError, ConnectionError):
-            time.sleep(0.05)
-    raise AssertionError(f"{url} does not answer")
+def fetch(url: str) -> str | None:
+    try:
+        with urllib.request.urlopen(url, timeout=5) as answer:
+            return str(answer.read().decode())
+    except (urllib.error.URLError, ConnectionError):
+        return None
 
 
 def rate(out: Path, *arguments: Any) -> Result:
@@ -87,12 +83,9 @@ class Rater:
         """Press keys, the last of which asks the server; go on when the page has what it answered."""
         for key in keys[:-1]:
             self.page.keyboard.type(key)
-        before = self.ready()
+        before = self.page.evaluate("document.body.dataset.ready ?? 0")
         self.page.keyboard.press(keys[-1])
         self.page.wait_for_function(f"Number(document.body.dataset.ready ?? 0) > {before}")
-
-    def ready(self) -> int:
-        return int(self.page.evaluate("document.body.dataset.ready ?? 0"))
 
     def position(self) -> int:
         return int(self.page.locator("#progress [data-position]").get_attribute("data-position"))
@@ -103,7 +96,7 @@ class Rater:
         asked = [question.name for question in QUESTIONS if applies(question, self.items[position - 1])]
         assert self.page.locator("#questions fieldset").count() == len(asked)
         words = {name: self.chance.choice([True, True, False, None]) for name in asked}
-        self.said[position] = {**dict.fromkeys(NAMES), **words, "note": note}
+        self.said[position] = {**dict.fromkeys(NAMES), **words, "reason": note}
         if note:
             self.page.keyboard.press("c")
             self.page.keyboard.type(note)
@@ -139,17 +132,17 @@ def opened(browser: Any, url: str) -> Iterator[tuple[Any, set[str | None]]]:
     context.close()
 
 
-def test_two_raters_rate_ten_items_by_keys_through_a_reload_and_a_kill(browser: Any, tmp_path: Path) -> None:
+def test_two_raters_rate_six_items_by_keys_through_a_reload_and_a_kill(browser: Any, tmp_path: Path) -> None:
     make_rating_build(tmp_path, 12)
     port = free_port()
     url = f"http://127.0.0.1:{port}/"
-    command = [sys.executable, RATE, tmp_path, "--size", 10, "--port", port, "--no-browser"]
+    command = [sys.executable, RATE, tmp_path, "--size", 6, "--port", port, "--no-browser"]
     with running(command, url, env=ENV) as server, open_store(tmp_path / "ratings.sqlite") as store:
         items = store.items()
-        assert len(items) == 10
+        assert len(items) == 6
         with opened(browser, url) as (page, hosts), opened(browser, url) as (other, other_hosts):
             ann, bob = Rater(page, "Ann", items), Rater(other, "Bob", items)
-            for step in range(5):
+            for step in range(3):
                 assert ann.position() == step + 1 + (step > 1)
                 ann.answer("sy nb 1" if step == 0 else "")
                 bob.answer()
@@ -158,18 +151,18 @@ def test_two_raters_rate_ten_items_by_keys_through_a_reload_and_a_kill(browser: 
             before = ann.position()
             ann.reload()
             assert ann.position() == before
-            assert "5 of 10" in page.locator("#progress").inner_text()
+            assert "3 of 6" in page.locator("#progress").inner_text()
             server.send_signal(signal.SIGKILL)
             server.wait()
             with running(command, url, env=ENV):
                 ann.reload()
                 assert ann.position() == before
                 seen = []
-                for _ in range(5):
+                for _ in range(3):
                     seen.append(ann.position())
                     ann.answer()
                     bob.answer()
-                assert seen == [7, 8, 9, 10, 3]  # what was skipped comes last
+                assert seen == [5, 6, 3]  # what was skipped comes last
                 for rater in (ann, bob):
                     assert "Nothing is left" in rater.page.locator("#progress").inner_text()
                 ann.press_and_wait("b")
@@ -179,20 +172,14 @@ def test_two_raters_rate_ten_items_by_keys_through_a_reload_and_a_kill(browser: 
                 ann.press_and_wait("1", KEYS[words["valid_task"]], "Enter")
         stored = {"Ann": {}, "Bob": {}}
         for row in store.ratings():
-            position = items.index(row["instance"]) + 1
-            stored[row["name"]][position] = {name: row[name] for name in (*NAMES, "note")}
+            position = [item["instance_id"] for item in items].index(row["instance_id"]) + 1
+            stored[row["rater"]][position] = {name: row[name] for name in (*NAMES, "reason")}
         assert stored == {"Ann": ann.said, "Bob": bob.said}
         assert hosts | other_hosts == {"127.0.0.1"}
-    check_export(tmp_path)
-
-
-def check_export(out: Path) -> None:
-    exported = rate(out, "--export", "--pseudonyms")
-    assert exported.exit_code == 0, exported.stderr
-    assert "20 ratings of 10 instances by 2 raters" in exported.stdout
-    data = load_dataset(str(out / "ratings"), split="train", cache_dir=str(out / "cache"))
-    assert len(data) == 20
-    assert set(data["rater"]) == {"rater-1", "rater-2"}
+    exported = rate(tmp_path, "--export", "--pseudonyms")
+    assert "12 ratings of 6 instances by 2 raters" in exported.stdout
+    data = load_dataset(str(tmp_path / "ratings"), split="train", cache_dir=str(tmp_path / "cache"))
+    assert (len(data), set(data["rater"])) == (12, {"rater-1", "rater-2"})
 
 
 def test_what_a_model_wrote_is_shown_as_it_is_and_nothing_is_asked_of_the_network(
@@ -203,21 +190,18 @@ def test_what_a_model_wrote_is_shown_as_it_is_and_nothing_is_asked_of_the_networ
     monkeypatch.setattr(
         socket, "getaddrinfo", lambda host, *rest, **more: (asked.append(host), resolve(host, *rest))[1]
     )
-    row = {
-        **make_rating_rows(1)[0],
-        **{name: f"{name} {EVIL}" for name in ("instruction", "input", "attribute", "output")},
-    }
+    texts = {name: f"{name} {EVIL}" for name in ("instruction", "input", "attribute", "output")}
+    row = {**make_rating_rows(1)[0], **texts}
     with open_store(tmp_path / "ratings.sqlite") as store, serve_hub() as elsewhere:
         store.add_items([row], 42)
-        url, stop = serve_page(store, title=f"Data {EVIL[:50]}", port=free_port())
+        served = serve_page(store, 2, f"Data {EVIL[:50]}", port=free_port())
         try:
-            with opened(browser, url) as (page, hosts):
+            with opened(browser, served.local_url) as (page, hosts):
                 page.on("dialog", lambda dialog: hosts.add(dialog.message))
                 rater = Rater(page, f"Eve {EVIL[:50]}", [row])
                 for name in ("instruction", "input", "strategy", "output"):
                     shown = page.locator(f"#{name}").inner_text()
-                    assert "<img src=x onerror='window.hacked = 1'><script>window.hacked = 1</script> bold" in shown
-                    assert "[x](javascript:1) $x$" in shown
+                    assert f"{TAGS} bold [x](javascript:1) $x$" in shown
                     assert page.locator(f"#{name} strong").inner_text() == "bold"
                 assert EVIL[:50] in page.locator("#progress").inner_text()
                 rater.press_and_wait("y", "Enter")
@@ -227,25 +211,23 @@ def test_what_a_model_wrote_is_shown_as_it_is_and_nothing_is_asked_of_the_networ
                 page.keyboard.press("Escape")
                 rater.press_and_wait("y", "y", "y", "Enter")
                 rater.press_and_wait("b")
-                assert page.get_by_label("Note").input_value() == store.ratings()[0]["note"] == EVIL
-                assert (
-                    page.get_by_role("group", name=re.compile("^3. Is the strategy")).get_by_label("yes").is_checked()
-                )
+                assert page.get_by_label("Note").input_value() == store.ratings()[0]["reason"] == EVIL
+                third = page.get_by_role("group", name=re.compile("^3. Is the strategy"))
+                assert third.get_by_label("yes").is_checked()
                 assert page.evaluate("window.hacked") is None
                 assert page.locator("main img, #instance a, #progress img").count() == 0
                 fetch = "url => fetch(url, {mode: 'no-cors'}).then(() => 'sent', () => 'blocked')"
                 assert page.evaluate(fetch, f"{elsewhere.url}/api") == "blocked"  # by the page's own policy
             assert hosts == {"127.0.0.1"}
         finally:
-            stop()
+            served.close(verbose=False)
     assert set(asked) <= {"127.0.0.1", "localhost", None}
 
 
 def test_a_space_runs_by_itself(tmp_path: Path) -> None:
     make_rating_build(tmp_path, 5)
     space = tmp_path / "space"
-    made = rate(tmp_path, "--space", space, "--raters", 3)
-    assert made.exit_code == 0, made.stderr
+    assert rate(tmp_path, "--space", space, "--raters", 3).exit_code == 0
     front = (space / "README.md").read_text(encoding="utf-8").split("---")[1]
     assert {"sdk: gradio", "app_file: app.py"} <= set(front.splitlines())
     assert [path.name for path in space.rglob("*.py")] == ["app.py"]
@@ -253,23 +235,23 @@ def test_a_space_runs_by_itself(tmp_path: Path) -> None:
     port = free_port()
     env = {**ENV, "PYTHONPATH": str(ROOT / "tests" / "offline"), "GRADIO_SERVER_PORT": str(port)}
     env.pop("HF_TOKEN", None)
-    with running([sys.executable, "app.py"], f"http://127.0.0.1:{port}/", cwd=space, env=env) as app:
-        page = wait_for(f"http://127.0.0.1:{port}/", app)
+    url = f"http://127.0.0.1:{port}/"
+    with running([sys.executable, "app.py"], url, cwd=space, env=env):
+        page = fetch(url) or ""
         assert "Your name" in page
         assert "All ratings so far" in page
-        kept = Path("/data") if os.access("/data", os.W_OK) else space
-        with open_store(kept / "ratings.sqlite") as store:
+        with open_store(space / "ratings.sqlite") as store:
             assert store.items() == json.loads((space / "items.json").read_text(encoding="utf-8"))["items"]
     again = rate(tmp_path, "--space", space)
     assert (again.exit_code, again.stderr) == (1, f"error: {space} is not empty: use a new folder\n")
 
 
-def test_wrong_use_is_said_in_a_line(tmp_path: Path) -> None:
+def test_wrong_use_is_reported_in_one_line(tmp_path: Path) -> None:
+    make_rating_build(tmp_path, 5)
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = taken.getsockname()[1]
-        make_rating_build(tmp_path, 5)
         refused = rate(tmp_path, "--port", port, "--no-browser")
     assert (refused.exit_code, refused.stderr.count("\n")) == (1, 1)
     assert f"port {port} is in use" in refused.stderr

@@ -1,4 +1,4 @@
-"""What people say is kept, given to each once, and added up rightly. The page itself is tested in test_rate."""
+"""Ratings are stored, shared among raters, and summarized. The page itself is tested in test_rate."""
 
 import itertools
 import json
@@ -7,10 +7,10 @@ import sqlite3
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 import warnings
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ from rating_data import make_rating_build, make_rating_rows
 from stub_hub import TOKEN, serve_hub
 
 from auto_instruct_hf.errors import RatingError
-from auto_instruct_hf.evaluation.questions import JUDGEMENTS, NAMES, QUESTIONS, applies
+from auto_instruct_hf.evaluation.questions import JUDGEMENTS, NAMES
 from auto_instruct_hf.evaluation.rating import app, open_store
 from auto_instruct_hf.evaluation.rating.app import (
     RatingAppError,
@@ -39,8 +39,7 @@ pytest.importorskip("krippendorff", reason="agreement needs krippendorff: pip in
 
 
 def say(store: RatingStore, rater: int, position: int, answer: bool | None = True, note: str = "") -> None:
-    asked = [question.name for question in QUESTIONS if applies(question, store.item(rater, position).instance)]
-    store.save(rater, position, dict.fromkeys(asked, answer), note)
+    store.save(rater, position, dict.fromkeys(store.item(rater, position).answers, answer), note)
 
 
 @pytest.fixture
@@ -58,9 +57,9 @@ def test_answers_come_back_and_a_correction_replaces_them(store: RatingStore) ->
     first, second = store.ratings()
     assert [first[name] for name in NAMES] == [False, None, False, True]
     assert [second[name] for name in NAMES] == [True, True, None, False]
-    assert (first["note"], first["name"], first["instance"]) == ("y", "Ann", make_rating_rows(1)[0])
+    assert {**first, **make_rating_rows(1)[0], "reason": "y", "rater": "Ann"} == first
     assert store.item(ann, 2).answers == {"valid_task": True, "input_fits": True, "output_correct": False}
-    assert store.item(ann, 3).answers is None
+    assert not store.item(ann, 3).is_rated
 
 
 def test_a_question_that_does_not_apply_is_not_answered(store: RatingStore) -> None:
@@ -111,9 +110,7 @@ def test_back_goes_through_what_was_saved_newest_first(store: RatingStore) -> No
     assert store.previous_item(store.enter("Bob"), None) is None
 
 
-def test_an_item_before_others_is_not_offered_until_they_have_left(
-    store: RatingStore, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_reserved_item_is_offered_again_after_a_while(store: RatingStore, monkeypatch: pytest.MonkeyPatch) -> None:
     ann, bob, eve = (store.enter(name) for name in ("Ann", "Bob", "Eve"))
     shown = [store.next_item(rater, 2) for rater in (ann, bob, eve)]
     assert [item and item.position for item in shown] == [1, 1, 2]
@@ -124,7 +121,7 @@ def test_an_item_before_others_is_not_offered_until_they_have_left(
     assert item is not None
     assert item.position == 1
     say(store, bob, 1)  # Bob was slow: what he says is kept all the same
-    assert store.progress(bob, 2).complete == 1
+    assert store.progress(bob, 2) == (1, 6, 5, 1)
 
 
 @settings(max_examples=25)
@@ -134,16 +131,16 @@ def test_each_item_gets_its_raters_and_nobody_twice(wanted: int, people: int, ch
         store.add_items(make_rating_rows(4), 42)
         raters = [store.enter(f"rater {number}") for number in range(people)]
         skips = 6
-        while any(store.progress(rater, wanted).open for rater in raters):
+        while any(store.progress(rater, wanted)[2] for rater in raters):
             rater = chance.choice(raters)
             item = store.next_item(rater, wanted)
             if item and skips and chance.random() < 0.3:
                 store.skip(rater, item.position)
                 skips -= 1
             elif item:
-                assert item.answers is None
+                assert not item.is_rated
                 say(store, rater, item.position)
-        counts = Counter(row["instance"]["instance_id"] for row in store.ratings())
+        counts = Counter(row["instance_id"] for row in store.ratings())
         assert counts == {f"a{number}": min(wanted, people) for number in range(4)}
 
 
@@ -158,34 +155,29 @@ def test_two_processes_share_the_items(tmp_path: Path) -> None:
             while item := own.next_item(rater, 1):
                 say(own, rater, item.position)
 
-    threads = [threading.Thread(target=rate, args=(name,)) for name in ("Ann", "Bob", "Eve")]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    with ThreadPoolExecutor() as pool:
+        list(pool.map(rate, ("Ann", "Bob", "Eve")))
     with open_store(path) as store:
-        counts = Counter(row["instance"]["instance_id"] for row in store.ratings())
-    assert set(counts) == {f"a{number}" for number in range(30)}
-    assert set(counts.values()) == {1}
+        counts = Counter(row["instance_id"] for row in store.ratings())
+    assert counts == {f"a{number}": 1 for number in range(30)}
 
 
 def test_a_saved_answer_survives_a_kill(store: RatingStore) -> None:
     program = (
-        "import sys, time; from pathlib import Path\n"
-        "from auto_instruct_hf.evaluation.rating import open_store\n"
-        "store = open_store(Path(sys.argv[1]))\n"
-        "store.save(store.enter('Ann'), 2, dict.fromkeys(('valid_task', 'input_fits', 'output_correct'), True))\n"
+        "import sys, time; from pathlib import Path; from app import RatingQuestion, RatingStore\n"
+        "store = RatingStore(Path(sys.argv[1]), [RatingQuestion(name, '') for name in sys.argv[2:]])\n"
+        "store.save(store.enter('Ann'), 1, dict.fromkeys(sys.argv[2:], True))\n"
         "print('saved', flush=True); time.sleep(60)"
     )
-    command = [sys.executable, "-c", program, str(store.path)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, cwd=Path(__file__).parents[1]) as child:
+    command = [sys.executable, "-c", program, str(store.path), *NAMES]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, cwd=Path(app.__file__).parent) as child:
         assert child.stdout is not None
         assert child.stdout.readline() == b"saved\n"
         child.send_signal(signal.SIGKILL)
-    assert [row["name"] for row in store.ratings()] == ["Ann"]
+    assert [row["rater"] for row in store.ratings()] == ["Ann"]
 
 
-def test_a_file_that_is_none_of_ours_is_refused(tmp_path: Path) -> None:
+def test_a_file_of_another_kind_or_format_is_refused(tmp_path: Path) -> None:
     (tmp_path / "text").write_text("no database, but long enough to be looked at" * 30, encoding="utf-8")
     with pytest.raises(RatingError, match="cannot open"):
         open_store(tmp_path / "text")
@@ -218,21 +210,19 @@ def test_a_copy_without_names_holds_none(store: RatingStore, tmp_path: Path) -> 
     store.copy_to(tmp_path / "copy.sqlite", named=False)
     assert b"annabella" not in (tmp_path / "copy.sqlite").read_bytes().lower()
     with open_store(tmp_path / "copy.sqlite") as copy:
-        assert copy.ratings() == [{**row, "name": "rater-1"} for row in store.ratings()]
-    assert store.ratings()[0]["name"] == "Annabella"
+        assert copy.ratings() == [{**row, "rater": "rater-1"} for row in store.ratings()]
+    assert store.ratings()[0]["rater"] == "Annabella"
 
 
 def judge(*columns: str) -> Dataset:
-    """One column a rater, one sign an instance: y, n, or - for none; the other questions are not answered."""
+    """Make a rating for each rater (a column) and instance (a sign: y, n, or - for no answer) to one question."""
     said = {"y": True, "n": False}
+    base = {**dict.fromkeys(NAMES), "confidence": None, "reason": ""}
     rows = [
-        {
-            **dict.fromkeys(NAMES), "instance_id": f"a{number}", "rater": f"r{rater}", "confidence": None, "reason": "",
-            "valid_task": said.get(sign),
-        }
+        {**base, "instance_id": f"a{number}", "rater": f"r{rater}", "valid_task": said.get(sign)}
         for rater, column in enumerate(columns)
         for number, sign in enumerate(column)
-    ]  # fmt: skip
+    ]
     return Dataset.from_list(rows, features=JUDGEMENTS)
 
 
@@ -247,7 +237,7 @@ answers = st.lists(st.lists(st.sampled_from("yn-"), min_size=3, max_size=3), min
 
 
 @given(answers)
-def test_alpha_is_nltks(columns: list[list[str]]) -> None:
+def test_alpha_equals_that_of_nltk(columns: list[list[str]]) -> None:
     from nltk.metrics.agreement import AnnotationTask
 
     units = [[sign for sign in unit if sign != "-"] for unit in columns]
@@ -271,9 +261,7 @@ def test_agreement_that_is_not_defined_is_null_and_no_warning(columns: tuple[str
 
 def test_a_tie_is_no_majority_for_yes() -> None:
     found = summarise_ratings(judge("yyynn-", "yynnn-", "y-----"))["questions"]["valid_task"]
-    assert {name: found["majority"][name] for name in ("yes", "asked", "ties", "share")} == {
-        "yes": 2, "asked": 5, "ties": 1, "share": 0.4,
-    }  # fmt: skip
+    assert [found["majority"][name] for name in ("yes", "asked", "ties", "share")] == [2, 5, 1, 0.4]
     assert (found["answers"]["yes"], found["answers"]["asked"]) == (6, 11)
     assert found["published"] == {"Auto-Instruct": 0.962, "Self-Instruct": 0.92}
     assert found["majority"]["low"] < 0.4 < found["majority"]["high"]
@@ -305,7 +293,7 @@ def test_a_restarted_space_begins_with_what_it_pushed(
             assert again.items() == store.items()
 
 
-def test_a_push_that_fails_stops_nobody(store: RatingStore, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_failed_push_is_printed(store: RatingStore, capsys: pytest.CaptureFixture[str]) -> None:
     class Down:
         def upload_folder(self, **options: Any) -> None:
             raise OSError("no route")
@@ -333,9 +321,8 @@ def test_ratings_are_a_dataset(store: RatingStore, tmp_path: Path) -> None:
 def test_text_is_rendered_without_html_links_images_and_empty_parts() -> None:
     text = "**Sort** ![x](http://a.b/c.png)\nnext line"
     row = {"instruction": text, "input": "", "attribute": "", "is_classification": False}
-    shown = render_instance(
-        {**row, "output": "```python\nprint('<b>')\n```\n<script>alert(1)</script> [a](http://b.c)"}
-    )
+    output = "```python\nprint('<b>')\n```\n<script>alert(1)</script> [a](http://b.c)"
+    shown = render_instance({**row, "output": output})
     assert "<strong>Sort</strong>" in shown
     assert "<br />\nnext line" in shown
     assert "<code class=\"language-python\">print('&lt;b&gt;')" in shown

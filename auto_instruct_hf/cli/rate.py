@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import threading
-import webbrowser
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -14,8 +12,6 @@ from .console import OUT, exit_status, print_table
 
 if TYPE_CHECKING:
     from datasets import Dataset
-
-    from ..evaluation.rating import RatingStore
 
 
 def rate_command(
@@ -55,14 +51,16 @@ def rate_command(
     if pseudonyms and not export:
         raise typer.BadParameter("--pseudonyms goes with --export")
     with exit_status():
-        from ..errors import AutoInstructError, RatingError
+        from ..errors import RatingError
+        from ..evaluation import read_built
         from ..evaluation.rating import (
             RatingAppError,
             collect_ratings,
             fix_items,
-            name_dataset,
             open_store,
+            run_app,
             summarise_ratings,
+            write_items,
             write_space,
         )
 
@@ -71,7 +69,8 @@ def rate_command(
             raise RatingError(f"{out} is not a folder")
         if export and not path.is_file():
             raise RatingError(f"{path} is missing: rate first, without --export")
-        is_new = not path.exists()
+        if not path.exists():
+            read_built(out)  # without a build no file is created
         try:
             with open_store(path) as store:
                 if export:
@@ -79,34 +78,16 @@ def rate_command(
                     _write(ratings, out / "ratings")
                     _print(summarise_ratings(ratings))
                     return
-                try:
-                    count = fix_items(store, out, size, seed)
-                except (AutoInstructError, RatingAppError):
-                    if is_new:
-                        store.close()
-                        path.unlink()
-                    raise
+                count = fix_items(store, out, size, seed)
                 if space:
-                    write_space(store, space, raters, name_dataset(out))
+                    write_space(store, space, raters, out)
                     OUT.print(f"{count} instances in {space}; its README.md says how it runs")
-                else:
-                    _serve(store, raters, name_dataset(out), port, browser, count)
+                    return
+                write_items(store, out, raters, out)
+            run_app(out, host="127.0.0.1", port=port, open_browser=browser)
+            OUT.print("--export writes and summarizes the ratings")
         except RatingAppError as error:
             raise RatingError(str(error)) from None
-
-
-def _serve(store: RatingStore, raters: int, title: str, port: int | None, browser: bool, count: int) -> None:
-    from ..evaluation.rating import serve_page
-
-    address, stop = serve_page(store, raters, title, port=port)
-    OUT.print(f"{count} instances, {raters} raters each: {address} (Ctrl-C ends; ratings are in {store.path})")
-    if browser:
-        webbrowser.open(address)
-    try:
-        threading.Event().wait()
-    except KeyboardInterrupt:
-        stop()
-        OUT.print(f"{len(store.ratings())} ratings; --export summarises them")
 
 
 def _write(ratings: Dataset, folder: Path) -> None:

@@ -1,8 +1,8 @@
-"""A page on which people rate instances of a dataset. This file runs locally, and as the `app.py` of a Space.
+"""A page on which people rate instances of a dataset: `python app.py [FOLDER]`, also as the `app.py` of a Space.
 
-As a program it reads `items.json` beside it (`title`, `raters`, `seed`, `questions`, `items`) and keeps ratings in
-SQLite. HF_TOKEN and RATINGS_REPO are explained in the README.md of the Space. Text of a model is rendered as Markdown
-without HTML, links and images, so it can neither run nor load anything.
+The folder, by default that of this file, has `items.json` (`title`, `raters`, `seed`, `questions`, `items`); ratings
+are saved in SQLite. HF_TOKEN and RATINGS_REPO are explained in the README.md of the Space. Text of a model is rendered
+as Markdown without HTML, links and images, so it can neither run nor load anything.
 """
 
 import html
@@ -10,14 +10,15 @@ import json
 import os
 import shutil
 import sqlite3
+import sys
 import tempfile
 import threading
 import time
 import unicodedata
-from collections.abc import Awaitable, Callable, Iterator, Mapping, MutableMapping, Sequence
+import webbrowser
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,55 +26,48 @@ if TYPE_CHECKING:
     import gradio
     from datasets import Dataset, Features
     from huggingface_hub import HfApi
+    from starlette.middleware.base import RequestResponseEndpoint
+    from starlette.requests import Request
+    from starlette.responses import Response
 
-FORMAT_OF_RATINGS = 1
 MAX_NAME_LENGTH = 60
-# How long an item shown to a rater is reserved. Ours: longer than anybody reads one, short enough that a rater who left
-# does not keep others waiting.
-RESERVED_SECONDS = 1800
+RESERVED_SECONDS = 1800  # ours: longer than anybody reads the item that is reserved
 PUSH_SECONDS = 300
-# The browser itself is told to load nothing from other hosts, and to send nothing there.
-CONTENT_POLICY = "default-src 'self' 'unsafe-inline' 'unsafe-eval' data: blob:; connect-src 'self'; form-action 'self'"
+_CONTENT_POLICY = "default-src 'self' 'unsafe-inline' 'unsafe-eval' data: blob:; connect-src 'self'; form-action 'self'"
 _INSTANCE_COLUMNS = ("instruction_id", "instruction", "attribute", "input", "output")
 _TABLES = """
-CREATE TABLE settings (name TEXT PRIMARY KEY, value TEXT NOT NULL);
-CREATE TABLE items (position INTEGER PRIMARY KEY, instance_id TEXT NOT NULL UNIQUE, instance TEXT NOT NULL);
-CREATE TABLE raters (rater INTEGER PRIMARY KEY, name TEXT NOT NULL, folded TEXT NOT NULL UNIQUE);
-CREATE TABLE ratings (
-    number INTEGER PRIMARY KEY AUTOINCREMENT, position INTEGER NOT NULL REFERENCES items, rater INTEGER NOT NULL
-    REFERENCES raters, {answers}, note TEXT NOT NULL,
-    created REAL NOT NULL, changed REAL NOT NULL, UNIQUE (position, rater));
-CREATE TABLE skips (number INTEGER PRIMARY KEY AUTOINCREMENT, position INTEGER NOT NULL REFERENCES items, rater INTEGER
-    NOT NULL REFERENCES raters, UNIQUE (position, rater));
-CREATE TABLE offers (rater INTEGER PRIMARY KEY REFERENCES raters, position INTEGER NOT NULL REFERENCES items,
-    since REAL NOT NULL);
+BEGIN IMMEDIATE;
+CREATE TABLE IF NOT EXISTS settings (name TEXT PRIMARY KEY, value TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS items (position INTEGER PRIMARY KEY, instance_id TEXT NOT NULL UNIQUE,
+    instance TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS raters (rater INTEGER PRIMARY KEY, name TEXT NOT NULL, folded TEXT NOT NULL UNIQUE);
+CREATE TABLE IF NOT EXISTS ratings (number INTEGER PRIMARY KEY AUTOINCREMENT,
+    position INTEGER NOT NULL REFERENCES items, rater INTEGER NOT NULL REFERENCES raters, {answers},
+    note TEXT NOT NULL, created REAL NOT NULL, changed REAL NOT NULL, UNIQUE (position, rater));
+CREATE TABLE IF NOT EXISTS skips (number INTEGER PRIMARY KEY AUTOINCREMENT, position INTEGER NOT NULL REFERENCES items,
+    rater INTEGER NOT NULL REFERENCES raters, UNIQUE (position, rater));
+CREATE TABLE IF NOT EXISTS offers (rater INTEGER PRIMARY KEY REFERENCES raters,
+    position INTEGER NOT NULL REFERENCES items, since REAL NOT NULL);
+PRAGMA user_version = 1;
+COMMIT;
 """
-# An item is open to a rater who has not rated it while it lacks ratings. It is free while the raters it is reserved for
-# leave one rating to give. The item shown last comes first, so that a reload changes nothing.
-_OPEN = """
-NOT EXISTS (SELECT 1 FROM ratings WHERE position = items.position AND rater = :rater)
-AND (SELECT COUNT(*) FROM ratings WHERE position = items.position) < :wanted
-"""
-_FREE = """
-(SELECT COUNT(*) FROM ratings WHERE position = items.position)
-+ (SELECT COUNT(*) FROM offers WHERE position = items.position AND rater != :rater AND since > :held
-   AND NOT EXISTS (SELECT 1 FROM ratings WHERE position = offers.position AND rater = offers.rater)) < :wanted
-"""
+_RATED = "(SELECT COUNT(*) FROM ratings WHERE position = items.position)"
+# An item is open to a rater who has not rated it while it lacks ratings. It is free while reservations for others leave
+# one rating to give. The item shown last comes first: a reload changes nothing.
+_OPEN = f"{_RATED} < :wanted AND NOT EXISTS (SELECT 1 FROM ratings WHERE position = items.position AND rater = :rater)"
 _NEXT = f"""
-SELECT position FROM items WHERE {_OPEN} AND {_FREE} ORDER BY
-    position IN (SELECT position FROM offers WHERE rater = :rater) DESC,
+SELECT position FROM items WHERE {_OPEN} AND {_RATED}
+    + (SELECT COUNT(*) FROM offers WHERE position = items.position AND rater != :rater AND since > :held
+       AND NOT EXISTS (SELECT 1 FROM ratings WHERE position = offers.position AND rater = offers.rater)) < :wanted
+ORDER BY position IN (SELECT position FROM offers WHERE rater = :rater) DESC,
     (SELECT number FROM skips WHERE position = items.position AND rater = :rater) NULLS FIRST, position LIMIT 1
 """
 _COUNTS = f"""
 SELECT (SELECT COUNT(*) FROM ratings WHERE rater = :rater), COUNT(*), COALESCE(SUM({_OPEN}), 0),
-    COALESCE(SUM((SELECT COUNT(*) FROM ratings WHERE position = items.position) >= :wanted), 0) FROM items
+    COALESCE(SUM({_RATED} >= :wanted), 0) FROM items
 """
-
-
-_Row = dict[str, Any]
-"""An instance or a rating: column -> value."""
-_Update = dict[Any, Any]
-"""Components of the page -> their new values."""
+_Row = dict[str, Any]  # an instance or a rating: column -> value
+_Update = dict[Any, Any]  # components of the page -> their new values
 
 
 class RatingAppError(Exception):
@@ -82,46 +76,28 @@ class RatingAppError(Exception):
 
 @dataclass(frozen=True)
 class RatingQuestion:
-    """A question about an instance, answered yes, no or cannot tell."""
+    """A question, answered yes, no or cannot tell; with `needs_strategy` not asked of items without a strategy."""
 
     name: str
     text: str
     needs_strategy: bool = False
 
-    def is_asked_of(self, instance: Mapping[str, object]) -> bool:
-        """Return whether the question applies; a classification task has a label instead of a strategy."""
-        return not self.needs_strategy or bool(instance["attribute"] and not instance["is_classification"])
-
 
 @dataclass(frozen=True)
 class RatingItem:
-    """An instance shown to a rater, with the rater's answers so far: None before a rating."""
+    """An instance shown to a rater, with the rater's answer to each question that applies: None: cannot tell."""
 
     position: int
     instance: _Row
-    answers: dict[str, bool | None] | None = None
-    note: str = ""
-
-
-@dataclass(frozen=True)
-class RatingProgress:
-    """Items rated by this rater, all items, items still open to this rater, items with as many ratings as wanted."""
-
-    rated: int
-    items: int
-    open: int
-    complete: int
+    answers: dict[str, bool | None]
+    note: str
+    is_rated: bool
 
 
 class RatingStore:
-    """Ratings in an SQLite file. A method returns after its data is on disk; safe for threads and processes.
+    """Ratings in an SQLite file, created if missing; safe for threads and processes.
 
-    Args:
-        path: The file, created if missing.
-        questions: The questions, each a column.
-
-    Raises:
-        RatingAppError: If it cannot be opened, is not a file of ratings, or has a later format.
+    A method returns after its data is on disk, and raises RatingAppError if the file cannot be opened or written.
     """
 
     def __init__(self, path: Path, questions: Sequence[RatingQuestion]) -> None:
@@ -134,28 +110,19 @@ class RatingStore:
             self._file = sqlite3.connect(path, check_same_thread=False, isolation_level=None, timeout=30)
             self._file.execute("PRAGMA journal_mode=WAL")
             self._file.execute("PRAGMA synchronous=FULL")
-            with self._transaction():  # of two processes that open a new file, one creates the tables
-                version = self._file.execute("PRAGMA user_version").fetchone()[0]
-                if version == 0:
-                    answers = ", ".join(f"{name} INTEGER CHECK ({name} IN (0, 1))" for name in self.names)
-                    for statement in _TABLES.format(answers=answers).split(";"):
-                        self._file.execute(statement)
-                    self._file.execute(f"PRAGMA user_version={FORMAT_OF_RATINGS}")
+            version = self._file.execute("PRAGMA user_version").fetchone()[0]
+            if version == 0:  # of two processes that open a new file, one creates the tables
+                answers = ", ".join(f"{name} INTEGER CHECK ({name} IN (0, 1))" for name in self.names)
+                self._file.executescript(_TABLES.format(answers=answers))
         except (sqlite3.DatabaseError, OSError) as error:
             raise RatingAppError(f"cannot open the ratings {path}: {error}") from None
-        if version not in (0, FORMAT_OF_RATINGS):
-            raise RatingAppError(
-                f"{path} has format {version}, this version reads {FORMAT_OF_RATINGS}: use a newer version"
-            )
+        if version > 1:
+            raise RatingAppError(f"{path} has format {version}, this version reads 1: use a newer version")
 
     def __enter__(self) -> "RatingStore":
         return self
 
     def __exit__(self, *error: object) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Close the file."""
         with self._lock:
             self._file.close()
 
@@ -186,19 +153,13 @@ class RatingStore:
             return int(found.fetchone()[0])
 
     def next_item(self, rater: int, wanted: int) -> RatingItem | None:
-        """Return the next item for a rater, and reserve it.
+        """Reserve and return the next item for a rater, if each item gets `wanted` ratings; None if none is free.
 
-        Args:
-            rater: As `enter` returned it.
-            wanted: Ratings per item, by different raters.
-
-        Returns:
-            The one shown last, if it is still open; else the first in order that was not skipped; else the one skipped
-            first. None if nothing is left, or all that is left is reserved for others.
+        It is the one shown last, if it is still open; else the first not skipped; else the one skipped first.
         """
         now = time.time()
+        values = {"rater": rater, "wanted": wanted, "held": now - RESERVED_SECONDS}
         with self._transaction():
-            values = {"rater": rater, "wanted": wanted, "held": now - RESERVED_SECONDS}
             found = self._file.execute(_NEXT, values).fetchone()
             self._file.execute("DELETE FROM offers WHERE rater = ?", (rater,))
             if found is None:
@@ -208,10 +169,10 @@ class RatingStore:
 
     def previous_item(self, rater: int, position: int | None) -> RatingItem | None:
         """Return the item that a rater rated before the one at `position`, or last of all; None if there is none."""
-        rows = self._read(
-            "SELECT position FROM ratings WHERE rater = ? AND number < COALESCE((SELECT number FROM ratings "
-            "WHERE rater = ? AND position = ?), 9223372036854775807) ORDER BY number DESC LIMIT 1",
-            *(rater, rater, position),
+        rows = self._read(  # ratings are numbered in the order in which they were first saved
+            "SELECT position FROM ratings WHERE rater = :rater AND number < COALESCE((SELECT number FROM ratings WHERE "
+            "rater = :rater AND position = :position), 1e18) ORDER BY number DESC LIMIT 1",
+            {"rater": rater, "position": position},
         )
         return self.item(rater, rows[0][0]) if rows else None
 
@@ -220,34 +181,19 @@ class RatingStore:
         rows = self._read(
             f"SELECT instance, note, {', '.join(self.names)} FROM items LEFT JOIN ratings "
             "ON ratings.position = items.position AND rater = ? WHERE items.position = ?",
-            *(rater, position),
+            (rater, position),
         )
         if not rows:
             raise RatingAppError(f"there is no item {position} in {self.path}")
-        instance, note, *given = rows[0]
-        row = json.loads(instance)
-        answers = {
-            question.name: None if answer is None else bool(answer)
-            for question, answer in zip(self.questions, given, strict=True)
-            if question.is_asked_of(row)
-        }
-        return RatingItem(position, row, None if note is None else answers, note or "")
+        row, note, answers = json.loads(rows[0][0]), rows[0][1], self._read_answers(rows[0][2:])
+        has_strategy = bool(row["attribute"] and not row["is_classification"])  # a classification task has a label
+        asked = [question.name for question in self.questions if has_strategy or not question.needs_strategy]
+        return RatingItem(position, row, {name: answers[name] for name in asked}, note or "", note is not None)
 
     def save(self, rater: int, position: int, answers: Mapping[str, bool | None], note: str = "") -> None:
-        """Save a rating; it replaces an earlier one of the same rater and item.
-
-        Args:
-            rater: As `enter` returned it.
-            position: Of the item.
-            answers: An answer to each question that applies; None: cannot tell.
-            note: A remark, or "".
-
-        Raises:
-            RatingAppError: If answers do not match the questions, or the file cannot be written.
-        """
-        item = self.item(rater, position)
-        asked = [question.name for question in self.questions if question.is_asked_of(item.instance)]
-        if sorted(answers) != sorted(asked):
+        """Save a rating: an answer to each question that applies (None: cannot tell), over an earlier one."""
+        asked = self.item(rater, position).answers
+        if set(answers) != set(asked):
             raise RatingAppError(f"item {position} is asked about {', '.join(asked)}; got {', '.join(answers)}")
         names = [*self.names, "note", "changed"]
         values = [*(answers.get(name) for name in self.names), note.strip(), time.time()]
@@ -266,26 +212,29 @@ class RatingStore:
             self._file.execute("REPLACE INTO skips (position, rater) VALUES (?, ?)", (position, rater))
             self._file.execute("DELETE FROM offers WHERE rater = ?", (rater,))
 
-    def progress(self, rater: int, wanted: int) -> RatingProgress:
-        """Count items for a rater, with `wanted` ratings per item."""
-        with self._lock:
-            return RatingProgress(*self._file.execute(_COUNTS, {"rater": rater, "wanted": wanted}).fetchone())
+    def progress(self, rater: int, wanted: int) -> tuple[int, int, int, int]:
+        """Return the counts of items: rated by this rater, all, open to this rater, with all `wanted` ratings."""
+        rated, items, left, complete = self._read(_COUNTS, {"rater": rater, "wanted": wanted})[0]
+        return rated, items, left, complete
 
-    def ratings(self) -> list[_Row]:
-        """Return all ratings by item and rater: `rater` (number), `name`, the answers, `note`, and the `instance`."""
+    def ratings(self, *, named: bool = True) -> list[_Row]:
+        """Return all ratings by item and rater, columns as `rating_features`.
+
+        `rater` is the name or, not `named`, `rater-1` and so on in the order in which raters came. An answer is None if
+        the question does not apply or the rater could not tell; `reason` is the note, `confidence` None.
+        """
+        rater = "name" if named else "'rater-' || rater"
         rows = self._read(
-            f"SELECT rater, name, note, instance, {', '.join(self.names)} FROM ratings JOIN raters USING (rater) "
-            "JOIN items USING (position) ORDER BY position, rater"
+            f"SELECT {rater}, note, instance, {', '.join(self.names)} FROM ratings "
+            "JOIN raters USING (rater) JOIN items USING (position) ORDER BY position, rater"
         )
-        found = []
-        for rater, name, note, instance, *given in rows:
-            answers = dict(zip(self.names, (None if one is None else bool(one) for one in given), strict=True))
-            found.append({"rater": rater, "name": name, **answers, "note": note, "instance": json.loads(instance)})
-        return found
+        return [
+            {**json.loads(instance), **self._read_answers(given), "rater": rater, "reason": note, "confidence": None}
+            for rater, note, instance, *given in rows
+        ]
 
-    def copy_to(self, path: Path, *, named: bool) -> None:
-        """Copy the file, over an earlier copy; not `named`: with numbers in place of names."""
-        path.unlink(missing_ok=True)
+    def copy_to(self, path: Path, *, named: bool) -> str:
+        """Copy to a new file, not `named` with numbers in place of names, and return its path."""
         copy = sqlite3.connect(path)
         with self._lock:
             self._file.backup(copy)
@@ -295,27 +244,24 @@ class RatingStore:
             copy.commit()
             copy.execute("VACUUM")  # overwritten names would stay in the file
         copy.close()
+        return str(path)
 
-    def _read(self, statement: str, *values: object) -> list[Any]:
+    def _read_answers(self, values: Sequence[int | None]) -> dict[str, bool | None]:
+        return {n: None if value is None else bool(value) for n, value in zip(self.names, values, strict=True)}
+
+    def _read(self, statement: str, values: Sequence[object] | Mapping[str, object] = ()) -> list[Any]:
         with self._lock:
             return self._file.execute(statement, values).fetchall()
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:
-        with self._lock:
-            try:
+        try:
+            with self._lock, self._file:  # commits, or rolls back on an error
                 self._file.execute("BEGIN IMMEDIATE")
                 yield
-                self._file.execute("COMMIT")
-            except BaseException as error:
-                if self._file.in_transaction:
-                    self._file.execute("ROLLBACK")
-                if isinstance(error, sqlite3.DatabaseError):
-                    raise RatingAppError(
-                        f"cannot write to {self.path}: {error}. Ratings saved so far are safe; free disk space or fix "
-                        "the permissions"
-                    ) from None
-                raise
+        except sqlite3.DatabaseError as error:
+            advice = "Ratings saved so far are safe; free disk space or fix the permissions"
+            raise RatingAppError(f"cannot write to {self.path}: {error}. {advice}") from None
 
 
 def rating_features(names: Sequence[str]) -> "Features":
@@ -328,38 +274,16 @@ def rating_features(names: Sequence[str]) -> "Features":
 
 
 def collect_ratings(store: RatingStore, *, named: bool = True) -> "Dataset":
-    """Return all ratings, one row each, by item and rater.
-
-    Args:
-        store: The ratings.
-        named: Whether `rater` is the name; else `rater-1` and so on, in the order in which raters came.
-
-    Returns:
-        Columns as `rating_features`; an answer is null if the question does not apply or the rater could not tell;
-        `reason` is the note, `confidence` null.
-
-    Raises:
-        RatingAppError: If there are none.
-    """
+    """Return `store.ratings` as a dataset; raise RatingAppError if there are none."""
     from datasets import Dataset
 
-    rows = [
-        {
-            **{name: rating["instance"][name] for name in ("instance_id", *_INSTANCE_COLUMNS, "is_classification")},
-            **{name: rating[name] for name in store.names},
-            "rater": rating["name"] if named else f"rater-{rating['rater']}",
-            "confidence": None,
-            "reason": rating["note"],
-        }
-        for rating in store.ratings()
-    ]
+    rows = store.ratings(named=named)
     if not rows:
         raise RatingAppError(f"{store.path} holds no rating yet: rate first, without --export")
     return Dataset.from_list(rows, features=rating_features(store.names))
 
 
-YES, NO, UNSURE = "yes", "no", "cannot tell"
-_WORDS = {True: YES, False: NO, None: UNSURE}
+_WORDS = {True: "yes", False: "no", None: "cannot tell"}
 _ANSWERS = {word: answer for answer, word in _WORDS.items()}
 _KEYS = """
 <p class="keys"><kbd>y</kbd> yes, <kbd>n</kbd> no, <kbd>u</kbd> cannot tell: the marked question.
@@ -367,18 +291,17 @@ _KEYS = """
 <kbd>b</kbd> back to the one saved before. <kbd>c</kbd> write a note, <kbd>Esc</kbd> leave it.</p>
 """
 _CSS = """
+/* White on the theme's blue has a contrast of 3.7; WCAG 2.2 requires 4.5. These have 6.7 and 8.7. */
+:is(#start, #save) { background: var(--primary-700); }
+:is(#start, #save):hover { background: var(--primary-800); }
 #questions { align-self: flex-start; }
 @media (min-width: 760px) { #questions { position: sticky; top: 8px; } }
 #instance h2 { font-size: 1rem; margin: 12px 0 4px; }
 #instance section div :is(h1, h2, h3) { font-size: 1.1rem; }
-#instance section > div {
-  border: 1px solid var(--border-color-primary); border-radius: 6px; padding: 4px 12px; overflow-wrap: anywhere;
-}
+#instance section > div { border: 1px solid var(--border-color-primary); padding: 4px 12px; overflow-wrap: anywhere; }
 #instance pre { overflow-x: auto; background: var(--background-fill-secondary); padding: 8px; }
 #questions span, .keys { color: var(--body-text-color); }
-#questions fieldset.current {
-  background: var(--color-accent-soft); outline: 2px solid var(--color-accent); outline-offset: -2px;
-}
+#questions fieldset[aria-current=step] { background: var(--color-accent-soft); outline: 2px solid var(--color-accent); }
 #message:has(p) { position: fixed; left: 0; right: 0; bottom: 0; z-index: 10; padding: 4px 24px; background: #991b1b; }
 #message p { color: white; font-weight: 600; }
 kbd { border: 1px solid var(--border-color-primary); border-radius: 4px; padding: 0 5px; font-family: monospace; }
@@ -386,71 +309,49 @@ kbd { border: 1px solid var(--border-color-primary); border-radius: 4px; padding
 # Keys press what is on the page, so that a key does what a click does.
 _JAVASCRIPT = r"""
 window.rating = (() => {
-  const NAME = "auto-instruct-rater";
-  const WORDS = { y: "yes", n: "no", u: "cannot tell" };
+  const NAME = "auto-instruct-rater", WORDS = { y: "yes", n: "no", u: "cannot tell" };
   const BUTTONS = { Enter: "save", s: "skip", b: "back" };
   let current = 0, waiting = false, timer = 0;
   const groups = () => [...document.querySelectorAll("#questions fieldset")];
-  const answered = (group) => group.querySelector("input:checked") !== null;
-  const typing = (element) => element !== null && (element.isContentEditable || element.tagName === "TEXTAREA"
-    || (element.tagName === "INPUT" && element.type !== "radio"));
   function mark(index) {
     current = index;
-    groups().forEach((group, at) => {
-      group.classList.toggle("current", at === current);
-      group.setAttribute("aria-current", at === current ? "step" : "false");
-    });
+    groups().forEach((group, at) => group.setAttribute("aria-current", at === index ? "step" : "false"));
   }
-  // To the next question without an answer, else to the first one without, else to none.
+  // Mark the next question without an answer, else the first one without, else none.
   function advance() {
-    const open = groups().map((group, at) => (answered(group) ? -1 : at)).filter((at) => at >= 0);
+    const open = groups().flatMap((group, at) => (group.querySelector("input:checked") ? [] : [at]));
     mark(open.find((at) => at > current) ?? open[0] ?? -1);
-  }
-  function answer(word) {
-    const group = groups()[current];
-    const choice = group && [...group.querySelectorAll("input")].find((input) => input.value === word);
-    if (choice?.checked) advance();
-    else choice?.click(); // "change" below advances
-  }
-  // Keys are ignored until the next item is shown: nobody can have judged it before.
-  function press(id) {
-    const button = document.getElementById(id);
-    if (button && button.offsetParent !== null) {
-      waiting = true;
-      clearTimeout(timer);
-      timer = setTimeout(() => { waiting = false; }, 5000); // the server does not respond: allow another try
-      button.click();
-    }
   }
   document.addEventListener("keydown", (event) => {
     if (event.ctrlKey || event.altKey || event.metaKey || event.isComposing) return;
     const focused = document.activeElement;
-    if (typing(focused)) {
+    if (focused?.matches("textarea, input:not([type=radio]), [contenteditable]")) {
       if (event.key === "Escape") focused.blur();
       return;
     }
     if (event.repeat || waiting || !document.getElementById("desk")?.offsetParent) return;
     const key = event.key.length === 1 ? event.key.toLowerCase() : event.key;
     if (key === "Enter" && focused?.closest("button, a, summary")) return; // it is pressed itself
-    const number = "123456789".indexOf(key);
-    if (key in WORDS) answer(WORDS[key]);
-    else if (number >= 0) markNumber(number + 1);
+    const button = document.getElementById(BUTTONS[key]);
+    const numbered = groups().findIndex((group) => group.innerText.trim().startsWith(`${key}.`));
+    if (key in WORDS) {
+      const choice = groups()[current]?.querySelector(`input[value="${WORDS[key]}"]`);
+      if (choice?.checked) advance();
+      else choice?.click(); // "change" below advances
+    } else if (numbered >= 0) mark(numbered);
     else if (key === "c") document.querySelector("#note textarea, #note input")?.focus();
-    else if (key in BUTTONS) press(BUTTONS[key]);
-    else return;
+    else if (button?.offsetParent) {
+      waiting = true; // keys are ignored until the next item is shown, or for 5 seconds without a response
+      timer = setTimeout(() => { waiting = false; }, 5000);
+      button.click();
+    } else return;
     event.preventDefault();
   });
-  // Questions keep their numbers if one of them does not apply.
-  function markNumber(number) {
-    const at = groups().findIndex((group) => group.innerText.trim().startsWith(`${number}.`));
-    if (at >= 0) mark(at);
-  }
   document.addEventListener("change", (event) => {
     const at = groups().findIndex((group) => group.contains(event.target));
-    if (at >= 0 && !waiting) {
-      current = at;
-      advance();
-    }
+    if (at < 0 || waiting) return;
+    current = at;
+    advance();
   });
   return {
     recall: () => localStorage.getItem(NAME) ?? "",
@@ -459,11 +360,11 @@ window.rating = (() => {
     // After two frames the page has been drawn again.
     ready: () => requestAnimationFrame(() => requestAnimationFrame(() => {
       clearTimeout(timer);
-      const shown = document.querySelector("#progress [data-position]")?.dataset.position;
-      document.body.dataset.ready = String(Number(document.body.dataset.ready ?? 0) + 1);
       waiting = false;
-      if (shown !== document.body.dataset.shown) {
-        document.body.dataset.shown = shown;
+      const page = document.body.dataset, shown = document.querySelector("#progress [data-position]")?.dataset.position;
+      page.ready = String(Number(page.ready ?? 0) + 1);
+      if (shown !== page.shown) {
+        page.shown = shown;
         document.activeElement?.blur();
         window.scrollTo(0, 0);
       }
@@ -474,11 +375,10 @@ window.rating = (() => {
   };
 })();
 """
-_FONT, _MONO = ("ui-sans-serif", "system-ui", "sans-serif"), ("ui-monospace", "monospace")
 _QUIET: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
 
 
-def make_page(store: RatingStore, raters: int, title: str, *, offer_download: bool) -> "gradio.Blocks":  # noqa: PLR0915  # layout and events
+def make_page(store: RatingStore, raters: int, title: str) -> "gradio.Blocks":  # noqa: PLR0915  # layout and events
     """Make the page: one instance at a time, its questions, and keys for everything."""
     import gradio as gr
 
@@ -496,95 +396,87 @@ def make_page(store: RatingStore, raters: int, title: str, *, offer_download: bo
                     instance = gr.HTML(elem_id="instance")
                 with gr.Column(scale=2, min_width=300, elem_id="questions"):
                     radios = [
-                        gr.Radio([YES, NO, UNSURE], label=f"{number}. {question.text}", elem_id=question.name)
+                        gr.Radio([*_WORDS.values()], label=f"{number}. {question.text}", elem_id=question.name)
                         for number, question in enumerate(store.questions, 1)
                     ]
                     note = gr.Textbox(label="Note (c)", lines=1, max_lines=8, elem_id="note")
                     save = gr.Button("Save and next (Enter)", variant="primary", elem_id="save")
                     with gr.Row():
-                        skip = gr.Button("Skip (s)", elem_id="skip", size="md", min_width=90)
-                        back = gr.Button("Back (b)", elem_id="back", size="md", min_width=90)
-                        leave = gr.Button("Another rater", elem_id="leave", size="md", min_width=90)
+                        skip, back, leave = (
+                            gr.Button(label, elem_id=label.split()[0].lower(), size="md", min_width=90)
+                            for label in ("Skip (s)", "Back (b)", "Another rater")
+                        )
                     gr.HTML(_KEYS)
         message = gr.HTML(elem_id="message")
         # Kept in the browser, so that an answer belongs to the item that was shown.
         who, position = gr.Textbox(visible=False), gr.Number(visible=False, precision=0)
 
-        def show(name: str, item: RatingItem | None, rater: int) -> _Update:
+        def show(name: str, item: RatingItem | None) -> _Update:
             shown = {
                 **{entry: gr.update(visible=False), desk: gr.update(visible=True), message: "", who: name},
                 **dict.fromkeys((form, note, save, skip), gr.update(visible=item is not None)),
-                progress: _describe_progress(title, name, item, store.progress(rater, raters)),
+                progress: _describe_progress(title, name, item, store.progress(store.enter(name), raters)),
                 position: item.position if item else None,
             }
             if item is None:
                 return shown | dict.fromkeys(radios, gr.update(visible=False))
             shown |= {instance: render_instance(item.instance), note: gr.update(value=item.note, visible=True)}
-            for question, radio in zip(store.questions, radios, strict=True):
-                given = item.answers or {}
-                value = _WORDS[given[question.name]] if question.name in given else None
-                shown[radio] = gr.update(value=value, visible=question.is_asked_of(item.instance))
+            for key, radio in zip(store.names, radios, strict=True):
+                value = _WORDS[item.answers[key]] if item.is_rated and key in item.answers else None
+                shown[radio] = gr.update(value=value, visible=key in item.answers)
             return shown
-
-        def show_next(name: str) -> _Update:
-            rater = store.enter(name)
-            return show(name, store.next_item(rater, raters), rater)
 
         def enter(name: str | None) -> _Update:
             if not (name or "").strip():
                 return {entry: gr.update(visible=True), desk: gr.update(visible=False), message: ""}
-            return show_next(name or "")
+            return show(name or "", store.next_item(store.enter(name or ""), raters))
 
         def save_answers(name: str, position: int, note: str, *words: str | None) -> _Update:
             rater = store.enter(name)
-            item = store.item(rater, position)
-            said = {
-                question.name: word
-                for question, word in zip(store.questions, words, strict=True)
-                if question.is_asked_of(item.instance)
-            }
+            asked = store.item(rater, position).answers
+            said = {key: word for key, word in zip(store.names, words, strict=True) if key in asked}
             if None in said.values():
-                return {message: _alert("A question has no answer yet: yes, no, or cannot tell.")}
-            store.save(rater, position, {name: _ANSWERS[word] for name, word in said.items() if word}, note)
-            return show_next(name)
+                raise RatingAppError("A question has no answer yet: yes, no, or cannot tell.")
+            store.save(rater, position, {key: _ANSWERS[word] for key, word in said.items() if word}, note)
+            return enter(name)
 
         def skip_item(name: str, position: int) -> _Update:
             rater = store.enter(name)
-            if store.item(rater, position).answers is None:
+            if not store.item(rater, position).is_rated:
                 store.skip(rater, position)
-            return show_next(name)
+            return enter(name)
 
         def go_back(name: str, position: int | None) -> _Update:
-            rater = store.enter(name)
-            item = store.previous_item(rater, position)
-            return show(name, item, rater) if item else {message: _alert("There is nothing before this one.")}
-
-        def guard(step: Callable[..., _Update]) -> Callable[..., _Update]:
-            """Show an error on the page, and change nothing else."""
-
-            def guarded(*values: Any) -> _Update:
-                try:
-                    return step(*values)
-                except RatingAppError as error:
-                    return {message: _alert(str(error))}
-
-            return guarded
+            item = store.previous_item(store.enter(name), position)
+            if item is None:
+                raise RatingAppError("There is nothing before this one.")
+            return show(name, item)
 
         outputs = [entry, desk, form, progress, message, who, position, instance, *radios, note, save, skip]
-        ready: dict[str, Any] = {"js": "() => window.rating.ready()", **_QUIET}
-        page.load(guard(enter), name, outputs, js="() => window.rating.recall()", **_QUIET).then(None, **ready)
-        for event in (start.click, name.submit):
-            event(guard(enter), name, outputs, js="(name) => window.rating.remember(name)", **_QUIET).then(
-                None, **ready
+
+        def connect(event: Callable[..., Any], step: Callable[..., _Update], inputs: Any, js: str = "") -> None:
+            def run_step(*values: Any) -> _Update:
+                try:
+                    return step(*values)
+                except RatingAppError as error:  # shown on the page, which changes in nothing else
+                    return {message: f'<p role="alert">{html.escape(str(error))}</p>'}
+
+            event(run_step, inputs, outputs, js=js or None, **_QUIET).then(
+                None, js="() => window.rating.ready()", **_QUIET
             )
-        save.click(guard(save_answers), [who, position, note, *radios], outputs, **_QUIET).then(None, **ready)
-        skip.click(guard(skip_item), [who, position], outputs, **_QUIET).then(None, **ready)
-        back.click(guard(go_back), [who, position], outputs, **_QUIET).then(None, **ready)
+
+        connect(page.load, enter, name, "() => window.rating.recall()")
+        connect(start.click, enter, name, "(name) => window.rating.remember(name)")
+        connect(name.submit, enter, name, "(name) => window.rating.remember(name)")
+        connect(save.click, save_answers, [who, position, note, *radios])
+        connect(skip.click, skip_item, [who, position])
+        connect(back.click, go_back, [who, position])
         leave.click(lambda: enter(""), None, outputs, js="() => window.rating.forget()", **_QUIET)
-        if offer_download:
-            with gr.Accordion("All ratings so far", open=False):
-                file = gr.File(label="SQLite, raters by number", interactive=False)
-                gr.Button("Make the file").click(lambda: _copy(store), outputs=file, **_QUIET)
+        with gr.Accordion("All ratings so far", open=False):
+            file = gr.File(label="SQLite, raters by number", interactive=False)
+            gr.Button("Make the file").click(
+                lambda: store.copy_to(Path(tempfile.mkdtemp(), "ratings.sqlite"), named=False), outputs=file, **_QUIET
+            )
     return page
 
 
@@ -595,125 +487,70 @@ def render_instance(row: Mapping[str, object]) -> str:
     markdown = MarkdownIt("commonmark", {"html": False, "breaks": True}).enable("table")
     markdown.disable(["image", "link", "autolink", "html_block", "html_inline", "reference"])
     label = "label" if row["is_classification"] else "strategy"
-    parts = (("instruction", row["instruction"]), ("input", row["input"]), (label, row["attribute"]))
+    parts = {"instruction": row["instruction"], "input": row["input"], label: row["attribute"], "output": row["output"]}
     return "".join(
         f'<section id="{name}"><h2>{name.capitalize()}</h2><div>{markdown.render(str(text))}</div></section>'
-        for name, text in (*parts, ("output", row["output"]))
+        for name, text in parts.items()
         if text
     )
 
 
-def _describe_progress(title: str, name: str, item: RatingItem | None, progress: RatingProgress) -> str:
-    left = {
-        (True, True): "You have saved this one: change it, or skip on.",
-        (True, False): "",
-        (False, True): "What is left is shown to other raters at the moment: reload the page later.",
-        (False, False): "Nothing is left for you. Thank you.",
-    }[item is not None, item.answers is not None if item else progress.open > 0]
+def _describe_progress(title: str, name: str, item: RatingItem | None, counts: tuple[int, int, int, int]) -> str:
+    rated, items, left, complete = counts
+    hint = "What is left is shown to other raters at the moment: reload the page later."
+    if item:
+        hint = "You have saved this one: change it, or skip on." if item.is_rated else ""
+    elif not left:
+        hint = "Nothing is left for you. Thank you."
     return (
         f'<p role="status" data-position="{item.position if item else 0}">{html.escape(title)}, rated by '
-        f"{html.escape(name)}: <strong>{progress.rated} of {progress.items}</strong> rated by you; "
-        f"{progress.complete} of {progress.items} have all ratings. {left}</p>"
+        f"{html.escape(name)}: <strong>{rated} of {items}</strong> rated by you; {complete} of {items} have all "
+        f"ratings. {hint}</p>"
     )
 
 
-def _alert(message: str) -> str:
-    return f'<p role="alert">{html.escape(message)}</p>'
-
-
-def _copy(store: RatingStore) -> str:
-    path = Path(tempfile.mkdtemp()) / "ratings.sqlite"
-    store.copy_to(path, named=False)
-    return str(path)
+async def _send_policy(request: "Request", respond: "RequestResponseEndpoint") -> "Response":
+    """Forbid the browser to load anything from other hosts, and to send anything there."""
+    response = await respond(request)
+    response.headers["content-security-policy"] = _CONTENT_POLICY
+    return response
 
 
 def serve_page(
-    store: RatingStore,
-    raters: int = 2,
-    title: str = "a dataset",
-    *,
-    host: str | None = "127.0.0.1",
-    port: int | None = None,
-    offer_download: bool = False,
-) -> tuple[str, Callable[[], None]]:
-    """Serve the page in a thread.
+    store: RatingStore, raters: int, title: str, *, host: str | None = None, port: int | None = None
+) -> "gradio.Blocks":
+    """Serve the page in a thread, by default at GRADIO_SERVER_NAME (127.0.0.1) and GRADIO_SERVER_PORT (7860 or above).
 
-    Args:
-        store: The items and ratings.
-        raters: Ratings per item.
-        title: Name of the dataset.
-        host: Address to listen on; None: GRADIO_SERVER_NAME, or 127.0.0.1.
-        port: Port; None: GRADIO_SERVER_PORT, or the first free one from 7860 on.
-        offer_download: Whether the page offers a copy of the ratings, numbers in place of names.
-
-    Returns:
-        The page's address, and a function that stops the server.
-
-    Raises:
-        RatingAppError: If gradio is not installed, or the port is not available.
+    Raises RatingAppError if gradio is not installed, or the port is not available.
     """
     # Otherwise gradio and the libraries it imports report each start to their makers.
     os.environ.update(GRADIO_ANALYTICS_ENABLED="False", HF_HUB_DISABLE_TELEMETRY="1")
     try:
         import gradio as gr
         from starlette.middleware import Middleware
+        from starlette.middleware.base import BaseHTTPMiddleware
 
-        page = make_page(store, raters, title, offer_download=offer_download)
+        page = make_page(store, raters, title)
     except ImportError as error:
-        raise RatingAppError(
-            f"the rating page cannot start ({error}): pip install 'auto-instruct-hf[rating]'"
-        ) from None
-    # White on the theme's blue has a contrast of 3.7; WCAG 2.2 requires 4.5. These have 6.7 and 8.7.
-    darker = {
-        f"button_primary_background_fill{state}{mode}": f"*primary_{shade}"
-        for state, shade in (("", 700), ("_hover", 800))
-        for mode in ("", "_dark")
-    }
+        remedy = "pip install 'auto-instruct-hf[rating]'"
+        raise RatingAppError(f"the rating page cannot start ({error}): {remedy}") from None
+    unused = ("share", "inline", "ssr_mode", "mcp_server", "enable_monitoring", "run_history", "pwa")
+    options: dict[str, Any] = {**dict.fromkeys(unused, False), "quiet": True, "footer_links": []}
     try:
-        _, address, _ = page.launch(
+        page.launch(
             server_name=host,
             server_port=port,
-            share=False,
-            quiet=True,
-            prevent_thread_lock=True,
-            inline=False,
-            ssr_mode=False,
-            mcp_server=False,
-            enable_monitoring=False,
-            run_history=False,
-            footer_links=[],
-            pwa=False,
-            theme=gr.themes.Default(primary_hue="blue", font=_FONT, font_mono=_MONO).set(**darker),
+            theme=gr.themes.Default(primary_hue="blue", font=("system-ui", "sans-serif"), font_mono=("monospace",)),
             css=_CSS,
             head=f"<script>{_JAVASCRIPT}</script>",
-            app_kwargs={"middleware": [Middleware(_AddPolicy)]},
+            app_kwargs={"middleware": [Middleware(BaseHTTPMiddleware, dispatch=_send_policy)]},
+            prevent_thread_lock=True,
+            **options,
         )
     except OSError as error:
-        if port is None:
-            raise RatingAppError(f"cannot serve the page: {error}") from None
-        raise RatingAppError(f"port {port} is in use or not allowed: use another one, or leave out --port") from None
-    return address, partial(page.close, verbose=False)
-
-
-_Message = MutableMapping[str, Any]
-_Receive = Callable[[], Awaitable[_Message]]
-_Send = Callable[[_Message], Awaitable[None]]
-
-
-class _AddPolicy:
-    """Send CONTENT_POLICY with every response."""
-
-    def __init__(self, app: Callable[[_Message, _Receive, _Send], Awaitable[None]]) -> None:
-        self.app = app
-
-    async def __call__(self, scope: _Message, receive: _Receive, send: _Send) -> None:
-        async def send_with_policy(message: _Message) -> None:
-            if message["type"] == "http.response.start":
-                policy = (b"content-security-policy", CONTENT_POLICY.encode())
-                message["headers"] = [*message.get("headers", ()), policy]
-            await send(message)
-
-        await self.app(scope, receive, send_with_policy)
+        reason = f"port {port} is in use or not allowed: use another one, or leave out --port"
+        raise RatingAppError(f"cannot serve the page: {error}" if port is None else reason) from None
+    return page
 
 
 def restore_ratings(hub: "HfApi", repo: str, path: Path) -> None:
@@ -724,10 +561,7 @@ def restore_ratings(hub: "HfApi", repo: str, path: Path) -> None:
 
 
 def push_ratings(hub: "HfApi", repo: str, store: RatingStore, pushed: list[_Row]) -> list[_Row]:
-    """Push the ratings in one commit if they changed since `pushed`; return those in the repository.
-
-    A failure is printed, and the next call tries again.
-    """
+    """Push the ratings if they changed since `pushed`, print a failure, and return those in the repository."""
     ratings = store.ratings()
     if ratings == pushed:
         return pushed
@@ -736,48 +570,51 @@ def push_ratings(hub: "HfApi", repo: str, store: RatingStore, pushed: list[_Row]
         store.copy_to(folder / store.path.name, named=True)
         (folder / "data").mkdir()
         collect_ratings(store).to_parquet(folder / "data" / "train.parquet")
+        commit = f"{len(ratings)} ratings"
         try:
-            hub.upload_folder(
-                repo_id=repo, repo_type="dataset", folder_path=folder, commit_message=f"{len(ratings)} ratings"
-            )
+            hub.upload_folder(repo_id=repo, repo_type="dataset", folder_path=folder, commit_message=commit)
         except Exception as error:  # whatever it is, raters go on
             print(f"cannot push to {repo}: {error}", flush=True)
             return pushed
     return ratings
 
 
-def _open_hub(repo: str) -> "HfApi":
-    from huggingface_hub import HfApi
+def run_app(folder: Path, *, host: str | None = None, port: int | None = None, open_browser: bool = False) -> None:
+    """Serve the page for the `items.json` in a folder until Ctrl-C.
 
-    hub = HfApi(token=os.environ["HF_TOKEN"])
-    hub.create_repo(repo, repo_type="dataset", private=True, exist_ok=True)
-    if not hub.repo_info(repo, repo_type="dataset").private:
-        raise RatingAppError(f"RATINGS_REPO {repo} is public, and ratings hold names: make it private, or use another")
-    return hub
-
-
-def run_app(folder: Path) -> None:
-    """Serve the page for the `items.json` in a folder, until the process ends.
-
-    GRADIO_SERVER_NAME and GRADIO_SERVER_PORT set the address, as in a Space. With HF_TOKEN and RATINGS_REPO ratings are
-    pushed to that repository, and downloaded from it at the start if there are none here.
+    Ratings are in `ratings.sqlite` there; on a Space with persistent storage in `/data`. With HF_TOKEN and RATINGS_REPO
+    they are pushed to that repository, and downloaded from it at the start if there are none. `host` and `port` are as
+    in `serve_page`. Raises RatingAppError if the page cannot start, or RATINGS_REPO is public.
     """
     settings = json.loads((folder / "items.json").read_text(encoding="utf-8"))
-    path = (Path("/data") if os.access("/data", os.W_OK) else folder) / "ratings.sqlite"
-    repo = os.environ.get("RATINGS_REPO", "")
-    hub = _open_hub(repo) if repo and os.environ.get("HF_TOKEN") else None
-    if hub and not path.exists():
-        restore_ratings(hub, repo, path)
-    store = RatingStore(path, [RatingQuestion(**question) for question in settings["questions"]])
-    store.add_items(settings["items"], settings["seed"])
-    address, _ = serve_page(store, settings["raters"], settings["title"], host=None, offer_download=True)
-    print(f"{address}: ratings in {path}" + (f", pushed to {repo}" if hub else ""), flush=True)
-    pushed = store.ratings()
-    while True:
-        threading.Event().wait(PUSH_SECONDS)
-        if hub:
-            pushed = push_ratings(hub, repo, store, pushed)
+    on_data = "SPACE_ID" in os.environ and os.access("/data", os.W_OK)
+    path = (Path("/data") if on_data else folder) / "ratings.sqlite"
+    hub, repo = None, os.environ.get("RATINGS_REPO", "")
+    if repo and os.environ.get("HF_TOKEN"):
+        from huggingface_hub import HfApi
+
+        hub = HfApi(token=os.environ["HF_TOKEN"])
+        hub.create_repo(repo, repo_type="dataset", private=True, exist_ok=True)
+        if not hub.repo_info(repo, repo_type="dataset").private:
+            raise RatingAppError(f"RATINGS_REPO {repo} is public, ratings hold names: make it private, or use another")
+        if not path.exists():
+            restore_ratings(hub, repo, path)
+    with RatingStore(path, [RatingQuestion(**question) for question in settings["questions"]]) as store:
+        store.add_items(settings["items"], settings["seed"])
+        page = serve_page(store, settings["raters"], settings["title"], host=host, port=port)
+        about = f"{len(store.items())} instances, {settings['raters']} raters each: {page.local_url}"
+        print(f"{about} (Ctrl-C ends; ratings are in {path}{', pushed to ' + repo if hub else ''})", flush=True)
+        if open_browser:
+            webbrowser.open(str(page.local_url))
+        pushed = store.ratings()
+        try:
+            while True:
+                threading.Event().wait(PUSH_SECONDS)
+                pushed = push_ratings(hub, repo, store, pushed) if hub else pushed
+        except KeyboardInterrupt:
+            page.close(verbose=False)
+            print(f"{len(store.ratings())} ratings in {path}", flush=True)
 
 
 if __name__ == "__main__":
-    run_app(Path(__file__).parent)
+    run_app(Path(sys.argv[1]) if len(sys.argv) > 1 else Path(__file__).parent)

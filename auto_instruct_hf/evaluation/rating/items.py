@@ -1,67 +1,58 @@
-"""Choose the instances of a build to rate; the choice is kept with the ratings."""
+"""Choose the instances of a build to rate, and write them for the rating page, on this machine or in a Space."""
 
 import json
+import shutil
+from dataclasses import asdict
+from importlib.metadata import version
 from pathlib import Path
 
-import pyarrow
-import pyarrow.parquet
-from datasets import Dataset
+from datasets import concatenate_datasets
 
 from ...core import INSTANCES
-from ...errors import RatingError
+from ...errors import RatingError, SourceError
 from ...sampling import pick
+from ..built_folder import read_built
 from ..questions import QUESTIONS
-from .app import RatingAppError, RatingQuestion, RatingStore
+from . import app
 
 SIZE = 50
 SEED = 42
+_README = """---
+title: {title}
+sdk: gradio
+sdk_version: {gradio}
+python_version: "3.11"
+app_file: app.py
+pinned: false
+---
+
+# {title}
+
+{items} instances of the dataset are rated here, each by {raters}. Names are taken on trust: make the Space private, or
+give its address to the raters alone.
+
+Ratings are in `ratings.sqlite`: in `/data` if the Space has persistent storage, else beside `app.py`, where **a restart
+deletes them**. In the latter case set, in the settings of the Space, the secret `HF_TOKEN` (with write access) and the
+variable `RATINGS_REPO` (`USER/NAME` of a private dataset repository, created if missing): new ratings are pushed there
+every {minutes} minutes, and a restarted Space continues with them. A restart loses ratings made since the last push.
+
+"All ratings so far" at the foot of the page gives a copy of the file with numbers in place of names, to whoever opens
+the page. Put it, or the one in RATINGS_REPO, in the folder of the build and run `python scripts/rate.py OUT --export`
+for the agreement and the shares. `data/train.parquet` in RATINGS_REPO is read by `load_dataset`.
+
+By hand: `pip install -r requirements.txt && python app.py`.
+"""
 
 
-def open_store(path: Path) -> RatingStore:
-    """Open or create a file of ratings with the four questions.
-
-    Args:
-        path: The file.
-
-    Returns:
-        The store.
-
-    Raises:
-        RatingError: If it cannot be opened, is not a file of ratings, or has a later format.
-    """
+def open_store(path: Path) -> app.RatingStore:
+    """Open or create a file of ratings with the four questions; raise RatingError if that is not possible."""
     try:
-        return RatingStore(path, [RatingQuestion(one.name, one.text, one.needs_strategy) for one in QUESTIONS])
-    except RatingAppError as error:
+        return app.RatingStore(path, [app.RatingQuestion(one.name, one.text, one.needs_strategy) for one in QUESTIONS])
+    except app.RatingAppError as error:
         raise RatingError(str(error)) from None
 
 
-def name_dataset(out: Path) -> str:
-    """Return the title of a build, or the name of its folder."""
-    try:
-        return str(json.loads((out / "dataset" / "report.json").read_text(encoding="utf-8"))["title"])
-    except (OSError, ValueError, KeyError, TypeError):
-        return out.resolve().name
-
-
-def read_instances(out: Path) -> Dataset:
-    """Read every curated instance of a build once, of all splits.
-
-    Args:
-        out: Folder of the build.
-
-    Returns:
-        Columns as `schema.CLUSTERED`, and `messages`.
-
-    Raises:
-        RatingError: If there is no build in the folder.
-    """
-    files = sorted((out / "dataset" / "data" / "instances").glob("*.parquet"))
-    if not files:
-        raise RatingError(f"{out} holds no built dataset (dataset/data/instances): build one with scripts/build.py")
-    return Dataset(pyarrow.concat_tables(pyarrow.parquet.read_table(file) for file in files))
-
-
-def fix_items(store: RatingStore, out: Path, size: int | None = None, seed: int | None = None) -> int:
+def fix_items(store: app.RatingStore, out: Path, size: int | None = None, seed: int | None = None) -> int:
     """Choose the instances to rate, or more of them; those chosen before stay.
 
     Args:
@@ -74,7 +65,8 @@ def fix_items(store: RatingStore, out: Path, size: int | None = None, seed: int 
         Their number; fewer than `size` if the build has fewer instructions.
 
     Raises:
-        RatingError: If `size` is smaller than before, `seed` differs, or there is no build.
+        RatingError: If `size` is smaller than before, or `seed` differs.
+        SourceError: If there is no build.
     """
     there, before = store.items(), store.seed()
     if before is not None and seed not in (None, before):
@@ -88,10 +80,47 @@ def fix_items(store: RatingStore, out: Path, size: int | None = None, seed: int 
     more = (size or len(there) or SIZE) - len(there)
     if more:
         rated = {row["instruction_id"] for row in there}
-        instances = read_instances(out)
+        instances = concatenate_datasets(list(read_built(out).read_splits("instances").values()))
         rest = [row for row, one in enumerate(instances["instruction_id"][:]) if one not in rated]
         if rest:
             seed = before if before is not None else SEED if seed is None else seed
             picked = pick(instances.select(rest), more, seed)
             store.add_items(picked.select_columns(list(INSTANCES)).to_list(), seed)
     return len(store.items())
+
+
+def write_items(store: app.RatingStore, folder: Path, raters: int, out: Path) -> str:
+    """Write `items.json`, which the page reads: questions, instances, and `raters`, the ratings per instance.
+
+    Returns the title of the build `out`, or the name of its folder.
+    """
+    try:
+        title = str(read_built(out).report["title"])
+    except SourceError:
+        title = out.resolve().name
+    questions = [asdict(question) for question in store.questions]
+    settings = {"title": title, "raters": raters, "seed": store.seed(), "questions": questions, "items": store.items()}
+    (folder / "items.json").write_text(json.dumps(settings, ensure_ascii=False), encoding="utf-8")
+    return title
+
+
+def write_space(store: app.RatingStore, folder: Path, raters: int, out: Path) -> None:
+    """Write a folder that runs as a Space and needs nothing else of this package: page, requirements and items.
+
+    Ratings are not copied. Raises RatingError if the folder is not empty.
+    """
+    if folder.exists() and any(folder.iterdir()):
+        raise RatingError(f"{folder} is not empty: use a new folder")
+    folder.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(app.__file__, folder / "app.py")
+    title = write_items(store, folder, raters, out)
+    readme = _README.format(
+        title=f"Rate {title}",
+        gradio=version("gradio"),
+        items=len(store.items()),
+        raters="one person" if raters == 1 else f"{raters} people",
+        minutes=app.PUSH_SECONDS // 60,
+    )
+    (folder / "README.md").write_text(readme, encoding="utf-8")
+    packages = ("gradio", "datasets", "huggingface-hub", "markdown-it-py")
+    (folder / "requirements.txt").write_text("".join(f"{name}=={version(name)}\n" for name in packages), "utf-8")
