@@ -7,10 +7,11 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import pytest
 import stub_teacher
 from datasets import Dataset, load_dataset
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from stub_batch import serve_batches
 from stub_instances import assert_strict, instance, open_teacher, patch_embedding, patch_plots, run_command, table
@@ -32,17 +33,16 @@ from auto_instruct_hf.publishing.card import render_card
 from auto_instruct_hf.recipe import JudgeSettings, TeacherSettings
 from auto_instruct_hf.teacher import Journal, Reply, Request
 
-STRATEGY = "strategy_valid"
+STRATEGY, ELSEWHERE = "strategy_valid", "http://127.0.0.1:9/v1"
+Filtered = tuple[Path, StubTeacher, Any]
 
 
 def instances(count: int) -> Dataset:
     return table([instance(number) for number in range(count)])
 
 
-def judge_of(
-    teacher: Teacher, settings: JudgeSettings, asking: TeacherSettings | None = None
-) -> AbstractContextManager[Teacher]:
-    return open_judge(choose_model(teacher, settings), settings, asking or TeacherSettings(), writer=teacher)
+def judge_of(teacher: Teacher, settings: JudgeSettings) -> AbstractContextManager[Teacher]:
+    return open_judge(choose_model(teacher, settings), settings, teacher._settings, writer=teacher)
 
 
 def test_each_instance_gets_its_answers_and_only_to_questions_that_apply(teacher: Teacher, tmp_path: Path) -> None:
@@ -127,12 +127,10 @@ def test_outputs_that_were_swapped_show_in_the_share(teacher: Teacher, tmp_path:
     rows = [instance(number) for number in range(30)]
     settings = JudgeSettings(check_share=1.0)
     good = assess(table(rows), teacher, settings=settings, cache_dir=tmp_path / "c").figures
-    assert good.shares["output_correct"].share == 1.0
     kinds = {name: one.passed.asked for name, one in good.by_kind.items()}
     assert kinds == {"classification": 10, "other": 20}
-    swapped = good.checks["other output"]
-    assert swapped["own"]["share"] == 1.0
-    assert swapped["other"]["share"] < 0.3
+    swapped = good.checks[OTHER_OUTPUT]
+    assert swapped["other"]["share"] < 0.3 < good.shares["output_correct"].share == swapped["own"]["share"] == 1
     assert swapped["discerns"]
     assert good.checks["reversed"]["agreement"]["output_correct"]["share"] == 1.0
     assert good.warnings == []
@@ -160,7 +158,7 @@ def test_the_order_of_rows_does_not_change_the_result(teacher: Teacher, tmp_path
 ROW = st.tuples(st.integers(0, 4), st.booleans(), st.sampled_from(["yes", "Yes.", "no", "42", "!", "?"]))
 
 
-@settings(max_examples=50)
+@hypothesis.settings(max_examples=50)
 @given(st.lists(ROW, min_size=1, max_size=12), st.integers(0, 5))
 def test_a_swapped_output_differs_and_is_from_another_instruction_of_the_same_kind(
     parts: list[tuple[int, bool, str]], seed: int
@@ -170,18 +168,11 @@ def test_a_swapped_output_differs_and_is_from_another_instruction_of_the_same_ki
         for number, (task, kind, output) in enumerate(parts)
     ]
     checks = make_checks(rows, table(rows), seed)
-    swapped = {row["instance_id"]: row for row in checks if row["check"] == OTHER_OUTPUT}
-    for row in rows:
-        others = {
-            output
-            for task, kind, output in parts
-            if f"t{task}" != row["instruction_id"]
-            and kind == row["is_classification"]
-            and output.strip(".").lower() != row["output"].strip(".").lower()
-        }
-        assert (row["instance_id"] in swapped) == bool(others)
-        if others:
-            assert swapped[row["instance_id"]]["output"] in others
+    swapped = {row["instance_id"]: row["output"] for row in checks if row["check"] == OTHER_OUTPUT}
+    for row, (task, kind, output) in zip(rows, parts, strict=True):
+        donors = {said for other, of_kind, said in parts if other != task and of_kind == kind}
+        others = {said for said in donors if said.strip(".").lower() != output.strip(".").lower()}
+        assert swapped.get(row["instance_id"]) in (others or {None})
 
 
 def said(answers: Sequence[bool | None]) -> list[dict[str, Any]]:
@@ -225,34 +216,33 @@ def test_the_judge_is_another_model_if_one_is_known(writer: str, judged_by: str 
         assert chosen == (judged_by or teacher.model)
         assert judged_by is None or teacher.prices.find(chosen)
         assert choose_model(teacher, JudgeSettings(model="mine")) == "mine"
-        with pytest.raises(RecipeError, match=r"judge\.base_url is 'http://host/v1'"):
-            choose_model(teacher, JudgeSettings(base_url="http://host/v1"))
+        with pytest.raises(RecipeError, match=rf"judge\.base_url is '{ELSEWHERE}'"):
+            choose_model(teacher, JudgeSettings(base_url=ELSEWHERE))
     with Teacher("embedded", journal=tmp_path / "j") as teacher:  # one server is enough
         assert choose_model(teacher, JudgeSettings(model="embedded")) == teacher.model
 
 
 @pytest.mark.parametrize(
-    ("environment", "writer", "chosen"),
+    ("variable", "writer", "chosen"),
     [
-        ({"OPENAI_API_KEY": KEY}, "gpt-4o", "gpt-4.1"),
-        ({"OPENAI_API_KEY": KEY}, "gpt-4.1-mini", "gpt-4o"),
-        ({"OPENAI_API_KEY": KEY}, "", "gpt-4.1"),
-        ({"OPENAI_BASE_URL": "http://127.0.0.1:9/v1"}, "mine", "mine"),
-        ({"OPENAI_BASE_URL": "http://127.0.0.1:9/v1"}, "", None),
-        ({}, "gpt-4o", None),
+        ("OPENAI_API_KEY", "gpt-4o", "gpt-4.1"),
+        ("OPENAI_API_KEY", "gpt-4.1-mini", "gpt-4o"),
+        ("OPENAI_API_KEY", "", "gpt-4.1"),
+        ("OPENAI_BASE_URL", "mine", "mine"),
+        ("OPENAI_BASE_URL", "", None),
+        ("UNRELATED", "gpt-4o", None),
     ],
 )
 def test_a_dataset_is_judged_if_the_environment_names_an_endpoint(
-    environment: dict[str, str], writer: str, chosen: str | None, monkeypatch: pytest.MonkeyPatch
+    variable: str, writer: str, chosen: str | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("JUDGE_API_KEY", raising=False)
-    for name, value in environment.items():
-        monkeypatch.setenv(name, value)
+    monkeypatch.setenv(variable, ELSEWHERE if variable == "OPENAI_BASE_URL" else KEY)
     model, reason = choose_evaluator(JudgeSettings(), writer)
     assert (model, reason == "") == (chosen, chosen is not None)
     assert choose_evaluator(JudgeSettings(model="embedded"), writer) == ("embedded", "")
     with pytest.raises(RecipeError, match="--judge"):
-        choose_evaluator(JudgeSettings(base_url="http://127.0.0.1:9/v1"), writer)
+        choose_evaluator(JudgeSettings(base_url=ELSEWHERE), writer)
 
 
 def test_a_warning_says_that_a_model_judges_itself(
@@ -277,10 +267,10 @@ def test_a_key_is_not_sent_to_an_endpoint_it_was_not_given_for(
     at = teacher.endpoint.base_url_or
     assert at(None) == at(stub.url) == (stub.url, KEY)
     monkeypatch.setenv("OPENAI_API_KEY", "sk-of-openai")
-    assert at("http://127.0.0.1:9/v1") == ("http://127.0.0.1:9/v1", "none")
+    assert at(ELSEWHERE) == (ELSEWHERE, "none")
     assert at("https://api.openai.com/v1")[1] == "sk-of-openai"
     monkeypatch.setenv("JUDGE_API_KEY", "sk-of-the-judge")
-    assert at("http://127.0.0.1:9/v1")[1] == "sk-of-the-judge"
+    assert at(ELSEWHERE)[1] == "sk-of-the-judge"
 
 
 def test_the_budget_counts_what_the_teacher_spent(stub: StubTeacher, tmp_path: Path) -> None:
@@ -288,15 +278,15 @@ def test_the_budget_counts_what_the_teacher_spent(stub: StubTeacher, tmp_path: P
     with Teacher("writer", base_url=stub.url, api_key=KEY, journal=tmp_path / "j", settings=asking) as teacher:
         with (
             pytest.raises(RecipeError, match=r"judge\.input_price"),
-            judge_of(teacher, JudgeSettings(model="nobody-knows"), asking),
+            judge_of(teacher, JudgeSettings(model="nobody-knows")),
         ):
             pass
         cheap = JudgeSettings(model="nobody-knows", input_price=0.01, output_price=0.01)
-        with judge_of(teacher, cheap, asking) as one:
+        with judge_of(teacher, cheap) as one:
             judge(instances(3), one, cache_dir=tmp_path / "c")
             assert one.spent().dollars == pytest.approx(3 * 120 * 0.01e-6)
         assert teacher.spent().dollars == pytest.approx(3 * 120 * 0.01e-6)  # it knows the judge's price
-        with judge_of(teacher, replace(cheap, input_price=900.0, output_price=900.0), asking) as one:
+        with judge_of(teacher, replace(cheap, input_price=900.0, output_price=900.0)) as one:
             assert one.spent().dollars == pytest.approx(3 * 120 * 900e-6)
             with pytest.raises(BudgetError):
                 judge(instances(5), one, cache_dir=tmp_path / "c")
@@ -309,7 +299,7 @@ def test_the_judge_uses_the_batch_api_if_the_teacher_does(tmp_path: Path) -> Non
         Teacher("writer", base_url=api.teacher.url, api_key=KEY, journal=tmp_path / "j", settings=asking) as teacher,
     ):
         for model in (None, "other"):
-            with judge_of(teacher, JudgeSettings(model=model), asking) as one:
+            with judge_of(teacher, JudgeSettings(model=model)) as one:
                 assert len(judge(instances(40), one, cache_dir=tmp_path / "c")) == 40
         sums = {usage.model: usage.requests for usage in teacher.journal.usage() if usage.is_batch}
     assert sums == {"writer": 39, "other": 39}  # the first goes alone: it shows which parameters the endpoint accepts
@@ -329,18 +319,15 @@ def test_an_instance_without_a_judgement_does_not_pass(stub: StubTeacher, tmp_pa
     rows[1]["output"] = "wrong"
     trace = Trace()
     with open_teacher(stub, tmp_path, max_attempts=1) as teacher:
-        settings = JudgeSettings(check_share=0.0)
-        kept = filter_judged(table(rows), teacher, settings=settings, cache_dir=tmp_path / "c", trace=trace)
+        kept = filter_judged(table(rows), teacher, cache_dir=tmp_path / "c", trace=trace)
     reasons = count_reasons(trace.rejected)
-    assert reasons.keys() <= {"judge: refused", "judge: no to output_correct"}
-    assert reasons["judge: refused"] > 0
-    assert len(kept) + sum(reasons.values()) == 30
+    assert reasons == {"judge: refused": 29 - len(kept), "judge: no to output_correct": 1}
     assert kept.features == INSTANCES
     assert trace.facts["kept"] == len(kept) == trace.facts["after"]["passed"]["yes"]
 
 
 @pytest.fixture(scope="module")
-def filtered(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, StubTeacher, Any]:
+def filtered(tmp_path_factory: pytest.TempPathFactory) -> Filtered:
     """One build with --min-judge, by a teacher that gets some answers wrong."""
     answer = stub_teacher._answer
 
@@ -349,11 +336,11 @@ def filtered(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, StubTeache
         return found | ({"output": "useless"} if found.get("output", "").endswith("n") else {})
 
     out = tmp_path_factory.mktemp("filtered")
+    prices = {"input_price": 1.0, "output_price": 2.0}
+    clustering = {"num_clusters": 2, "n_neighbors": 100}
+    parts = {"bootstrap": {"requests_per_round": 4}, "clustering": clustering, "judge": prices, "teacher": prices}
     recipe = out / "recipe.yaml"
-    recipe.write_text(
-        "bootstrap: {requests_per_round: 4}\nclustering: {num_clusters: 2, n_neighbors: 100}\n"
-        "judge: {input_price: 1.0, output_price: 2.0}\nteacher: {input_price: 1.0, output_price: 2.0}\n"
-    )
+    recipe.write_text(json.dumps(parts))
     with pytest.MonkeyPatch.context() as patch, serve_stub() as stub:
         patch.setattr(stub_teacher, "_answer", flawed)
         patch.setenv("OPENAI_API_KEY", KEY)
@@ -367,7 +354,7 @@ def filtered(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, StubTeache
     return out, stub, done
 
 
-def test_a_build_keeps_only_what_passes(filtered: tuple[Path, StubTeacher, Any]) -> None:
+def test_a_build_keeps_only_what_passes(filtered: Filtered) -> None:
     out, _, done = filtered
     assert done.exit_code == 0, done.output
     found = json.loads((out / "report.json").read_text())["phases"]["judge"]
@@ -383,7 +370,7 @@ def test_a_build_keeps_only_what_passes(filtered: tuple[Path, StubTeacher, Any])
     assert "Shares of yes, judged by another" in done.stdout
 
 
-def test_the_cost_of_judging_is_estimated_and_counted(filtered: tuple[Path, StubTeacher, Any]) -> None:
+def test_the_cost_of_judging_is_estimated_and_counted(filtered: Filtered) -> None:
     out, stub, _ = filtered
     report = json.loads((out / "report.json").read_text())
     usage = {one["phase"]: one for one in report["usage"]}
@@ -397,18 +384,15 @@ def test_the_cost_of_judging_is_estimated_and_counted(filtered: tuple[Path, Stub
     assert expected["dollars"] > 0
 
 
-def test_the_card_describes_the_judge_without_address_or_key(filtered: tuple[Path, StubTeacher, Any]) -> None:
+def test_the_card_describes_the_judge_without_address_or_key(filtered: Filtered) -> None:
     out, stub, done = filtered
     card = " ".join((out / "dataset" / "README.md").read_text().split())
-    for words in (
-        "another judged",
-        "with a confidence of at least 60%",
-        "No person has judged the answers.",
-        "| Is the output a correct and acceptable answer to the instruction and its input? |",
-        "The judge itself was checked.",
-        "| judge | judge: no to output\\_correct |",
-    ):
-        assert words in card
+    assert "another judged" in card
+    assert "with a confidence of at least 60%" in card
+    assert "No person has judged the answers." in card
+    assert "| Is the output a correct and acceptable answer to the instruction and its input? |" in card
+    assert "The judge itself was checked." in card
+    assert "| judge | judge: no to output\\_correct |" in card
     for file in (path for path in out.rglob("*") if path.is_file()):
         assert KEY.encode() not in file.read_bytes(), file
         assert "dataset" not in file.parts or stub.url.encode() not in file.read_bytes(), file
@@ -417,7 +401,7 @@ def test_the_card_describes_the_judge_without_address_or_key(filtered: tuple[Pat
     assert used == JudgeSettings(model="another", min_judge=0.6)
 
 
-def test_the_card_shows_a_judged_sample(filtered: tuple[Path, StubTeacher, Any], tmp_path: Path) -> None:
+def test_the_card_shows_a_judged_sample(filtered: Filtered, tmp_path: Path) -> None:
     out, _, _ = filtered
     report = json.loads((out / "dataset" / "report.json").read_text())
     data = Dataset.from_parquet(str(out / "dataset" / "data" / "instances" / "train-00000-of-00001.parquet"))
