@@ -107,7 +107,7 @@ def test_command_ends_well_and_says_what_it_did(tmp_path: Path) -> None:
     assert "12 of 12 instructions, price unknown" in said  # the line of the bootstrap, which took over a second
     for words in ("CLF instructions", "(161)", "strategies a NON-CLF instruction", "Spent so far: price unknown"):
         assert words in said
-    assert "load_dataset(" in said.splitlines()[-2]
+    assert "30 rows drawn from" in said.splitlines()[-5]
     assert "sk-stub" not in said
 
 

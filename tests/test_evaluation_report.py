@@ -333,6 +333,7 @@ def test_the_page_of_a_dataset_that_nobody_judged(sound: list[dict[str, Any]], t
     found = evaluate(read_any(str(file)), with_embeddings=False, cache_dir=tmp_path / "c")
     text = " ".join(Page(render_page(found)).text.split())
     assert "No model has judged them. No person has rated them." in text
+    assert "Self-Instruct" not in text  # no figures of others where there are none of our own
     assert found.samples == []
     assert found.figures["judge"] is None
     assert "judge" in found.figures["left_out"]

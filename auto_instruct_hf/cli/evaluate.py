@@ -125,7 +125,8 @@ def _show(figures: EvaluationFigures) -> None:
         shares = (row["published"].get(peer) for peer in peers)
         published = ["" if share is None else f"{share:.1%}" for share in shares]
         rows.append([row["name"], _interval(row["judge"]), _interval(row["people"]), *published])
-    print_table(f"{figures['dataset']['name']}: shares of yes", ("", "judge", "people", *peers), rows)
+    if figures["judge"] or figures["ratings"]:
+        print_table(f"{figures['dataset']['name']}: shares of yes", ("", "judge", "people", *peers), rows)
     for warning in (figures["judge"] or {}).get("warnings", ()):
         OUT.print(warning)
     for name, reason in figures["left_out"].items():

@@ -5,13 +5,15 @@ import os
 import re
 from collections.abc import Callable
 from functools import partial
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
-
-import openai
 
 from ..errors import RecipeError, TeacherError
 from ..recipe import TeacherSettings
 from .embedded import MODEL, SLOTS, find_model, is_gguf, start_embedded_server
+
+if TYPE_CHECKING:
+    import openai
 
 EMBEDDED = "embedded"
 _DEFAULT_MODEL = "gpt-4o"
@@ -89,11 +91,15 @@ class Endpoint:
 
     def explain(self, error: Exception) -> str:
         """Return an error in one line without the key, which some servers and libraries repeat."""
+        import openai
+
         name = "no connection" if isinstance(error, openai.APIConnectionError) else type(error).__name__
         return redact(f"{name}: {error.__cause__ or error}".replace(" ssl:default", ""), self._api_key)
 
-    async def connect(self) -> openai.AsyncOpenAI:
+    async def connect(self) -> "openai.AsyncOpenAI":
         """Return the client, always the same; raise TeacherError if OpenAI's key or the embedded server is missing."""
+        import openai  # imports in a second
+
         async with self._connecting:
             if self._client is None:
                 base_url, api_key = self._base_url, self._api_key

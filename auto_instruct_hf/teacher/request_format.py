@@ -5,11 +5,12 @@ the endpoint was asked for it.
 """
 
 import json
-from typing import Literal
-
-import openai
+from typing import TYPE_CHECKING, Literal
 
 from .exchange import Body
+
+if TYPE_CHECKING:
+    import openai
 
 Structured = Literal["auto", "json_schema", "json_object", "text"]
 _STEPS: tuple[Structured, ...] = ("json_schema", "json_object", "text")
@@ -63,7 +64,7 @@ class RequestFormat:
             sent["messages"] = [{**user, "content": f"{system['content']}\n\n{user['content']}"}, *others]
         return sent
 
-    def adapt(self, error: openai.APIStatusError) -> bool:
+    def adapt(self, error: "openai.APIStatusError") -> bool:
         """Adapt to an error with status 400 or 422; return whether there is another format to try."""
         text = str(error.message)[:500].lower()
         param = str(getattr(error, "param", None) or "").lower()

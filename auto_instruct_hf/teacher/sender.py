@@ -7,9 +7,9 @@ import time
 from collections import Counter, deque
 from collections.abc import Callable
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import httpx2
-import openai
 
 from ..errors import TeacherError
 from ..prompts import Prompt
@@ -21,6 +21,9 @@ from .exchange import NO_ANSWER, NOT_BY_SCHEMA, NOT_JSON, REFUSED, Body, read_co
 from .journal import Entry
 from .pacing import Throttle, retry_after
 from .request_format import RequestFormat
+
+if TYPE_CHECKING:
+    import openai
 
 # Remedies by HTTP status for faults of the key, the account, the address or the model: other requests would fail too.
 _REMEDIES = {
@@ -93,6 +96,8 @@ class Sender:
         Raises:
             TeacherError: If the endpoint is at fault, not the request: then nothing is recorded.
         """
+        import openai
+
         try:
             return await self._send_with_retries(body, prompt)
         except openai.APIError:
@@ -118,6 +123,8 @@ class Sender:
         return entry if prompt else replace(entry, error=_LEFT_OVER)
 
     async def _send_with_retries(self, body: Body, prompt: Prompt, retries: int | None = None) -> Entry:
+        import openai
+
         if retries is None:  # a wrong address or a dead server should be reported within seconds
             most = self._settings.max_retries
             retries = most if self.has_answered else min(most, _RETRIES_AT_FIRST)
@@ -140,6 +147,8 @@ class Sender:
                 await asyncio.sleep(_wait(failures, error))
 
     async def _send_once(self, body: Body, prompt: Prompt) -> Entry:
+        import openai
+
         client = await self._endpoint.connect()
         async with self._throttle.slot(_estimate_tokens(body)) as slot:
             start, version = time.monotonic(), self.request_format.version
@@ -166,6 +175,8 @@ class Sender:
         return entry
 
     async def _probe(self, model: str) -> None:
+        import openai
+
         client = await self._endpoint.connect()
         try:
             async with self._throttle.slot():
@@ -175,7 +186,7 @@ class Sender:
         except openai.APIError as error:
             raise self._stop(error) from None
 
-    def _check_refusal(self, error: openai.RateLimitError) -> float | None:
+    def _check_refusal(self, error: "openai.RateLimitError") -> float | None:
         """Return the Retry-After of a 429 in seconds; stop the run if waiting does not help."""
         if _NO_MONEY in (error.code, error.type):
             raise self._stop(error) from None
@@ -213,9 +224,10 @@ class Sender:
         return self._stopped_by(f"{words}: {self._endpoint.explain(error)}")
 
 
-def _wait(failures: int, error: openai.APIError) -> float:
+def _wait(failures: int, error: "openai.APIError") -> float:
     """Return the seconds before a retry: Retry-After, or exponential backoff with jitter."""
-    asked = retry_after(error.response.headers) if isinstance(error, openai.APIStatusError) else None
+    response = getattr(error, "response", None)  # none if the connection failed
+    asked = None if response is None else retry_after(response.headers)
     if asked is not None and 0 < asked <= _MAX_ASKED:
         return asked
     return float(min(_FIRST_WAIT * 2 ** (failures - 1), _MAX_WAIT) * (1 - 0.25 * random.random()))

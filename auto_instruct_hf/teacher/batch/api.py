@@ -6,15 +6,17 @@ Reference: https://platform.openai.com/docs/api-reference/batch
 import asyncio
 import contextlib
 import json
-from collections.abc import Awaitable, Callable, Collection
-from typing import IO, TypeVar
+from collections.abc import Awaitable, Callable, Collection, Sequence
+from typing import IO, TYPE_CHECKING, TypeVar
 
 import httpx2
-import openai
-from openai.types import Batch, FileObject
 
 from ...errors import TeacherError
 from ..endpoint import redact
+
+if TYPE_CHECKING:
+    import openai
+    from openai.types import Batch, FileObject
 
 MAX_FAILURES = 10
 """Consecutive failures of a call, without the client's own retries, after which it is given up."""
@@ -24,7 +26,7 @@ _MARK = "auto_instruct_hf"
 _NO_BATCHES = "the endpoint has no Batch API: run without --batch"
 _AGAIN = "What was submitted is recorded and not lost: run the same command again to go on from there"
 _FILE = ("file_id", "input_file_id")
-_FIELDS: dict[type[object], tuple[str, ...]] = {FileObject: ("id",), Batch: ("id", "status")}
+_BATCH_FIELDS = ("id", "status")
 
 _Result = TypeVar("_Result")
 
@@ -37,7 +39,7 @@ class BatchApi:
         pause: Seconds to wait after a failure.
     """
 
-    def __init__(self, client: openai.AsyncOpenAI, pause: float) -> None:
+    def __init__(self, client: "openai.AsyncOpenAI", pause: float) -> None:
         self._client = client
         self._once = client.with_options(max_retries=0)
         self._pause = pause
@@ -45,17 +47,17 @@ class BatchApi:
     async def upload(self, name: str, file: IO[bytes]) -> str:
         """Upload an input file as a stream, and return its id."""
 
-        async def send() -> FileObject:
+        async def send() -> "FileObject":
             file.seek(0)
             return await self._client.files.create(file=(name, file, "application/jsonl"), purpose="batch")
 
-        return (await self._retry(send, FileObject)).id
+        return (await self._retry(send, ("id",))).id
 
-    async def create(self, name: str, file: str) -> Batch:
+    async def create(self, name: str, file: str) -> "Batch":
         """Submit an uploaded file under a unique name, once, and return the batch."""
         is_sent = False
 
-        async def submit() -> Batch:
+        async def submit() -> "Batch":
             nonlocal is_sent  # after a failure it may have been accepted; the client's own retries would not look
             if is_sent and (found := await self.find([name])):
                 return found[name]
@@ -67,12 +69,12 @@ class BatchApi:
                 metadata={_MARK: name},
             )
 
-        return await self._retry(submit, Batch)
+        return await self._retry(submit, _BATCH_FIELDS)
 
-    async def find(self, names: Collection[str]) -> dict[str, Batch]:
+    async def find(self, names: Collection[str]) -> "dict[str, Batch]":
         """Return the submitted batches with one of the names, by name."""
 
-        async def search() -> dict[str, Batch] | None:
+        async def search() -> "dict[str, Batch] | None":
             found: dict[str, Batch] = {}
             try:
                 async for batch in self._client.batches.list(limit=100):
@@ -83,12 +85,14 @@ class BatchApi:
                 return None
             return found
 
-        return await self._retry(search, dict)
+        return await self._retry(search)
 
-    async def look(self, batch: str) -> Batch:
+    async def look(self, batch: str) -> "Batch":
         """Return the present state of a batch, by its id."""
+        import openai
+
         try:
-            return await self._retry(lambda: self._client.batches.retrieve(batch), Batch, is_known=True)
+            return await self._retry(lambda: self._client.batches.retrieve(batch), _BATCH_FIELDS, is_known=True)
         except openai.NotFoundError:
             raise TeacherError(
                 f"the endpoint does not know {batch}, which holds some of these requests: run with the address and the "
@@ -97,6 +101,7 @@ class BatchApi:
 
     async def download(self, file: str, into: IO[bytes]) -> bool:
         """Download a file, by its id, into a local one; return whether it exists (the API deletes old ones)."""
+        import openai
 
         async def fetch() -> bool:
             into.seek(0)
@@ -108,13 +113,15 @@ class BatchApi:
 
         for _ in range(MAX_FAILURES):  # a new file may not be visible at once, and its content is paid for
             try:
-                return await self._retry(fetch, bool, is_known=True)
+                return await self._retry(fetch, is_known=True)
             except openai.NotFoundError:
                 await asyncio.sleep(self._pause)
         return False
 
     async def delete(self, file: str) -> None:
         """Delete an uploaded file, ignoring errors: it costs nothing."""
+        import openai
+
         with contextlib.suppress(openai.APIError, ValueError):
             await self._once.files.delete(file)
 
@@ -123,13 +130,13 @@ class BatchApi:
         return redact(text, self._client.api_key)
 
     async def _retry(
-        self, call: Callable[[], Awaitable[_Result | None]], kind: type[_Result], *, is_known: bool = False
+        self, call: Callable[[], Awaitable[_Result | None]], fields: Sequence[str] = (), *, is_known: bool = False
     ) -> _Result:
         """Retry a call until it succeeds, fails permanently, or has failed too often.
 
         Args:
             call: The call.
-            kind: Type of its result: a server without a Batch API may answer anything.
+            fields: What its result must have: a server without a Batch API may answer anything.
             is_known: Whether the endpoint is known to have a Batch API: then a 404 is raised to the caller.
 
         Returns:
@@ -139,6 +146,8 @@ class BatchApi:
             TeacherError: If the endpoint rejects it, has no Batch API, or has failed too often in a row.
             NotFoundError: If `is_known`, and the object does not exist.
         """
+        import openai
+
         reason = ""
         for attempt in range(MAX_FAILURES):
             if attempt:
@@ -156,7 +165,7 @@ class BatchApi:
             except (openai.APIError, httpx2.HTTPError, UnicodeDecodeError, json.JSONDecodeError) as error:
                 reason = self.clean(f"{type(error).__name__}: {error.__cause__ or error}")
             else:
-                if isinstance(result, kind) and all(getattr(result, name, None) for name in _FIELDS.get(kind, ())):
+                if result is not None and all(getattr(result, name, None) for name in fields):
                     return result
                 reason = f"not what the Batch API answers: {self.clean(result)}"
         raise TeacherError(f"the Batch API has failed {MAX_FAILURES} times in a row: {reason}. {_AGAIN}")
@@ -175,6 +184,6 @@ def is_transient_status(status: int) -> bool:
     return status in _TRANSIENT_STATUS or status >= 500
 
 
-def _is_transient(error: openai.APIStatusError) -> bool:
+def _is_transient(error: "openai.APIStatusError") -> bool:
     # An uploaded file may not be visible at once.
     return (is_transient_status(error.status_code) and error.code != "insufficient_quota") or error.param in _FILE

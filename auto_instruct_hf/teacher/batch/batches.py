@@ -15,16 +15,18 @@ from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import IO
+from typing import IO, TYPE_CHECKING
 
-import openai
 from filelock import FileLock, Timeout
-from openai.types import Batch
 
 from ...errors import TeacherError
 from ..exchange import Body
 from .api import MAX_FAILURES, BatchApi, describe_error, is_transient_status
 from .log import UPLOADED, BatchLog, BatchRow
+
+if TYPE_CHECKING:
+    import openai
+    from openai.types import Batch
 
 _ENDED = ("completed", "failed", "expired", "cancelled")
 _URL = "/v1/chat/completions"
@@ -76,7 +78,7 @@ class Batches:
 
     async def answer(
         self,
-        client: openai.AsyncOpenAI,
+        client: "openai.AsyncOpenAI",
         requests: Mapping[str, Body],
         *,
         note: Callable[[str], None] = lambda _: None,
@@ -206,7 +208,7 @@ class Batches:
 
     async def _wait(
         self, api: BatchApi, rows: list[BatchRow], note: Callable[[str], None]
-    ) -> AsyncGenerator[tuple[BatchRow, Batch], None]:
+    ) -> "AsyncGenerator[tuple[BatchRow, Batch], None]":
         """Yield each batch when it has ended."""
         total = sum(len(row.keys) for row in rows)
         done: dict[str, int] = {}
@@ -233,7 +235,7 @@ class Batches:
             if waiting:
                 await asyncio.sleep(self._poll)
 
-    async def _collect(self, api: BatchApi, row: BatchRow, batch: Batch) -> AsyncGenerator[Answer, None]:
+    async def _collect(self, api: BatchApi, row: BatchRow, batch: "Batch") -> AsyncGenerator[Answer, None]:
         """Yield one answer per request of a batch that has ended."""
         missing = dict.fromkeys(row.keys)
         for name in filter(None, (batch.output_file_id, batch.error_file_id)):
@@ -267,11 +269,11 @@ def _read(line: bytes, api: BatchApi) -> Answer | None:
     return Answer(key, None, api.clean(f"{code}: {message}"), is_passing=True)
 
 
-def _is_over_limit(batch: Batch) -> bool:
+def _is_over_limit(batch: "Batch") -> bool:
     return any(error.code == _OVER_LIMIT for error in (batch.errors and batch.errors.data) or [])
 
 
-def _explain_failure(api: BatchApi, batch: Batch, count: int) -> str:
+def _explain_failure(api: BatchApi, batch: "Batch", count: int) -> str:
     errors = (batch.errors and batch.errors.data) or []
     words = api.clean(f"{errors[0].code}: {errors[0].message}") if errors else "no reason given"
     return (

