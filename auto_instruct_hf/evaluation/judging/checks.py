@@ -36,7 +36,7 @@ class Discernment:
     discerns: bool
     assumption: str = (
         "Assumption: an output of another instruction is wrong. If some of the own outputs are wrong too, the judge is "
-        "better than its balanced accuracy; if real faults are harder to see than a swapped output, it finds fewer."
+        "better than its balanced accuracy; if real faults are harder to see than a swapped output, it is worse."
     )
 
 
