@@ -171,11 +171,10 @@ def filter_judged(
     judgements = found.judgements.to_list()
     reasons = {row["instance_id"]: row["rejected"] for row in failures.rejected or ()}
     reasons |= {row["instance_id"]: passes(row, min_confidence) for row in judgements}
-    judged = instances.add_column(
-        "rejected",
-        [reasons[key] for key in instances["instance_id"][:]],
-        feature=with_rejected(instances.features)["rejected"],
-        new_fingerprint=fingerprint(instances._fingerprint, found.judgements._fingerprint, min_confidence),
+    judged = from_rows(
+        [{**row, "rejected": reasons[row["instance_id"]]} for row in instances.to_list()],
+        with_rejected(instances.features),
+        fingerprint(instances._fingerprint, found.judgements._fingerprint, min_confidence),
     )
     if trace is not None:
         kept = [row for row in judgements if not reasons[row["instance_id"]]]
