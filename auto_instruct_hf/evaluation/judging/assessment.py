@@ -78,7 +78,7 @@ def assess(
     Args:
         instances: Columns as `schema.INSTANCES`, and `cluster` for shares by cluster. Their order does not matter.
         teacher: The model that judges.
-        settings: The size of the sample, and the share of it that is used for the checks.
+        settings: The size of the sample, and the share of it used for the checks.
         seed: Seed of the sample and of the checks.
         written_by: The model that wrote the instances, to warn if it judges itself; "": unknown.
         everything: Judge all instances; the checks still use the sample.
@@ -102,7 +102,7 @@ def assess(
     changed = from_rows(make_checks(checked.to_list(), instances, seed), ASKED)
     changed = judge(changed, teacher, as_checks=True, settings=settings, cache_dir=cache_dir, trace=check_trace)
     rows = judgements.to_list()
-    checks = describe_checks(rows, list(changed), list(check_trace.rejected or ()))
+    checks = describe_checks(rows, changed.to_list(), list(check_trace.rejected or ()))
     warnings = [warn_of_own_words(teacher.model, written_by)]
     if OTHER_OUTPUT in checks and not checks[OTHER_OUTPUT]["discerns"]:
         warnings.append(
@@ -150,21 +150,11 @@ def filter_judged(
     cache_dir: Path | None = None,
     trace: Trace | None = None,
 ) -> Dataset:
-    """Judge all instances and keep those with yes to all questions that apply, and enough confidence.
+    """Judge all instances and return those with yes to all questions that apply, and enough confidence.
 
-    Args:
-        instances: Columns as `schema.INSTANCES`.
-        teacher: The model that judges.
-        settings: `min_judge` is the minimum confidence; None there: 0.
-        seed: Seed of the checks of the judge.
-        written_by: As for `assess`.
-        cache_dir: As for `assess`.
-        trace: If given, it receives the dropped rows with their reasons; in `facts` `before`, the fields of
-            `JudgeFigures`, `after`, those of `JudgedShares` for the kept rows, `kept` and `min_judge`; in `tables` the
-            `judgements`.
-
-    Returns:
-        The instances that pass, with all their columns.
+    The arguments are those of `assess`. `settings.min_judge` is the minimum confidence (None: 0). `trace` receives the
+    dropped rows with their reasons; in `facts` `before`, the fields of `JudgeFigures`, `after`, those of `JudgedShares`
+    for the kept rows, `kept` and `min_judge`; in `tables` the `judgements`.
     """
     settings, failures = settings or JudgeSettings(), Trace()
     min_confidence = settings.min_judge or 0.0
@@ -178,14 +168,13 @@ def filter_judged(
         cache_dir=cache_dir,
         trace=failures,
     )
-    judgements = list(found.judgements)
+    judgements = found.judgements.to_list()
     reasons = {row["instance_id"]: row["rejected"] for row in failures.rejected or ()}
     reasons |= {row["instance_id"]: passes(row, min_confidence) for row in judgements}
-    judged = instances.add_column(
-        "rejected",
-        [reasons[key] for key in instances["instance_id"][:]],
-        feature=with_rejected(instances.features)["rejected"],
-        new_fingerprint=fingerprint(instances._fingerprint, found.judgements._fingerprint, min_confidence),
+    judged = from_rows(
+        [{**row, "rejected": reasons[row["instance_id"]]} for row in instances.to_list()],
+        with_rejected(instances.features),
+        fingerprint(instances._fingerprint, found.judgements._fingerprint, min_confidence),
     )
     if trace is not None:
         kept = [row for row in judgements if not reasons[row["instance_id"]]]

@@ -16,12 +16,6 @@ from ..questions import NAMES, DatasetRow
 from .verdicts import READ, index
 
 OTHER_OUTPUT = "other output"
-_OTHER_FORMS = JUDGE[1:]
-ASSUMPTION = (
-    "Assumption: an output of another instruction is wrong. If some of the own outputs are wrong too, the judge is "
-    "better than its balanced accuracy; if real faults are harder to see than the output of another instruction, it is "
-    "worse at finding them."
-)
 
 
 @dataclass(frozen=True)
@@ -40,7 +34,10 @@ class Discernment:
     high: float
     balanced_accuracy: Mapping[str, float] | None
     discerns: bool
-    assumption: str = ASSUMPTION
+    assumption: str = (
+        "Assumption: an output of another instruction is wrong. If some of the own outputs are wrong too, the judge is "
+        "better than its balanced accuracy; if real faults are harder to see than a swapped output, it is worse."
+    )
 
 
 @dataclass(frozen=True)
@@ -58,19 +55,17 @@ def make_checks(picked: Sequence[DatasetRow], pool: Dataset, seed: int) -> list[
     the columns `verdicts.READ`; the order of `pool` does not matter.
     """
     generator = np.random.default_rng(seed)
-    ids, instructions = pool["instance_id"][:], pool["instruction_id"][:]
-    kinds, outputs = pool["is_classification"][:], pool["output"][:]
-    order = sorted(range(len(ids)), key=ids.__getitem__)
-    of_kind = {kind: np.array([n for n in order if kinds[n] == kind]) for kind in (False, True)}
+    donors = sorted(pool.select_columns([*READ, "instruction_id"]).to_list(), key=lambda row: row["instance_id"])
     plain = [{name: row[name] for name in READ} for row in picked]
     swapped: list[dict[str, object]] = []
     for row, asked in zip(picked, plain, strict=True):
-        own = _simplify(row["output"])
-        for donor in generator.permutation(of_kind[row["is_classification"]]):
-            if instructions[donor] != row["instruction_id"] and _simplify(outputs[donor]) != own:
-                swapped.append({**asked, "output": outputs[donor], "check": OTHER_OUTPUT})
+        same_kind = [donor for donor in donors if donor["is_classification"] == row["is_classification"]]
+        for donor in (same_kind[place] for place in generator.permutation(len(same_kind))):
+            is_other = donor["instruction_id"] != row["instruction_id"]
+            if is_other and _simplify(donor["output"]) != _simplify(row["output"]):
+                swapped.append({**asked, "output": donor["output"], "check": OTHER_OUTPUT})
                 break
-    return [*swapped, *({**row, "check": form} for form in _OTHER_FORMS for row in plain)]
+    return [*swapped, *({**row, "check": form} for form in JUDGE[1:] for row in plain)]
 
 
 def _simplify(text: str) -> str:
@@ -83,7 +78,7 @@ def describe_checks(
 ) -> dict[str, Figures]:
     """Return `JudgeFigures.checks`, from judgements of the checks and those without a usable reply."""
     described: dict[str, Figures] = {}
-    for name in (OTHER_OUTPUT, *_OTHER_FORMS):
+    for name in (OTHER_OUTPUT, *JUDGE[1:]):
         rows = [row for row in checks if row["check"] == name]
         reasons = Counter(row["rejected"] for row in failed if row["check"] == name)
         if not rows and not reasons:

@@ -28,10 +28,8 @@ def choose_model(teacher: Teacher, settings: JudgeSettings) -> str:
     elsewhere the teacher itself, since other models of its endpoint are not known. Raise RecipeError if the settings
     name an endpoint but no model.
     """
-    if settings.model == EMBEDDED and teacher.is_embedded:
-        return teacher.model
     if settings.model:
-        return settings.model
+        return teacher.model if settings.model == EMBEDDED and teacher.is_embedded else settings.model
     if settings.base_url:
         raise RecipeError(f"judge.base_url is {settings.base_url.partition('?')[0]!r}: name its model in judge.model")
     return _choose_at_openai(teacher.model) if teacher.endpoint.is_openai else teacher.model
@@ -49,10 +47,9 @@ def choose_evaluator(settings: JudgeSettings, writer: str = "") -> tuple[str | N
     if settings.base_url:
         raise RecipeError("the judge has a base URL but no model: name its model with --judge")
     endpoint = Endpoint("judge", None, None, TeacherSettings())
-    api_key = endpoint.base_url_or(None)[1]
     if not endpoint.is_openai:
         return (writer, "") if writer else (None, "No model has judged it: name one of OPENAI_BASE_URL with --judge")
-    if api_key:
+    if endpoint.base_url_or(None)[1]:  # the key
         return _choose_at_openai(writer), ""
     return None, (
         "No model has judged it: there is no endpoint to ask. Set OPENAI_API_KEY, or name a model with --judge and "
@@ -99,7 +96,7 @@ def open_judge(
     writer: Teacher | None = None,
     journal: Path | None = None,
 ) -> Iterator[Teacher]:
-    """Open the judge.
+    """Open the judge; raise RecipeError if there is a budget and the price of the judge is unknown.
 
     Args:
         model: Its name, as `choose_model` or `choose_evaluator` returns it, or `embedded`.
@@ -111,9 +108,6 @@ def open_judge(
 
     Yields:
         The judge.
-
-    Raises:
-        RecipeError: If there is a budget and the price of the judge is unknown.
     """
     if writer and (warning := warn_of_own_words(model, writer.model)):
         _LOG.warning(warning)

@@ -50,18 +50,11 @@ def judge(
     cache_dir: Path | None = None,
     trace: Trace | None = None,
 ) -> Dataset:
-    """Judge every instance.
+    """Judge every instance; the columns are READ, as in `schema.INSTANCES`, or with `as_checks` as ASKED.
 
-    Args:
-        instances: Columns READ as in `schema.INSTANCES`; with `as_checks` columns as ASKED.
-        teacher: The model that judges.
-        as_checks: Whether these are the checks of the judge.
-        settings: `max_tokens` of a reply.
-        cache_dir: Folder of the cache; None: as in `core.apply`.
-        trace: If given, it receives the instances without a usable reply, with the reasons.
-
-    Returns:
-        One row per judged instance, in their order; columns as JUDGEMENTS, with `as_checks` as CHECKED.
+    Return one row per judged instance, in their order; columns as JUDGEMENTS, with `as_checks` as CHECKED. `settings`
+    limits the tokens of a reply; `cache_dir` is as in `core.apply`; `trace` receives the instances without a usable
+    reply, with the reasons.
     """
     if not as_checks:
         instances = require_columns(instances, INSTANCES, "judge", READ).select_columns(list(READ))
@@ -87,14 +80,10 @@ def judge_prompts(teacher: Teacher, settings: JudgeSettings | None = None) -> Ma
     prompts = {name: replace(prompt, max_tokens=max_tokens) for name, prompt in load_judge_prompts().items()}
     if teacher.is_embedded:
         for name, prompt in prompts.items():
-            properties = prompt.schema["properties"]
-            reason = {**properties["reason"], "maxLength": _MAX_REASON}
-            prompts[name] = _with_properties(prompt, {**properties, "reason": reason})
+            kinds = prompt.schema["properties"]
+            kinds = {**kinds, "reason": {**kinds["reason"], "maxLength": _MAX_REASON}}
+            prompts[name] = replace(prompt, schema={**prompt.schema, "properties": kinds})
     return prompts
-
-
-def _with_properties(prompt: Prompt, properties: Mapping[str, object]) -> Prompt:
-    return replace(prompt, schema={**prompt.schema, "properties": properties, "required": list(properties)})
 
 
 def judge_batch(batch: Batch, *, ask: Ask, prompts: Mapping[str, Prompt], rater: str) -> Columns:
@@ -105,7 +94,7 @@ def judge_batch(batch: Batch, *, ask: Ask, prompts: Mapping[str, Prompt], rater:
     without_strategy = {}
     for name, prompt in prompts.items():
         kinds = {key: kind for key, kind in prompt.schema["properties"].items() if key != _STRATEGY}
-        without_strategy[name] = _with_properties(prompt, kinds)
+        without_strategy[name] = replace(prompt, schema={**prompt.schema, "properties": kinds, "required": list(kinds)})
     instances, requests = rows(batch), []
     for row in instances:
         questions = [{"name": one.name, "text": one.text} for one in QUESTIONS if applies(one, row)]
@@ -137,10 +126,7 @@ def _parse_reply(row: DatasetRow, reply: Reply, rater: str) -> DatasetRow:
 
 
 def passes(judgement: DatasetRow, min_confidence: float = 0.0) -> str:
-    """Return why an instance does not pass: the first question answered no, or too little confidence; "" if it passes.
-
-    `judgement` has the columns of JUDGEMENTS; `min_confidence` is in [0, 1].
-    """
+    """Return why an instance does not pass, "" if it does, by a row of JUDGEMENTS; `min_confidence` is in [0, 1]."""
     refused = next((name for name in NAMES if judgement[name] is False), None)
     if refused:
         return f"judge: no to {refused}"
