@@ -14,8 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from throttle_model import FixedWindow, NoLimit, SlidingWindow, TokenBucket, drive, run
 
-from auto_instruct_hf.teacher.pacing.headers import remaining, retry_after
-from auto_instruct_hf.teacher.pacing.throttle import Throttle
+from auto_instruct_hf.teacher.throttle import Throttle, remaining, retry_after
 
 LATENCY = 0.2
 Says = Callable[[float | None], float | None]
@@ -261,14 +260,6 @@ def test_a_cancelled_request_never_loses_a_slot(data: st.DataObject, kind: str) 
         assert asyncio.get_running_loop().time() - start < 10
 
     run(several())
-
-
-@pytest.mark.parametrize(
-    "wrong", [{"concurrency": 0}, {"rpm": -1}, {"tpm": 0}, {"max_in_flight": 0}, {"rpm": math.nan}]
-)
-def test_limits_that_allow_nothing_are_rejected(wrong: dict[str, Any]) -> None:
-    with pytest.raises(ValueError, match=next(iter(wrong))):
-        Throttle(**wrong)
 
 
 NOW = datetime(2026, 5, 4, 12, 0, 0, tzinfo=UTC)

@@ -22,12 +22,7 @@ def max_request_tokens(body: Body) -> tuple[int, int]:
 
 
 class Budget:
-    """A limit on the cost of all requests in a journal, including those of earlier runs.
-
-    Args:
-        dollars: US dollars; None: no limit.
-        spent: Returns the US dollars spent so far.
-    """
+    """A limit in US dollars (None: no limit) on all requests in a journal, of which `spent` returns the cost so far."""
 
     def __init__(self, dollars: float | None, spent: Callable[[], float]) -> None:
         self._dollars = dollars
@@ -39,15 +34,8 @@ class Budget:
     async def reserve(self, body: Body, rates: Rates | None) -> AsyncIterator[None]:
         """Wait until the worst-case cost of a request fits, and reserve it until the context ends.
 
-        Args:
-            body: The request.
-            rates: The rates of the model.
-
-        Yields:
-            Nothing. The cost must be in the journal when the context ends.
-
-        Raises:
-            BudgetError: If it does not fit and no other request is in flight.
+        The cost must be in the journal when the context ends. Raise BudgetError if it does not fit and no other request
+        is in flight.
         """
         if self._dollars is None or rates is None:
             yield
@@ -73,7 +61,7 @@ class Budget:
 
         Args:
             bodies: The requests by key.
-            rates: The rates of the model.
+            rates: The rates of the model; None: unknown.
             average: Average cost of such requests in batches, in US dollars, used with a 25 % margin; None: unknown, so
                 the worst case is used.
             min_requests: Minimum size of a batch.

@@ -160,15 +160,7 @@ class Teacher:
 
     @contextmanager
     def phase(self, name: str, total: int | None = None) -> Iterator[RequestProgress]:
-        """Assign the requests inside to a phase, and show their progress and cost.
-
-        Args:
-            name: The phase.
-            total: Number of requests; None: unknown.
-
-        Yields:
-            The progress bar.
-        """
+        """Assign the requests inside (`total`, or None: unknown) to a phase, and show their progress and cost."""
         self._phase = name
         names = list(self.expected)
         later = [self.expected[one] for one in names[names.index(name) + 1 :]] if name in names else [None]

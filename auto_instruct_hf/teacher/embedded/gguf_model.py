@@ -1,9 +1,7 @@
 """Any GGUF chat model as a local teacher: found on disk or on the Hub, and checked before it is loaded."""
 
-import importlib
 from dataclasses import dataclass
 from pathlib import Path
-from types import ModuleType
 
 from ...errors import TeacherError
 
@@ -20,16 +18,10 @@ _PREFERRED = "q4_k_m"
 
 @dataclass(frozen=True)
 class LocalModel:
-    """A model file that this machine serves.
+    """A model file that this machine serves: `slots` requests at a time of `context` tokens with their replies.
 
-    Attributes:
-        name: As in the journal and on the card: `FILE.gguf`, or `REPO:FILE.gguf` from the Hub.
-        path: The file.
-        num_parameters: Number of parameters.
-        license: License in the file's metadata, or on the Hub; "" if neither states one.
-        slots: Number of requests decoded in parallel.
-        context: Tokens of a request and its reply.
-        memory: Bytes needed: weights, key-value cache and buffers.
+    `name` is that of the journal and the card: `FILE.gguf`, or `REPO:FILE.gguf` from the Hub. `license` is that of the
+    file's metadata or the Hub ("" if neither states one), `memory` the bytes of weights, key-value cache and buffers.
     """
 
     name: str
@@ -47,11 +39,8 @@ class LocalModel:
 
     def describe(self) -> str:
         """Return name, size and license in a few words."""
-        size = (
-            f"{self.num_parameters / 1e9:.1f} billion"
-            if self.num_parameters >= 1e9
-            else f"{self.num_parameters / 1e6:.0f} million"
-        )
+        millions = self.num_parameters / 1e6
+        size = f"{millions / 1000:.1f} billion" if millions >= 1000 else f"{millions:.0f} million"
         return f"{self.name} ({size} parameters, license: {self.license or 'not stated'})"
 
 
@@ -62,19 +51,18 @@ def is_gguf(model: str) -> bool:
 
 
 def find_model(name: str) -> LocalModel:
-    """Find a GGUF model, download it if it is not on disk, and read its header.
+    """Find a GGUF model (a path, `REPO:FILE.gguf` or `REPO` on the Hub), download it if needed, and read its header.
 
-    Args:
-        name: Path of a file, `REPO:FILE.gguf` or `REPO` on the Hub.
-
-    Returns:
-        The model.
-
-    Raises:
-        TeacherError: If the extra `embedded` is not installed, the file cannot be found, downloaded or read, or this
-            machine has too little memory for it.
+    Raise TeacherError if the extra `embedded` is not installed, the file cannot be found, downloaded or read, or this
+    machine has too little memory for it.
     """
-    gguf, psutil = _require("gguf"), _require("psutil")
+    try:
+        import gguf
+        import psutil  # type: ignore[import-untyped]
+    except ImportError as error:
+        raise TeacherError(
+            f"a local teacher needs the package {error.name}: run `pip install 'auto-instruct-hf[embedded]'`"
+        ) from None
     license = ""
     if (path := Path(name)).is_file():
         shown = path.name
@@ -128,12 +116,3 @@ def _download(name: str) -> tuple[Path, str, str]:
     except (HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled, OSError, ValueError) as error:
         reason = " ".join(str(error).split())[:200]
         raise TeacherError(f"cannot download {name} from the Hub: {reason}") from None
-
-
-def _require(module: str) -> ModuleType:
-    try:
-        return importlib.import_module(module)
-    except ImportError:
-        raise TeacherError(
-            f"a local teacher needs the package {module}: run `pip install 'auto-instruct-hf[embedded]'`"
-        ) from None
