@@ -87,7 +87,7 @@ def test_concurrency_climbs_to_the_maximum_without_a_limit() -> None:
 @pytest.mark.parametrize("concurrency", [None, 32, 200])
 @pytest.mark.parametrize("share", [0.02, 0.1])
 @pytest.mark.parametrize(("says", "latency"), [(nothing, LATENCY), (one_second, 3.0)])
-def test_refusals_at_random_never_leave_a_slow_pace(
+def test_random_refusals_never_cause_a_slow_pace(
     concurrency: int | None, share: float, says: Says, latency: float
 ) -> None:
     climb, part, workers = 0.0 if concurrency else 60 * latency, 25 * latency, concurrency or 64
@@ -144,7 +144,7 @@ def headers_of(server: Any, now: float) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("server", [SlidingWindow, TokenBucket])
-def test_no_refusal_if_the_headers_tell_what_is_left(server: Callable[[], Any]) -> None:
+def test_no_refusal_if_headers_give_the_remaining_requests(server: Callable[[], Any]) -> None:
     one = server()
     outcome = run(drive(Throttle(), one, seconds=600, workers=100, headers=headers_of))
     assert outcome.refused == []

@@ -89,16 +89,9 @@ def is_final(entry: Entry) -> bool:
 
 
 def read_completion(completion: object, prompt: Prompt, seconds: float, *, repair: bool = False) -> Entry:
-    """Validate a completion: not truncated, not refused, JSON, valid under the schema.
+    """Validate a response (JSON of any shape): a completion, not truncated, not refused, JSON valid under the schema.
 
-    Args:
-        completion: The JSON of the response, of any shape.
-        prompt: The prompt of the request.
-        seconds: The time to the response.
-        repair: Whether to repair JSON: for servers that do not enforce the schema.
-
-    Returns:
-        The text, the tokens, and the error ("" if there is none).
+    `repair` repairs its JSON first: for servers that do not enforce the schema.
     """
     match completion:
         case {"choices": [{"message": {**message}, **choice}, *_], **others}:

@@ -58,13 +58,9 @@ class RequestFormatRejected(Exception):  # noqa: N818
 
 
 class Sender:
-    """Sends requests to one endpoint.
+    """Sends requests to one endpoint, at most `concurrency` at once (None: adapted).
 
-    Args:
-        endpoint: The endpoint.
-        settings: Limits, retries and so on.
-        concurrency: Maximum number of requests in flight; None: adapted.
-        stopped_by: Makes the error that stops a run, from a reason.
+    `stopped_by` makes the error that stops a run, from a reason.
     """
 
     def __init__(

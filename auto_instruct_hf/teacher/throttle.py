@@ -63,7 +63,7 @@ class Throttle:
 
     @contextlib.asynccontextmanager
     async def slot(self, tokens: int = 0) -> AsyncIterator[Slot]:
-        """Wait until a request of about so many tokens may be sent; it is in flight until the context ends."""
+        """Wait until a request of about `tokens` tokens may be sent; it is in flight until the context ends."""
         async with self._line:
             await self._wait_for_room(tokens)
             owed, self._owed = self._owed, 0

@@ -87,17 +87,9 @@ class Batches:
         A batch rejected for the limit of enqueued tokens is submitted again when all others have ended; if all were
         rejected, in files of half the size, one at a time, until more are accepted.
 
-        Args:
-            client: The client; its retries apply to every call except the submission of a batch.
-            requests: Bodies of `/v1/chat/completions` by key of at most 64 characters.
-            note: Called with a note on the progress.
-
-        Yields:
-            An answer.
-
-        Raises:
-            TeacherError: If the endpoint has no Batch API, rejects a batch, or fails ten times in a row. Open batches
-                continue, and the next call collects them.
+        The keys of `requests` have at most 64 characters. The client's retries apply to every call except the
+        submission of a batch. Raise TeacherError if the endpoint has no Batch API, rejects a batch, or fails ten times
+        in a row: open batches continue, and the next call collects them.
         """
         api = BatchApi(client, self._poll)
         answered: set[str] = set()

@@ -44,16 +44,10 @@ class BatchRounds:
         send_one: Callable[[str, Body, Prompt], Awaitable[Entry]],
         note: Callable[[str], None],
     ) -> AsyncGenerator[tuple[str, Body, Entry], None]:
-        """Answer requests that are not in the journal; failures of batches and the last few are left to the caller.
+        """Yield key, body and entry of each answer to requests that are not in the journal.
 
-        Args:
-            requests: The requests.
-            phase: The phase to which their cost is assigned.
-            send_one: Sends one request online and records its reply.
-            note: Called with a note for the progress bar.
-
-        Yields:
-            Key, body and entry of each answer; record each before taking the next one.
+        Record each answer before taking the next one. Failures of batches and the last few requests are left to the
+        caller. `send_one` sends one request online and records its reply; `note` shows a text in the progress bar.
         """
         failures: Counter[str] = Counter()
         while True:

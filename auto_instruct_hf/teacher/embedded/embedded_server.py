@@ -25,17 +25,10 @@ _KEY_VARIABLE = "AUTO_INSTRUCT_SERVER_KEY"
 
 
 def start_embedded_server(model: LocalModel | None = None) -> tuple[str, str, Callable[[], None]]:
-    """Start the server and wait until it listens.
+    """Start a server of a model (None: the packaged one); return its base URL, its key and a function that stops it.
 
-    Args:
-        model: A GGUF model; None: the one that comes with the package.
-
-    Returns:
-        Its base URL, its API key, and a function that stops it. It also stops when this process ends, even by SIGKILL:
-        it reads a pipe that only this process keeps open.
-
-    Raises:
-        TeacherError: If the weights are missing or the server does not start.
+    It also stops when this process ends, even by SIGKILL: it reads a pipe that only this process keeps open. Raise
+    TeacherError if the weights are missing or the server does not start.
     """
     try:
         weights = model.path if model else find_weights(_WEIGHTS_PACKAGE, ".gguf", _WEIGHTS_SHA256)

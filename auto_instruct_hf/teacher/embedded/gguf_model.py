@@ -6,13 +6,13 @@ from pathlib import Path
 from ...errors import TeacherError
 
 SUFFIX = ".gguf"
-# Below this number of parameters a model gets the prompts for small models. Ours: 3B models and their kin follow rules.
+# Below this number of parameters a model gets the prompts for small models. Our choice: 3B models follow rules.
 _SMALL_PARAMETERS = 2.5e9
 _SLOTS = 2
 _MAX_CONTEXT = 12_288
 """Tokens of a request and its reply: the grouped prompts need more than 9,600."""
 _WORKING_BYTES = 500_000_000
-"""Compute buffers and the server beside weights and cache. Ours: about 0.3 GB were used by models up to 3B."""
+"""Compute buffers and the server, without weights and cache: models up to 3B used about 0.3 GB."""
 _PREFERRED = "q4_k_m"
 
 
