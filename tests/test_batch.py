@@ -485,13 +485,13 @@ def test_a_budget_holds_in_batch_mode(api: StubBatches, tmp_path: Path) -> None:
     prices = {"input_price": 10.0, "output_price": 100.0}  # an answer takes 100 + 20 tokens: $0.003, half in a batch
     with batch_teacher(api, tmp_path, budget=2.0, **prices) as teacher:
         with pytest.raises(BudgetError, match="does not cover"):
-            teacher.ask(questions(2000))
+            teacher.ask(questions(1500))
         spent = teacher.spent().dollars or 0.0
         answered = sum(usage.requests for usage in teacher.journal.usage())
     assert 1.5 < spent <= 2.0
     with batch_teacher(api, tmp_path, budget=10.0, **prices) as teacher:
-        assert all(reply.content for reply in teacher.ask(questions(2000)))
-        assert teacher.spent().dollars == pytest.approx(2000 * 0.0015, rel=0.05)
-    assert 0 < answered < 2000
-    assert sum(api.answered.values()) + len(api.teacher.answered) == 2000
+        assert all(reply.content for reply in teacher.ask(questions(1500)))
+        assert teacher.spent().dollars == pytest.approx(1500 * 0.0015, rel=0.05)
+    assert 0 < answered < 1500
+    assert sum(api.answered.values()) + len(api.teacher.answered) == 1500
     assert len(api.batches) < 12  # a round may take a day
