@@ -1,7 +1,4 @@
-"""The Batch API over real HTTP, on the same server as the stub teacher: files, batches, and what goes wrong with them.
-
-A batch moves on each time it is looked at. What it answers is what the stub teacher would answer to the same body.
-"""
+"""The Batch API over real HTTP, on the server of the stub teacher, with the same answers; polls advance a batch."""
 
 import email
 import email.policy
@@ -33,17 +30,15 @@ class StubBatches:
     faults: dict[str, float] = field(default_factory=dict)
     """Share of lines by fault: error400, always; error429 and error500, the first time."""
     expire_after: float = 1.0  # share of the lines of a batch that are answered before it expires
-    invalid: str = ""
-    """Where not "": the words with which every batch fails its validation."""
-    is_shuffled: bool = True
-    limit: int = 0  # where not 0: how many requests may be enqueued at once, in all batches together
-    foreign: int = 0  # how many of the enqueued requests are somebody else's
-    unheard: int = 0  # how many of the next submissions are accepted without the client hearing of it
+    invalid: str = ""  # if not "": the message with which each batch fails its validation
+    limit: int = 0  # if not 0: maximum number of requests enqueued in all batches
+    foreign: int = 0  # enqueued requests of others
+    unheard: int = 0  # how many of the next submissions are accepted without a response
     failing: int = 0  # how many of the next calls get a 503
     garbage: int = 0  # how many of the next calls get a page instead of JSON
     missing: int = 0  # how many of the next calls for the content of a file find none
     page: int = 100  # most batches in one page of the list
-    late: int = 0  # how many looks at a completed batch do not tell where its results are
+    late: int = 0  # how many polls of a completed batch do not name its results
     is_page: bool = False
     has_batches: bool = True
     watch: Callable[[str], None] = lambda call: None
@@ -103,8 +98,7 @@ class StubBatches:
 
     def _work(self, batch: dict[str, Any], share: float, status: str, code: str) -> None:
         requests = [json.loads(line) for line in self.files[batch["input_file_id"]].splitlines()]
-        if self.is_shuffled:
-            random.Random(batch["id"]).shuffle(requests)
+        random.Random(batch["id"]).shuffle(requests)
         output: list[str] = []
         errors: list[str] = []
         for number, request in enumerate(requests):
@@ -201,20 +195,15 @@ def handler_of(chat: Any, stub: StubBatches) -> Any:
             found = stub.files.get(name) if "files" in call else stub.batches.get(name)
             if found is None:
                 return 404, {"error": {"message": f"No such thing: {name}"}}
-            return 200, self._touch(call, name, found)
-
-        def _touch(self, call: str, name: str, found: Any) -> Any:
             if call == "DELETE files one":
                 del stub.files[name]
-                return {"id": name, "object": "file", "deleted": True}
-            if call == "POST batches one cancel":
-                found["status"] = "cancelling"
+                found = {"id": name, "object": "file", "deleted": True}
             elif call == "GET batches one":
                 stub.advance(found)
                 if found["status"] == "completed" and stub.late:
                     stub.late -= 1
-                    return found | {"output_file_id": None}
-            return found
+                    found = found | {"output_file_id": None}
+            return 200, found
 
         def _upload(self, raw: bytes) -> tuple[int, Any]:
             head = f"Content-Type: {self.headers['Content-Type']}\r\n\r\n".encode()

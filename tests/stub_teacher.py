@@ -1,9 +1,7 @@
 """A deterministic teacher over real HTTP: an OpenAI-compatible endpoint whose reply depends on the request alone.
 
-Faults come in two kinds. Those of a reply (broken JSON, cut off, refused) depend on the request too, so asking again
-with another draw number may cure them and a rerun meets the same; so do those of a group (an answer left out, or given
-twice). Those of the connection (500, 429, dropped) strike a
-request once and are gone, as they are in life.
+Faults of a reply (broken JSON, cut off, refused) or a group (an answer missing or doubled) depend on the request:
+another draw number may avoid them, a rerun does not. Faults of the connection (500, 429, dropped) occur once a request.
 """
 
 import hashlib
@@ -34,16 +32,16 @@ class StubTeacher:
 
     url: str = ""
     faults: dict[str, float] = field(default_factory=dict)
-    """Share of requests by fault: error500, error429, dropped, broken, cut, refused, garbage; missing,
-    doubled (of the answers to a group, one); poison: always a 500."""
-    down: int = 0  # where not 0: the HTTP status of every answer
+    """Share of requests by fault: error500, error429, dropped, broken, cut, refused, garbage, poison (always `poison`);
+    missing, doubled: one of the answers to a group."""
+    down: int = 0  # if not 0: the HTTP status of all answers
     delay: float = 0.0  # seconds before each answer
     failing: int = 0  # how many of the next requests get a 503
     poison: int = 500  # the status that poisoned requests get
     unknown: tuple[str, ...] = ()
-    """What the endpoint does not take, each refused as servers do: json_schema, json_object, temperature, max_tokens,
-    seed, system; `ignores_schema`: it takes any response_format and heeds none."""
-    wraps: str = "{}"  # what a model writes around its JSON where the server does not hold it to JSON
+    """What the endpoint rejects: json_schema, json_object, temperature, max_tokens, seed, system; `ignores_schema`: it
+    accepts any response_format and ignores it."""
+    wraps: str = "{}"  # text around the JSON if the server does not enforce a schema
     refused: int = 0
     now: int = 0
     most_at_once: int = 0
@@ -99,7 +97,7 @@ def serve_stub(extend: Callable[[Any], Any] = lambda handler: handler, **setting
                 self._send(200, b"<html>" if fault == "garbage" else _completion(body, digest, fault, stub))
 
         def _strike(self, digest: str) -> bool:
-            """Let a fault of the connection happen, the first time a request is seen."""
+            """Cause a fault of the connection, the first time a request is seen."""
             fault = _pick(stub.faults, ("error500", "error429", "dropped"), "connection" + digest)
             with lock:
                 if not fault or stub.struck[digest]:
@@ -151,7 +149,7 @@ def _pick(faults: dict[str, float], names: tuple[str, ...], digest: str) -> str:
 
 
 def _refuse(body: dict[str, Any], name: str) -> dict[str, Any] | None:
-    """Return the error of a server that does not take a part of a request, where the request has it."""
+    """Return the error of a server that rejects a part of requests, if this one has it."""
     if body.get("response_format", {}).get("type") == name:
         return {"message": f"response_format of type '{name}' is not supported by this model", "param": None}
     if name == "system" and body["messages"][0]["role"] == "system":
@@ -201,7 +199,7 @@ _ITEM = re.compile(r"^### (\d+)\n", re.MULTILINE)
 
 
 def reply_to(body: dict[str, Any], digest: str) -> dict[str, Any]:
-    """Make up a valid reply: by the names of the fields that the schema asks for."""
+    """Return a valid reply, made from the names of the fields in the schema."""
     schema = _schema_of(body)
     text = body["messages"][-1]["content"]
     if "answers" not in schema["properties"]:
@@ -216,12 +214,12 @@ def reply_to(body: dict[str, Any], digest: str) -> dict[str, Any]:
 
 
 def sign(instruction: str) -> str:
-    """Return the word with which the stub begins each answer to an instruction: by it a judge knows a right one."""
+    """Return the first word of the stub's answers to an instruction, by which its judge knows a correct one."""
     return _WORDS[int(hashlib.sha256(instruction.encode()).hexdigest()[:8], 16) % len(_WORDS)]
 
 
 def _judge(text: str) -> dict[str, Any]:
-    """Judge an instance as a good judge would who knows how this stub answers; all but the output is fine."""
+    """Judge an instance by how this stub answers; only the output may be wrong."""
     found = re.findall(r"^\[(\w+) (\w+)\]\n(.*?)\n\[end \2\]$", text, re.MULTILINE | re.DOTALL)
     texts = {name: words for name, _, words in found}
     output = texts["output"]

@@ -95,7 +95,7 @@ def rows(folder: Path) -> list[tuple[str, int]]:
 
 def test_a_batch_answers_what_the_chat_endpoint_answers(api: StubBatches, tmp_path: Path) -> None:
     assert ask(api, tmp_path, {}) == []
-    assert not api.calls  # nothing to ask asks nothing
+    assert not api.calls  # no request, no call
     requests = make_requests(0, 20)
 
     async def chat() -> dict[str, Any]:
@@ -145,7 +145,7 @@ def test_files_hold_each_request_once_within_the_limits_and_one_model(
         assert all(line["body"] == requests[line["custom_id"]] for line in file)
 
 
-def test_a_batch_is_collected_only_when_all_of_its_answers_were_taken(api: StubBatches, tmp_path: Path) -> None:
+def test_a_batch_is_collected_only_when_all_answers_were_consumed(api: StubBatches, tmp_path: Path) -> None:
     requests = make_requests(0, 10)
     assert len(ask(api, tmp_path, requests, take=10)) == 10  # the consumer never came back after the last
     assert rows(tmp_path) == [("completed", 0)]
@@ -154,7 +154,7 @@ def test_a_batch_is_collected_only_when_all_of_its_answers_were_taken(api: StubB
     assert api.lines() == [10]
 
 
-def test_open_batches_are_taken_over_with_all_their_answers(api: StubBatches, tmp_path: Path) -> None:
+def test_open_batches_are_resumed_with_all_their_answers(api: StubBatches, tmp_path: Path) -> None:
     first, second, other = make_requests(0, 20), make_requests(10, 30), make_requests(50, 60)
     ask(api, tmp_path, first, take=1)
     ask(api, tmp_path, other, take=1)
@@ -164,7 +164,7 @@ def test_open_batches_are_taken_over_with_all_their_answers(api: StubBatches, tm
     assert [collected for _, collected in rows(tmp_path)] == [1, 0, 1]  # what nobody asked for waits
 
 
-def test_a_submission_that_was_accepted_unheard_is_found_by_its_name(tmp_path: Path) -> None:
+def test_a_submission_without_a_response_is_found_by_its_name(tmp_path: Path) -> None:
     with serve_batches(unheard=2, page=2) as api:
         # The client would retry on its own and so submit twice.
         answers = ask(api, tmp_path, make_requests(0, 9), max_requests=3, client={"max_retries": 5})
@@ -173,7 +173,7 @@ def test_a_submission_that_was_accepted_unheard_is_found_by_its_name(tmp_path: P
 
 
 @pytest.mark.parametrize("fault", ["failing", "garbage"])
-def test_a_run_that_did_not_live_to_hear_of_its_submission_finds_it(tmp_path: Path, fault: str) -> None:
+def test_a_submission_is_found_after_the_run_was_killed(tmp_path: Path, fault: str) -> None:
     with serve_batches(unheard=1, page=2) as api:
         # From the submission on, the endpoint stays away: as a kill just then, for what is known afterwards.
         api.watch = lambda call: setattr(api, fault, 99 if call == "POST batches" else getattr(api, fault))
@@ -187,7 +187,7 @@ def test_a_run_that_did_not_live_to_hear_of_its_submission_finds_it(tmp_path: Pa
         assert api.calls["POST batches"] == 1
 
 
-def test_what_was_uploaded_and_never_submitted_is_deleted_and_sent_anew(api: StubBatches, tmp_path: Path) -> None:
+def test_an_uploaded_file_never_submitted_is_deleted_and_sent_again(api: StubBatches, tmp_path: Path) -> None:
     api.watch = lambda call: setattr(api, "failing", 99 if call == "POST files" else api.failing)
     with pytest.raises(TeacherError, match="HTTP 503: down"):
         ask(api, tmp_path, make_requests(0, 9))
@@ -197,7 +197,7 @@ def test_what_was_uploaded_and_never_submitted_is_deleted_and_sent_anew(api: Stu
     assert "file-0" not in api.files
 
 
-def test_lines_that_failed_tell_whether_asking_again_may_help(tmp_path: Path) -> None:
+def test_failed_lines_say_whether_a_retry_may_help(tmp_path: Path) -> None:
     requests = make_requests(0, 60)
     with serve_batches(faults={"error400": 0.2, "error429": 0.2, "error500": 0.2}) as api:
         first = ask(api, tmp_path, requests)
@@ -212,7 +212,7 @@ def test_lines_that_failed_tell_whether_asking_again_may_help(tmp_path: Path) ->
         assert set(api.answered.values()) == {1}
 
 
-def test_a_cancelled_batch_yields_what_it_has_answered(tmp_path: Path) -> None:
+def test_a_cancelled_batch_yields_its_answers(tmp_path: Path) -> None:
     with serve_batches(polls=5) as api:
         api.watch = lambda call: api.cancel() if api.calls["GET batches one"] == 3 else None
         answers = ask(api, tmp_path, make_requests(0, 10))
@@ -220,7 +220,7 @@ def test_a_cancelled_batch_yields_what_it_has_answered(tmp_path: Path) -> None:
     assert rows(tmp_path) == [("cancelled", 1)]
 
 
-def test_what_expired_is_asked_again_and_what_did_not_is_kept(tmp_path: Path) -> None:
+def test_only_expired_requests_are_sent_again(tmp_path: Path) -> None:
     requests = make_requests(0, 20)
     with serve_batches(expire_after=0.4) as api:
         first = ask(api, tmp_path, requests)
@@ -233,7 +233,7 @@ def test_what_expired_is_asked_again_and_what_did_not_is_kept(tmp_path: Path) ->
         assert api.answered == Counter(list(requests))
 
 
-def test_a_batch_that_fails_its_validation_stops_in_the_words_of_the_api_and_once(tmp_path: Path) -> None:
+def test_a_batch_that_fails_validation_stops_once_with_the_message_of_the_api(tmp_path: Path) -> None:
     with serve_batches(invalid="The model `stub` does not exist") as api:
         with pytest.raises(TeacherError, match="model_not_found: The model `stub` does not exist"):
             ask(api, tmp_path, make_requests(0, 5))
@@ -243,7 +243,7 @@ def test_a_batch_that_fails_its_validation_stops_in_the_words_of_the_api_and_onc
 
 
 @pytest.mark.parametrize(("count", "limit", "max_requests"), [(40, 12, 1000), (40, 12, 5), (7, 1, 3)])
-def test_a_full_queue_is_waited_for_in_smaller_files(tmp_path: Path, count: int, limit: int, max_requests: int) -> None:
+def test_files_shrink_while_the_queue_is_full(tmp_path: Path, count: int, limit: int, max_requests: int) -> None:
     requests = make_requests(0, count)
     with serve_batches(limit=limit) as api:
         assert keys(ask(api, tmp_path, requests, max_requests=max_requests)) == sorted(requests)
@@ -253,7 +253,7 @@ def test_a_full_queue_is_waited_for_in_smaller_files(tmp_path: Path, count: int,
         assert len(api.files) == len(api.batches) - len(refused)  # inputs are deleted, each one's output stays
 
 
-def test_files_grow_again_when_others_leave_the_queue(tmp_path: Path) -> None:
+def test_files_grow_again_when_the_queue_empties(tmp_path: Path) -> None:
     with serve_batches(limit=100, foreign=95) as api:
         api.watch = lambda call: setattr(api, "foreign", 95 if len(api.batches) < 6 else 0)
         assert len(ask(api, tmp_path, make_requests(0, 64))) == 64
@@ -262,7 +262,7 @@ def test_files_grow_again_when_others_leave_the_queue(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("fault", ["failing", "garbage"])
-def test_faults_of_the_connection_are_waited_out_while_polling(api: StubBatches, tmp_path: Path, fault: str) -> None:
+def test_transient_connection_errors_are_retried_while_polling(api: StubBatches, tmp_path: Path, fault: str) -> None:
     def strike(call: str) -> None:
         if call == "GET batches one" and api.calls[call] in (1, 11):
             setattr(api, fault, 9)
@@ -287,7 +287,7 @@ def test_an_endpoint_that_cannot_take_batches_stops_the_run(
         ask(api, tmp_path, make_requests(0, 5))
 
 
-def test_a_wrong_key_is_told_without_the_key(api: StubBatches, tmp_path: Path) -> None:
+def test_a_wrong_key_is_reported_without_the_key(api: StubBatches, tmp_path: Path) -> None:
     wrong = "sk-wrong-0123456789"
     with pytest.raises(TeacherError, match="HTTP 401: Incorrect API key") as caught:
         ask(api, tmp_path, make_requests(0, 5), client={"api_key": wrong})
@@ -305,7 +305,7 @@ def test_a_batch_the_endpoint_does_not_know_is_not_submitted_again(api: StubBatc
 
 
 @pytest.mark.parametrize(("missing", "found"), [(3, True), (99, False)])
-def test_results_are_waited_for_and_those_that_are_gone_may_be_asked_again(
+def test_late_results_are_awaited_and_missing_ones_may_be_requested_again(
     tmp_path: Path, missing: int, found: bool
 ) -> None:
     with serve_batches(late=3, missing=missing) as api:
@@ -352,12 +352,6 @@ def test_no_key_is_ever_written(api: StubBatches, tmp_path: Path) -> None:
     ask(api, tmp_path, make_requests(0, 5), take=2)
     assert not any(KEY.encode() in path.read_bytes() for path in tmp_path.iterdir())
     assert not any(KEY.encode() in content for content in api.files.values())
-
-
-def test_a_journal_that_cannot_be_opened_says_so(tmp_path: Path) -> None:
-    (tmp_path / "journal.sqlite").write_text("no database" * 100)
-    with pytest.raises(TeacherError, match=r"journal\.sqlite: file is not a database"):
-        Batches(tmp_path / "journal.sqlite")
 
 
 # A process that has imported everything forks one run for each line it reads: so a run starts at once.
@@ -416,15 +410,14 @@ def run_once(api: StubBatches, driver: subprocess.Popen[str], kill_at: str = "",
     return int(driver.stdout.readline())
 
 
-@pytest.mark.parametrize("seed", [1, 2])
-def test_kill_9_at_any_moment_loses_nothing_and_pays_for_nothing_twice(tmp_path: Path, seed: int) -> None:
+def test_kill_9_at_any_moment_loses_nothing_and_pays_for_nothing_twice(tmp_path: Path) -> None:
     requests = make_requests(0, 40)  # five batches
     (tmp_path / "driver.py").write_text(DRIVER)
     (tmp_path / "requests.json").write_text(json.dumps(requests))
-    draw = random.Random(seed)
+    draw = random.Random(1)
     moments = [
         ("POST files", draw.randint(1, 4)),
-        ("POST batches", draw.randint(1, 2)),  # accepted, and nobody there to hear of it
+        ("POST batches", draw.randint(1, 2)),  # accepted, but the response is lost
         ("POST batches", draw.randint(1, 2)),
         ("GET batches one", draw.randint(1, 8)),
         ("answer", draw.randint(1, 15)),
@@ -469,7 +462,7 @@ def test_batch_and_online_answers_are_interchangeable(api: StubBatches, tmp_path
             replies = teacher.ask(questions(60))
         assert all(reply.content for reply in replies)
         sums = {usage.is_batch: usage.requests for usage in teacher.journal.usage()}
-        assert sums == {True: 59, False: 1}  # one went ahead, to see whether there is anybody
+        assert sums == {True: 59, False: 1}  # one is sent first, to check the endpoint
         asked = len(api.teacher.answered)
     with batch_teacher(api, tmp_path / "batch", batch=False) as teacher:
         assert [reply.content for reply in teacher.ask(questions(60))] == [reply.content for reply in replies]
@@ -478,7 +471,7 @@ def test_batch_and_online_answers_are_interchangeable(api: StubBatches, tmp_path
         assert [reply.content for reply in teacher.ask(questions(60))] == [reply.content for reply in replies]
 
 
-def test_replies_of_no_use_are_asked_again_in_another_batch(tmp_path: Path) -> None:
+def test_unusable_replies_are_requested_again_in_another_batch(tmp_path: Path) -> None:
     with serve_batches() as api, batch_teacher(api, tmp_path, max_attempts=12) as teacher:
         api.teacher.faults = {"broken": 0.4}
         assert all(reply.content for reply in teacher.ask(questions(200)))
@@ -492,13 +485,13 @@ def test_a_budget_holds_in_batch_mode(api: StubBatches, tmp_path: Path) -> None:
     prices = {"input_price": 10.0, "output_price": 100.0}  # an answer takes 100 + 20 tokens: $0.003, half in a batch
     with batch_teacher(api, tmp_path, budget=2.0, **prices) as teacher:
         with pytest.raises(BudgetError, match="does not cover"):
-            teacher.ask(questions(2000))
+            teacher.ask(questions(1500))
         spent = teacher.spent().dollars or 0.0
         answered = sum(usage.requests for usage in teacher.journal.usage())
     assert 1.5 < spent <= 2.0
     with batch_teacher(api, tmp_path, budget=10.0, **prices) as teacher:
-        assert all(reply.content for reply in teacher.ask(questions(2000)))
-        assert teacher.spent().dollars == pytest.approx(2000 * 0.0015, rel=0.05)
-    assert 0 < answered < 2000
-    assert sum(api.answered.values()) + len(api.teacher.answered) == 2000
-    assert len(api.batches) < 12  # a wave may take a day
+        assert all(reply.content for reply in teacher.ask(questions(1500)))
+        assert teacher.spent().dollars == pytest.approx(1500 * 0.0015, rel=0.05)
+    assert 0 < answered < 1500
+    assert sum(api.answered.values()) + len(api.teacher.answered) == 1500
+    assert len(api.batches) < 12  # a round may take a day

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -21,7 +22,7 @@ def is_running(pid: int) -> bool:
     return state.exists() and state.read_text().rsplit(")", 1)[1].split()[0] != "Z"
 
 
-def test_real_model_answers_in_the_form_asked_for(tmp_path: Path) -> None:
+def test_the_packaged_model_answers_by_the_schema(tmp_path: Path) -> None:
     with Teacher("embedded", journal=tmp_path / "journal.sqlite") as teacher:
         requests = [
             Request(PROMPTS["classify"], PROMPTS["classify"].messages(instruction="Is this mail spam or not spam?")),
@@ -62,15 +63,13 @@ def test_server_ends_with_its_parent_even_by_sigkill() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == -9, done.stderr
-    pid = int(done.stdout)
-    deadline = 50
-    while is_running(pid) and deadline:
-        deadline -= 1
-        subprocess.run(["sleep", "0.1"], check=True)
-    assert not is_running(pid)
+    deadline = time.monotonic() + 5
+    while is_running(int(done.stdout)):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
 
 
-def test_missing_or_foreign_weights_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_or_wrong_weights_are_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(WeightsError, match="nowhere-to-be-found with model weights is not installed"):
         find_weights("nowhere-to-be-found", ".gguf", "")
     with pytest.raises(WeightsError, match=r"without its \.gguf file"):

@@ -1,4 +1,4 @@
-"""The journal can be read by people: what was asked, what came back, what it cost."""
+"""`auto-instruct journal` shows requests, replies and cost."""
 
 import json
 from pathlib import Path
@@ -69,7 +69,7 @@ def test_failures_go_to_a_file(out: Path, tmp_path: Path) -> None:
     assert {row["error"] for row in rows} == {"cut off", "no answer: E 500"}
 
 
-def test_pruning_asks_again_and_keeps_the_ledger(out: Path) -> None:
+def test_pruned_requests_are_sent_again_and_stay_in_the_sums(out: Path) -> None:
     before = call(out).stdout.splitlines()[3:6]
     (out / "cache").mkdir()
     for name in ("attribute-0.arrow", "of-somebody-else.txt"):
@@ -86,7 +86,7 @@ def test_pruning_asks_again_and_keeps_the_ledger(out: Path) -> None:
     assert "attribute, complete" in wrong.stderr
 
 
-def test_no_journal_is_told_and_none_is_made(tmp_path: Path) -> None:
+def test_a_missing_journal_is_reported_and_not_created(tmp_path: Path) -> None:
     missing = call(tmp_path)
     assert missing.exit_code == 1
     assert missing.stderr.startswith(f"error: no journal at {tmp_path}")

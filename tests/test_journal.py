@@ -1,4 +1,4 @@
-"""The journal is the memory of what was paid for: nothing in it is lost, and its sums are right."""
+"""The journal loses no reply, and its sums are right."""
 
 import re
 import sqlite3
@@ -94,7 +94,7 @@ def test_two_journals_on_one_file_see_each_other(tmp_path: Path) -> None:
         assert all(one.get(str(n)) == other.get(str(n)) is not None for n in range(300))
 
 
-def test_a_journal_of_the_first_format_is_brought_up_to_date(tmp_path: Path) -> None:
+def test_a_journal_of_format_1_is_upgraded(tmp_path: Path) -> None:
     path = tmp_path / "journal.sqlite"
     old = sqlite3.connect(path)
     old.executescript(FORMAT_1)
@@ -155,8 +155,7 @@ def test_prices_are_list_prices(tmp_path: Path) -> None:
     assert (costs["gpt-4o", False] + costs["nobody-knows", False]).dollars is None
 
 
-def test_what_a_request_costs_does_not_depend_on_how_many_there_were() -> None:
-    """Some models cost more in long requests; a sum over many short ones is not one."""
+def test_the_cost_of_a_request_does_not_depend_on_their_number() -> None:
     for model in ("gpt-4o", "gemini-2.5-pro", "gpt-4.1"):
         price = Prices().price
         small, large = (
@@ -168,7 +167,7 @@ def test_what_a_request_costs_does_not_depend_on_how_many_there_were() -> None:
         assert large == pytest.approx(1000 * small)
 
 
-def test_prices_given_stand_before_the_list() -> None:
+def test_given_prices_take_precedence() -> None:
     prices = Prices({"gpt-4o": Rates(1e-6, 1e-7, 2e-6)})
     usage = Usage("p", "gpt-4o", input_tokens=1_000_000, cached_tokens=500_000, output_tokens=1_000_000)
     assert prices.price(usage).dollars == pytest.approx(0.5 + 0.05 + 2)

@@ -1,4 +1,4 @@
-"""Prompts are files that people edit: each set is complete, and a slip in one is named."""
+"""Each set of prompts is complete and valid, and errors in edited files are reported."""
 
 import json
 import shutil
@@ -48,7 +48,7 @@ def test_each_prompt_renders_to_a_chat(source: str, name: str) -> None:
     assert all(message["content"] for message in messages)
 
 
-def test_each_set_can_do_the_same() -> None:
+def test_both_sets_have_all_prompts() -> None:
     assert {name for name, prompt in load_prompts().items() if prompt.is_grouped} == {"attributes", "input", "output"}
     assert not any(prompt.is_grouped for prompt in load_prompts("small").values())
     assert {name for _, name in PROMPTS} == set(REQUESTS)
@@ -88,7 +88,7 @@ def test_what_is_constant_comes_first(name: str) -> None:
     assert texts[0][-1] != texts[1][-1]
 
 
-def test_parts_that_are_empty_leave_no_trace() -> None:
+def test_empty_parts_are_left_out() -> None:
     message = load_prompts("small")["output"].messages(instruction="Do it.", input="", strategy="")[-1]["content"]
     assert message == "Instruction:\nDo it."
     item = {"number": 1, "instruction": "Do it.", "input": "", "strategy": ""}
@@ -115,7 +115,7 @@ def test_missing_variable_is_named() -> None:
         load_prompts("small")["labels"].messages(label="x")
 
 
-def test_a_set_says_in_one_way_what_attributes_are(tmp_path: Path) -> None:
+def test_a_set_has_either_attributes_or_its_parts(tmp_path: Path) -> None:
     folder = tmp_path / "mine"
     shutil.copytree(FOLDER / "small", folder)
     assert list_names(str(folder)) == list_names("small")
@@ -147,7 +147,7 @@ def test_answers_of_a_group_need_numbers(tmp_path: Path) -> None:
         (lambda path: path.write_text("words"), "unknown"),
     ],
 )
-def test_broken_sets_are_told_by_file(tmp_path: Path, change: Any, message: str) -> None:
+def test_errors_in_a_set_name_the_file(tmp_path: Path, change: Any, message: str) -> None:
     folder = tmp_path / "mine"
     shutil.copytree(FOLDER / "small", folder)
     change(folder / "labels.yaml")

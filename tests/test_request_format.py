@@ -1,4 +1,4 @@
-"""Servers differ in what they take of a request; the same question reaches them all, and is the same in the journal."""
+"""Requests are adapted to what a server accepts; the journal keeps them in one format."""
 
 import sqlite3
 from pathlib import Path
@@ -24,7 +24,7 @@ UNKNOWN: list[tuple[str, ...]] = [
 
 
 @pytest.mark.parametrize("unknown", UNKNOWN, ids="+".join)
-def test_what_a_server_refuses_is_put_in_another_way(tmp_path: Path, unknown: tuple[str, ...]) -> None:
+def test_a_rejected_format_is_adapted(tmp_path: Path, unknown: tuple[str, ...]) -> None:
     with serve_stub(unknown=unknown) as stub, open_teacher(stub, tmp_path, concurrency=8, max_attempts=12) as teacher:
         replies = teacher.ask(make_requests(40))
         assert all(contents(replies))
@@ -35,7 +35,7 @@ def test_what_a_server_refuses_is_put_in_another_way(tmp_path: Path, unknown: tu
         assert not other.answered
 
 
-def test_what_a_server_refuses_is_learnt_once(tmp_path: Path) -> None:
+def test_a_rejected_parameter_is_sent_once_only(tmp_path: Path) -> None:
     with serve_stub(unknown=("temperature",)) as stub, open_teacher(stub, tmp_path, concurrency=2) as teacher:
         teacher.ask(make_requests(30))
         assert stub.refused <= 2  # what was in flight at first
@@ -52,7 +52,7 @@ def test_what_a_server_refuses_is_learnt_once(tmp_path: Path) -> None:
         "\n{}\n",
     ],
 )
-def test_what_a_model_writes_around_its_json_is_taken_off(tmp_path: Path, wraps: str) -> None:
+def test_text_around_the_json_is_removed(tmp_path: Path, wraps: str) -> None:
     with serve_stub(wraps=wraps) as stub, open_teacher(stub, tmp_path, structured="text") as teacher:
         replies = teacher.ask(make_requests(5))
         assert all(contents(replies))
@@ -63,7 +63,7 @@ def test_what_a_model_writes_around_its_json_is_taken_off(tmp_path: Path, wraps:
         assert teacher.ask(make_requests(5)) == replies
 
 
-def test_what_cannot_be_mended_is_asked_again_and_never_taken(tmp_path: Path) -> None:
+def test_a_reply_beyond_repair_is_requested_again_and_never_used(tmp_path: Path) -> None:
     with (
         serve_stub(wraps='{"outputs": ["x"]}') as stub,
         open_teacher(stub, tmp_path, structured="json_object", max_attempts=2) as teacher,
@@ -76,14 +76,13 @@ def test_what_cannot_be_mended_is_asked_again_and_never_taken(tmp_path: Path) ->
 @pytest.mark.parametrize(
     "rest", ['{"output": "half an ans', '{"answers": [{"number": 1, "output": "x"}, {"number": 2, "o']
 )
-def test_half_an_answer_is_not_closed_and_taken(rest: str) -> None:
+def test_a_truncated_reply_is_not_repaired(rest: str) -> None:
     message = {"role": "assistant", "content": rest}
     completion = {"choices": [{"finish_reason": "stop", "message": message}]}
     assert read_completion(completion, PROMPT, 0.0, repair=True).error == "not JSON"
 
 
-def test_a_way_that_is_asked_for_is_kept(tmp_path: Path) -> None:
-    """Who names the way wants to be told that it does not work."""
+def test_a_given_format_is_kept(tmp_path: Path) -> None:
     with (
         serve_stub(unknown=("json_schema",)) as stub,
         open_teacher(stub, tmp_path, structured="json_schema", max_retries=0) as teacher,
@@ -102,7 +101,7 @@ def test_the_same_request_has_one_key_in_every_request_format(tmp_path: Path) ->
     assert keys(structured="text") == keys(structured="json_object") == keys(structured="json_schema")
 
 
-def test_nothing_of_it_changes_the_fingerprint(tmp_path: Path) -> None:
+def test_request_settings_do_not_change_the_fingerprint(tmp_path: Path) -> None:
     with serve_stub() as stub:
         identities = []
         for number, settings in enumerate(({}, {"structured": "text", "rpm": 600.0, "budget": None, "timeout": 9.0})):

@@ -14,8 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from throttle_model import FixedWindow, NoLimit, SlidingWindow, TokenBucket, drive, run
 
-from auto_instruct_hf.teacher.pacing.headers import remaining, retry_after
-from auto_instruct_hf.teacher.pacing.throttle import Throttle
+from auto_instruct_hf.teacher.throttle import Throttle, remaining, retry_after
 
 LATENCY = 0.2
 Says = Callable[[float | None], float | None]
@@ -88,7 +87,7 @@ def test_concurrency_climbs_to_the_maximum_without_a_limit() -> None:
 @pytest.mark.parametrize("concurrency", [None, 32, 200])
 @pytest.mark.parametrize("share", [0.02, 0.1])
 @pytest.mark.parametrize(("says", "latency"), [(nothing, LATENCY), (one_second, 3.0)])
-def test_refusals_at_random_never_leave_a_slow_pace(
+def test_random_refusals_never_cause_a_slow_pace(
     concurrency: int | None, share: float, says: Says, latency: float
 ) -> None:
     climb, part, workers = 0.0 if concurrency else 60 * latency, 25 * latency, concurrency or 64
@@ -145,7 +144,7 @@ def headers_of(server: Any, now: float) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("server", [SlidingWindow, TokenBucket])
-def test_no_refusal_if_the_headers_tell_what_is_left(server: Callable[[], Any]) -> None:
+def test_no_refusal_if_headers_give_the_remaining_requests(server: Callable[[], Any]) -> None:
     one = server()
     outcome = run(drive(Throttle(), one, seconds=600, workers=100, headers=headers_of))
     assert outcome.refused == []
@@ -261,14 +260,6 @@ def test_a_cancelled_request_never_loses_a_slot(data: st.DataObject, kind: str) 
         assert asyncio.get_running_loop().time() - start < 10
 
     run(several())
-
-
-@pytest.mark.parametrize(
-    "wrong", [{"concurrency": 0}, {"rpm": -1}, {"tpm": 0}, {"max_in_flight": 0}, {"rpm": math.nan}]
-)
-def test_limits_that_allow_nothing_are_rejected(wrong: dict[str, Any]) -> None:
-    with pytest.raises(ValueError, match=next(iter(wrong))):
-        Throttle(**wrong)
 
 
 NOW = datetime(2026, 5, 4, 12, 0, 0, tzinfo=UTC)

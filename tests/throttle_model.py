@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from random import Random
 from typing import Any
 
-from auto_instruct_hf.teacher.pacing.throttle import Throttle
+from auto_instruct_hf.teacher.throttle import Throttle
 
 TICK = 1e-6  # each turn of the loop takes so long, and timers are as late
 

@@ -1,4 +1,4 @@
-"""The requests to the teacher: texts and JSON schemas, one file each."""
+"""The prompts of the teacher with their JSON schemas, one file each."""
 
 from .prompt import (
     ATTRIBUTION,

@@ -1,16 +1,16 @@
-"""The words sent to a teacher: one YAML file a request, with the JSON schema of its reply.
+"""The prompts of a teacher: one YAML file per request, with the JSON schema of its reply.
 
 A set of prompts is a folder. Two come with the package: `default` for capable models and `small` for models of a few
-hundred million parameters, which follow earlier exchanges better than rules. A folder of your own works as well.
+hundred million parameters, which follow examples better than rules. A folder of your own works as well.
 
 Each file holds:
-    system       what the teacher is told first (Jinja)
+    system       the system message (Jinja)
     user         the request (Jinja)
     schema       JSON schema of the reply
     temperature  float
-    max_tokens   int, the longest reply, to one item
-    exchanges    optional: fixed earlier exchanges, each with `user` and `assistant` (the JSON of the reply)
-    each         optional: the same for every item of the variable `examples` (Jinja in both)
+    max_tokens   int, maximum length of a reply about one item
+    exchanges    optional: fixed few-shot exchanges, each with `user` and `assistant` (the JSON of the reply)
+    each         optional: one such exchange, repeated for each item of the variable `examples` (Jinja in both)
 
 A set has `bootstrap`, `input`, `output`, `topic`, and either `attributes` or the three `classify`, `labels`,
 `strategies`. The templates may use:
@@ -25,8 +25,8 @@ The replies: `instructions` (list of str); `is_classification` (bool), `labels` 
 `strategies` (list of str), of which `attributes` has all four; `input` (str); `output` (str); `topic` (str).
 
 A prompt other than bootstrap and topic is *grouped*, and asks about several rows at once, when its schema has the
-property `answers`: a list of objects, each with `number` (int) and the fields above. Its templates then get `items`
-instead: a list of the variables above with `number`, from 1. The longest reply is `max_tokens` for each item.
+property `answers`: a list of objects, each with `number` (int) and the fields above. Its templates then use `items`
+instead: a list of the variables above with `number`, from 1. The maximum length is `max_tokens` times their number.
 """
 
 import json
@@ -45,20 +45,20 @@ from ..errors import PromptError
 
 ATTRIBUTION = ("attributes", "classify", "labels", "strategies")
 REQUESTS = ("bootstrap", *ATTRIBUTION, "input", "output", "topic")
-"""All names that a prompt may have; a set has either the first of ATTRIBUTION or the others."""
+"""All names of prompts; a set has either the first of ATTRIBUTION or the others."""
 JUDGE = ("judge", "reversed", "reworded")
-"""The forms in which a judge is asked: the main one, its questions and texts in reverse order, other words."""
+"""The prompts of a judge: the main one, the same with questions and texts in reverse order, and a rewording."""
 DIRECT = ("input_first", "output_first")
-"""The ways in which an instance is asked for in one step: of classification tasks the output, its label, is first."""
+"""The prompts for an instance in one step: output first for classification tasks (it is the label), else input."""
 _KEYS = {"system", "user", "schema", "temperature", "max_tokens", "exchanges", "each"}
-_JINJA = jinja2.Environment(undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+_compile = cache(jinja2.Environment(undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True).from_string)
 
 Message = dict[str, str]
 
 
 @dataclass(frozen=True)
 class Prompt:
-    """One request to a teacher, before its variables are filled in."""
+    """The templates of one request to a teacher; the fields are the keys of its file."""
 
     name: str
     system: str
@@ -83,20 +83,13 @@ class Prompt:
         return "answers" in self.schema["properties"]
 
     def max_items(self, name: str) -> int:
-        """Return how many items the schema admits in a list of the reply; `sys.maxsize` where it does not say."""
+        """Return the `maxItems` of a list of the reply in the schema; `sys.maxsize` if it has none."""
         return int(self.schema["properties"][name].get("maxItems", sys.maxsize))
 
     def messages(self, **variables: Any) -> list[Message]:
-        """Fill in the variables.
+        """Return the chat messages with the variables filled in: system, exchanges, user.
 
-        Args:
-            **variables: What the templates name; `examples` is also what `each` repeats over.
-
-        Returns:
-            Chat messages: the system's, the earlier exchanges, the user's.
-
-        Raises:
-            PromptError: If a template names a variable that is not given.
+        Raise PromptError if a template names a variable that is not given.
         """
         turns: list[tuple[Mapping[str, Any], dict[str, Any]]] = [(exchange, {}) for exchange in self.exchanges]
         if self.each:
@@ -111,7 +104,7 @@ class Prompt:
 
     def _fill(self, template: str, variables: Mapping[str, Any]) -> str:
         try:
-            return _compiled(template).render(variables).strip()
+            return _compile(template).render(variables).strip()
         except jinja2.TemplateError as error:
             raise PromptError(f"prompt {self.name!r}: {error}; variables given: {sorted(variables)}") from None
 
@@ -125,26 +118,14 @@ class Prompt:
         return node
 
 
-@cache
-def _compiled(template: str) -> jinja2.Template:
-    return _JINJA.from_string(template)
-
-
 PromptSet = Mapping[str, Prompt]
 """Prompts by name."""
 
 
 def load_prompts(source: "str | PromptSet" = "default") -> PromptSet:
-    """Read a set of prompts.
+    """Read the prompts of a set: `default`, `small`, a folder, or a loaded set, which is returned.
 
-    Args:
-        source: `default`, `small`, a folder with one YAML file per prompt, or a loaded set, which is returned.
-
-    Returns:
-        The prompts by name.
-
-    Raises:
-        PromptError: If a file is missing or one too many, is not YAML, or has an unknown or missing key.
+    Raise PromptError if a file is missing or one too many, is not YAML, or has an unknown or missing key.
     """
     if not isinstance(source, str):
         return source
@@ -152,41 +133,29 @@ def load_prompts(source: "str | PromptSet" = "default") -> PromptSet:
 
 
 def load_judge_prompts() -> Mapping[str, Prompt]:
-    """Read the prompts of JUDGE, which come with the package and belong to no set.
+    """Read the prompts of JUDGE, which belong to no set.
 
-    Returns:
-        The prompts by name. Their templates may use `instruction`, `input`, `strategy` and `output` ("" where there is
-        none), `mark` (str, in none of these texts) and `questions` (list of {name, text}); the reply has `reason`
-        (str), a bool for each question, and `confidence` (int, percent).
+    Their templates may use `instruction`, `input`, `strategy` and `output` ("" if there is none), `mark` (str, in none
+    of these texts) and `questions` (list of {name, text}); the reply has `reason` (str), a bool for each question, and
+    `confidence` (int, percent).
     """
     return {name: _read(Path(__file__).parent / "judge" / f"{name}.yaml") for name in JUDGE}
 
 
 def load_direct_prompts(source: str = "default") -> Mapping[str, Prompt]:
-    """Read the prompts of DIRECT, which come with the package and belong to no set.
+    """Read the prompts of DIRECT, which belong to no set: those for small models if `source` is `small`.
 
-    Args:
-        source: The set that other requests are made from: with `small` those for small models, else the others.
-
-    Returns:
-        The prompts by name. Their templates may use `instruction`; the reply has `input` (str or null) and `output`
-        (str), or `instances` (list of {label, input}).
+    Their templates may use `instruction`; the reply has `input` (str or null) and `output` (str), or `instances` (list
+    of {label, input}).
     """
     folder = Path(__file__).parent / "direct" / ("small" if source == "small" else "default")
     return {name: _read(folder / f"{name}.yaml") for name in DIRECT}
 
 
 def list_names(source: str) -> list[str]:
-    """Return the names of the prompts of a set.
+    """Return the names of the prompts that a set (a name or a folder) must have.
 
-    Args:
-        source: As for `load_prompts`.
-
-    Returns:
-        Those of REQUESTS that the set has or lacks.
-
-    Raises:
-        PromptError: If it has both `attributes` and a prompt that this one replaces, or none of them.
+    Raise PromptError if it has both `attributes` and a prompt that this one replaces, or none of them.
     """
     whole, parts = ATTRIBUTION[0], ATTRIBUTION[1:]
     folder = find_folder(source)

@@ -2,13 +2,14 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from itertools import accumulate, islice, takewhile
 
 from ..errors import BudgetError
 from .exchange import Body
-from .prices import Rates
+from .journal import Journal
+from .prices import Prices, Rates
 
 _TOKENS_PER_MESSAGE = 16  # role and separators, rounded up
 _MARGIN = 1.25
@@ -22,16 +23,10 @@ def max_request_tokens(body: Body) -> tuple[int, int]:
 
 
 class Budget:
-    """A limit on the cost of all requests in a journal, including those of earlier runs.
+    """A limit in US dollars (None: no limit) on the cost of all requests in a journal; unknown prices count as zero."""
 
-    Args:
-        dollars: US dollars; None: no limit.
-        spent: Returns the US dollars spent so far.
-    """
-
-    def __init__(self, dollars: float | None, spent: Callable[[], float]) -> None:
-        self._dollars = dollars
-        self._spent = spent
+    def __init__(self, dollars: float | None, journal: Journal, prices: Prices) -> None:
+        self._dollars, self._journal, self._prices = dollars, journal, prices
         self._reserved: dict[object, float] = {}
         self._settled = asyncio.Event()
 
@@ -39,15 +34,8 @@ class Budget:
     async def reserve(self, body: Body, rates: Rates | None) -> AsyncIterator[None]:
         """Wait until the worst-case cost of a request fits, and reserve it until the context ends.
 
-        Args:
-            body: The request.
-            rates: The rates of the model.
-
-        Yields:
-            Nothing. The cost must be in the journal when the context ends.
-
-        Raises:
-            BudgetError: If it does not fit and no other request is in flight.
+        The cost must be in the journal when the context ends. Raise BudgetError if it does not fit and no other request
+        is in flight.
         """
         if self._dollars is None or rates is None:
             yield
@@ -69,20 +57,10 @@ class Budget:
     def choose(
         self, bodies: dict[str, Body], rates: Rates | None, average: float | None, min_requests: int
     ) -> dict[str, Body]:
-        """Choose the requests of a batch, whose cost is known only when all of it is paid.
+        """Return the first requests of a batch that fit; its cost is known only when all of it is paid.
 
-        Args:
-            bodies: The requests by key.
-            rates: The rates of the model.
-            average: Average cost of such requests in batches, in US dollars, used with a 25 % margin; None: unknown, so
-                the worst case is used.
-            min_requests: Minimum size of a batch.
-
-        Returns:
-            The first requests, as many as fit.
-
-        Raises:
-            BudgetError: If fewer than `min_requests` fit although there are more.
+        A request counts as `average` (US dollars) with a 25 % margin, or as its worst case if that is None. Raise
+        BudgetError if fewer than `min_requests` fit although there are more.
         """
         if self._dollars is None or rates is None:
             return bodies
@@ -94,6 +72,9 @@ class Budget:
         if number < min(min_requests, len(bodies)):
             raise BudgetError(self._explain(sum(each[:min_requests])))
         return dict(islice(bodies.items(), number))
+
+    def _spent(self) -> float:
+        return sum(self._prices.price(usage).dollars or 0.0 for usage in self._journal.usage())
 
     def _fits(self, dollars: float) -> bool:
         return self._dollars is None or self._spent() + sum(self._reserved.values()) + dollars <= self._dollars

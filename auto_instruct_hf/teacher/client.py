@@ -1,7 +1,7 @@
 """The teacher: takes requests, returns validated replies, and never sends an answered request again.
 
-Requests run concurrently on the teacher's own event loop, in a thread: phases are plain functions, one client keeps its
-connections for the whole run, and everything works inside a notebook.
+Requests run concurrently on the teacher's own event loop in a thread, so phases are plain functions, connections are
+kept for the whole run, and it works inside a notebook.
 """
 
 import asyncio
@@ -73,7 +73,7 @@ class Teacher:
                 "teacher.output_price in the recipe (US dollars per million tokens)"
             )
         self.journal = Journal(Path(journal or default_folder() / "journal.sqlite"))
-        self._budget = Budget(self._settings.budget, self._known_spent)
+        self._budget = Budget(self._settings.budget, self.journal, self.prices)
         concurrency = self.endpoint.slots or self._settings.concurrency
         self._sender = Sender(self.endpoint, self._settings, concurrency, self._stopped_by)
         self._writer = Writer(self.journal, self._sender, self._stopped_by)
@@ -117,7 +117,7 @@ class Teacher:
 
     @property
     def identity(self) -> dict[str, object]:
-        """What determines the replies besides the requests, for a fingerprint."""
+        """What determines the replies in addition to the requests, for a fingerprint."""
         return {"model": self.model, "attempts": self._settings.max_attempts}
 
     def close(self) -> None:
@@ -160,15 +160,7 @@ class Teacher:
 
     @contextmanager
     def phase(self, name: str, total: int | None = None) -> Iterator[RequestProgress]:
-        """Assign the requests inside to a phase, and show their progress and cost.
-
-        Args:
-            name: The phase.
-            total: Number of requests; None: unknown.
-
-        Yields:
-            The progress bar.
-        """
+        """Assign the requests inside (`total`, or None: unknown) to a phase, and show their progress and cost."""
         self._phase = name
         names = list(self.expected)
         later = [self.expected[one] for one in names[names.index(name) + 1 :]] if name in names else [None]
@@ -189,10 +181,6 @@ class Teacher:
         """Return the cost of all requests in the journal."""
         return sum(map(self.prices.price, self.journal.usage()), Cost(0.0))
 
-    def _known_spent(self) -> float:
-        """Return US dollars, without the requests of models whose price is unknown."""
-        return sum(self.prices.price(usage).dollars or 0.0 for usage in self.journal.usage())
-
     def _run(self, work: Coroutine[Any, Any, _Result]) -> _Result:
         future = asyncio.run_coroutine_threadsafe(work, self._loop)
         try:
@@ -211,14 +199,15 @@ class Teacher:
     async def _ask_all(self, requests: Sequence[Request]) -> list[Reply]:
         try:
             return await self._ask_each(requests)
-        except BaseException:  # any: the fault may be gone in the next call
+        except BaseException:  # any: the next call may succeed
             self._sender.reset()
             self._writer.reset()
             raise
 
     async def _ask_each(self, requests: Sequence[Request]) -> list[Reply]:
         if self._batch_rounds:
-            async for key, body, entry in self._batch_rounds.ask(requests, self._phase, self._send_once, self._note):
+            note = self._progress.note if self._progress else lambda _: None
+            async for key, body, entry in self._batch_rounds.ask(requests, self._phase, self._send_once, note):
                 await self._writer.keep(Record(key, entry, self._phase, self.model, body, is_batch=True))
         replies: list[Reply | None] = [None] * len(requests)
         waiting = iter(enumerate(requests))
@@ -230,8 +219,7 @@ class Teacher:
         workers = [asyncio.create_task(work()) for _ in range(min(self._num_workers, len(requests)))]
         try:
             await asyncio.wait(workers, return_when=asyncio.FIRST_EXCEPTION)
-            for _ in waiting:  # if one failed: send nothing new
-                pass
+            list(waiting)  # if one failed: send nothing new
             await asyncio.wait(workers, timeout=_GRACE)
         finally:
             for worker in workers:
@@ -281,10 +269,6 @@ class Teacher:
         async with self._budget.reserve(body, self.prices.find(self.model)):
             entry = await self._sender.send(body, prompt)
             return await self._writer.keep(Record(key, entry, self._phase, self.model, body))
-
-    def _note(self, text: str) -> None:
-        if self._progress is not None:
-            self._progress.note(text)
 
     def _stopped_by(self, reason: str) -> TeacherError:
         return TeacherError(

@@ -4,7 +4,6 @@ import asyncio
 import os
 import re
 from collections.abc import Callable
-from functools import partial
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
@@ -24,15 +23,8 @@ _NO_KEY = "none"
 class Endpoint:
     """An OpenAI-compatible endpoint, or a server on this machine, which starts with the first request.
 
-    Args:
-        model: The model's name, `embedded`, a GGUF file (`PATH.gguf`, `REPO:FILE.gguf` or `REPO` on the Hub), or None.
-        base_url: The base URL, or None.
-        api_key: The key, or None.
-        settings: Model and base URL if these are None, and the timeout.
-
-    Raises:
-        RecipeError: If there is a base URL but neither a model nor a key, or the base URL or the key is not valid.
-        TeacherError: If a GGUF file cannot be found, downloaded or read, or needs more memory than there is.
+    The arguments are those of a Teacher; a GGUF file is found here. Raise RecipeError or TeacherError if they are not
+    valid.
     """
 
     def __init__(self, model: str | None, base_url: str | None, api_key: str | None, settings: TeacherSettings) -> None:
@@ -74,15 +66,10 @@ class Endpoint:
         return not self.is_local and _is_openai(self._base_url)
 
     def base_url_or(self, base_url: str | None) -> tuple[str | None, str | None]:
-        """Return base URL and key for another model: those of this endpoint if no base URL is given.
+        """Return the arguments `base_url` and `api_key` of a Teacher for another model; None: the base URL of this one.
 
-        Args:
-            base_url: The base URL of the other model; None: this endpoint's (if this is the embedded
-                server: that of the environment).
-
-        Returns:
-            The arguments `base_url` and `api_key` of a Teacher. The key is JUDGE_API_KEY, or this endpoint's for this
-            endpoint, or OPENAI_API_KEY for OpenAI, or none: a key is only sent to the endpoint it was given for.
+        The key is JUDGE_API_KEY, or this endpoint's for this endpoint, or OPENAI_API_KEY for OpenAI, or none: a key is
+        only sent to the endpoint it was given for.
         """
         own = os.environ.get("JUDGE_API_KEY")
         if base_url is None or base_url == self._base_url:
@@ -104,8 +91,8 @@ class Endpoint:
             if self._client is None:
                 base_url, api_key = self._base_url, self._api_key
                 if self.is_local:
-                    start = partial(start_embedded_server, self.local_model)
-                    base_url, api_key, self._stop_server = await asyncio.to_thread(start)
+                    started = await asyncio.to_thread(start_embedded_server, self.local_model)
+                    base_url, api_key, self._stop_server = started
                 if not api_key and not base_url:
                     raise TeacherError(
                         f"the teacher {self.model} needs a key: set OPENAI_API_KEY, or name another endpoint"

@@ -89,26 +89,20 @@ def is_final(entry: Entry) -> bool:
 
 
 def read_completion(completion: object, prompt: Prompt, seconds: float, *, repair: bool = False) -> Entry:
-    """Validate a completion: not truncated, not refused, JSON, valid under the schema.
+    """Validate a response (JSON of any shape): a completion, not truncated, not refused, JSON valid under the schema.
 
-    Args:
-        completion: The JSON of the response, of any shape.
-        prompt: The prompt of the request.
-        seconds: The time to the response.
-        repair: Whether to repair JSON: for servers that do not enforce the schema.
-
-    Returns:
-        The text, the tokens, and the error ("" if there is none).
+    `repair` repairs its JSON first: for servers that do not enforce the schema.
     """
-    choice = _first(completion, "choices")
-    message = choice.get("message")
-    if not isinstance(completion, Mapping) or not isinstance(message, Mapping):
-        return Entry("", NOT_A_COMPLETION, seconds=seconds)
+    match completion:
+        case {"choices": [{"message": {**message}, **choice}, *_], **others}:
+            pass
+        case _:
+            return Entry("", NOT_A_COMPLETION, seconds=seconds)
     refusal, content = message.get("refusal"), message.get("content")
     # A lone surrogate cannot be stored.
     raw = str(refusal or content or "").encode("utf-8", "replace").decode()
     text = _repair(raw) if repair and not refusal else raw
-    usage = completion.get("usage")
+    usage = others.get("usage")
     tokens = usage if isinstance(usage, Mapping) else {}
     details = tokens.get("prompt_tokens_details")
     return Entry(
@@ -134,11 +128,6 @@ def find_reply_fault(text: str, finish_reason: object, is_refusal: bool, prompt:
     except (ValueError, RecursionError):
         return NOT_JSON
     return "" if prompt.accepts(content) else NOT_BY_SCHEMA
-
-
-def _first(completion: object, name: str) -> Mapping[str, object]:
-    items = completion.get(name) if isinstance(completion, Mapping) else None
-    return items[0] if isinstance(items, list) and items and isinstance(items[0], Mapping) else {}
 
 
 def _count(tokens: Mapping[str, object], name: str) -> int:

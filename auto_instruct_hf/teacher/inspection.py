@@ -1,4 +1,4 @@
-"""What a journal holds, for people: sums by phase, single requests with their replies, failures."""
+"""Inspect a journal: sums by phase, single requests with their replies, failures."""
 
 import json
 from collections import Counter
@@ -37,7 +37,7 @@ def summarise_journal(journal: Journal) -> list[PhaseSummary]:
     """Return a summary for each phase, model and mode of a journal, ordered by their first requests."""
     import numpy as np
 
-    lines = []
+    summaries = []
     for usage in journal.usage():
         group = (usage.phase, usage.model, usage.is_batch)
         found = journal.query(
@@ -46,8 +46,8 @@ def summarise_journal(journal: Journal) -> list[PhaseSummary]:
         kinds = Counter(error.partition(":")[0] for error, _ in found if error)
         waits = [seconds for _, seconds in found if seconds and not usage.is_batch]
         latency = tuple(float(value) for value in np.percentile(waits, PERCENTILES)) if waits else ()
-        lines.append(PhaseSummary(usage, dict(kinds.most_common()), latency))
-    return lines
+        summaries.append(PhaseSummary(usage, dict(kinds.most_common()), latency))
+    return summaries
 
 
 def find_request(journal: Journal, key: str) -> JournalRow:

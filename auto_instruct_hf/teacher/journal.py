@@ -1,7 +1,4 @@
-"""The journal: each reply of the teacher is on disk before it is used. It caches requests and records their cost.
-
-SQLite in write-ahead mode with `synchronous=FULL`: a committed reply survives a crash or a power failure. Each commit
-waits for the disk, so replies that arrive during a commit share the next one.
+"""The journal: an SQLite file with each reply of the teacher, written before it is used, and the cost of all requests.
 
 Several processes may use one journal: each sees the replies of the others, and the first reply to a key stands. A
 request that two of them have in flight at the same time is paid and counted twice.
@@ -13,7 +10,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -66,12 +63,10 @@ DROP TABLE replies_1;
 _COLUMNS = 13
 _ENTRY = "text, error, input_tokens, cached_tokens, output_tokens, seconds, raw"
 _FIND = f"SELECT key, {_ENTRY} FROM replies WHERE key IN (SELECT value FROM json_each(?))"
-_ADD_SUMS = """
-INSERT INTO sums VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET requests = requests + excluded.requests,
-    failed = failed + excluded.failed, input_tokens = input_tokens + excluded.input_tokens,
-    cached_tokens = cached_tokens + excluded.cached_tokens, output_tokens = output_tokens + excluded.output_tokens,
-    seconds = seconds + excluded.seconds
-"""
+_SUMS = ("requests", "failed", "input_tokens", "cached_tokens", "output_tokens", "seconds")
+_ADD_SUMS = "INSERT INTO sums VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET " + ", ".join(
+    f"{name} = {name} + excluded.{name}" for name in _SUMS
+)
 # SQLite allows 32,766 variables per statement.
 _CHUNK = 2000
 
@@ -155,7 +150,7 @@ class Journal:
     def usage(self) -> list[Usage]:
         """Return the sums by phase, model and mode, ordered by their first requests."""
         rows = self.query("SELECT * FROM sums ORDER BY rowid")
-        return [Usage(row[0], row[1], bool(row[2]), *row[3:]) for row in rows]
+        return [Usage(phase, model, bool(is_batch), *sums) for phase, model, is_batch, *sums in rows]
 
     def query(self, statement: str, *values: object) -> list[Any]:
         """Return the rows of a SELECT over the tables `replies` and `sums`."""
@@ -163,33 +158,23 @@ class Journal:
             return self._reader.execute(statement, values).fetchall()
 
     def record(self, records: Sequence[Record]) -> list[Entry]:
-        """Commit replies, all or none; the first reply to a key stands.
+        """Commit replies, all or none; return for each the entry that stands for its key: the first one.
 
-        Args:
-            records: The replies.
-
-        Returns:
-            For each record, the entry that stands for its key.
-
-        Raises:
-            TeacherError: If they cannot be written (full or read-only disk).
+        Raise TeacherError if they cannot be written (full or read-only disk).
         """
         new: dict[str, Record] = {}
         for record in records:
             new.setdefault(record.key, record)
         with self._writing, transaction(self._writer, self.path, TeacherError):
-            known: dict[str, Entry] = {}
-            for key, *entry in self._writer.execute(_FIND, (json.dumps(list(new)),)):
-                known[key] = Entry(*entry)
+            found = self._writer.execute(_FIND, (json.dumps(list(new)),))
+            known = {key: Entry(*entry) for key, *entry in found}
             fresh = [record for key, record in new.items() if key not in known]
             for start in range(0, len(fresh), _CHUNK):
                 chosen = fresh[start : start + _CHUNK]
-                # One statement for all: each one waits for the interpreter lock.
                 row = f"({', '.join('?' * _COLUMNS)})"
-                self._writer.execute(
-                    f"INSERT INTO replies VALUES {', '.join([row] * len(chosen))}",
-                    [value for record in chosen for value in _values(record)],
-                )
+                values = [value for record in chosen for value in _values(record)]
+                # One statement for all: each one waits for the interpreter lock.
+                self._writer.execute(f"INSERT INTO replies VALUES {', '.join([row] * len(chosen))}", values)
             # Another process recorded these first, but they are paid too. A batch may be collected twice (after a kill)
             # and is paid once.
             late = [record for record in new.values() if record.key in known and not record.is_batch]
@@ -205,14 +190,9 @@ class Journal:
         return self.prune(f"error != '' AND {messages} NOT IN ({cured})")
 
     def prune(self, condition: str, *values: object) -> int:
-        """Delete replies, so that they are requested again; their cost stays in the sums.
+        """Delete the replies that meet an SQL condition, so that they are requested again; return how many.
 
-        Args:
-            condition: An SQL condition over the columns of `replies`.
-            *values: The values of its placeholders.
-
-        Returns:
-            The number of deleted replies.
+        Their cost stays in the sums.
         """
         with self._writing, transaction(self._writer, self.path, TeacherError):
             count = self._writer.execute(f"DELETE FROM replies WHERE {condition}", values).rowcount
@@ -221,9 +201,8 @@ class Journal:
         return int(count)
 
     def _open(self) -> sqlite3.Connection:
-        upgrades = {1: _FROM_1}
         return open_database(
-            self.path, _TABLES, format=JOURNAL_FORMAT, error=TeacherError, upgrades=upgrades, name="journal"
+            self.path, _TABLES, format=JOURNAL_FORMAT, error=TeacherError, upgrades={1: _FROM_1}, name="journal"
         )
 
 
@@ -237,12 +216,11 @@ def _values(record: Record) -> tuple[object, ...]:
 
 
 def _add_up(records: Iterable[Record]) -> list[tuple[object, ...]]:
-    names = [field.name for field in fields(Usage)][3:]
     totals: dict[tuple[str, str, bool], Counter[str]] = {}
     for record in records:
         total = totals.setdefault((record.phase, record.model, record.is_batch), Counter())
         total["requests"] += 1
         total["failed"] += bool(record.entry.error)
-        for name in names[2:]:
+        for name in _SUMS[2:]:
             total[name] += getattr(record.entry, name)
-    return [(*group, *(total[name] for name in names)) for group, total in totals.items()]
+    return [(*group, *(total[name] for name in _SUMS)) for group, total in totals.items()]

@@ -42,11 +42,7 @@ class Cost:
 
 
 class Prices:
-    """Prices of models: given rates take precedence over list prices.
-
-    Args:
-        given: Rates by model.
-    """
+    """Prices of models; `given` are rates by model, which take precedence over list prices."""
 
     def __init__(self, given: Mapping[str, Rates] | None = None) -> None:
         self._given = dict(given or {})

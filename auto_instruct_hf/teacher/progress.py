@@ -13,20 +13,14 @@ _SECONDS_BETWEEN_NOTES = 1.0
 class RequestProgress:
     """A line that appears with the first answered request: a phase read from its cache shows none.
 
-    Args:
-        name: Its label.
-        total: Number of requests; None: unknown.
-        spent: Returns the US dollars spent so far, None if a price is unknown. Called at most once a second.
-        later: Expected cost of later phases, in US dollars; None: unknown.
+    `total` is the number of requests, `later` the expected cost of later phases in US dollars (None: unknown). `spent`
+    returns the US dollars spent so far (None: a price is unknown); it is called at most once a second.
     """
 
     def __init__(
         self, name: str, total: int | None, spent: Callable[[], float | None], later: float | None = None
     ) -> None:
-        self._name = name
-        self._total = total
-        self._spent = spent
-        self._later = later
+        self._name, self._total, self._spent, self._later = name, total, spent, later
         self._before = spent()
         self._paid = self._known = 0
         self._note = ""
@@ -45,7 +39,7 @@ class RequestProgress:
         self._line.advance()
 
     def note(self, text: str) -> None:
-        """Show a note beside the cost."""
+        """Show a note before the cost."""
         self._note = text
         self._show()
 

@@ -1,6 +1,7 @@
 """Sends requests: in the format of the endpoint, at its pace, with retries."""
 
 import asyncio
+import contextlib
 import json
 import random
 import time
@@ -19,8 +20,8 @@ from .budget import max_request_tokens
 from .endpoint import Endpoint
 from .exchange import NO_ANSWER, NOT_BY_SCHEMA, NOT_JSON, REFUSED, Body, read_completion
 from .journal import Entry
-from .pacing import Throttle, retry_after
 from .request_format import RequestFormat
+from .throttle import Throttle, retry_after
 
 if TYPE_CHECKING:
     import openai
@@ -57,13 +58,9 @@ class RequestFormatRejected(Exception):  # noqa: N818
 
 
 class Sender:
-    """Sends requests to one endpoint.
+    """Sends requests to one endpoint, at most `concurrency` at once (None: adapted).
 
-    Args:
-        endpoint: The endpoint.
-        settings: Limits, retries and so on.
-        concurrency: Maximum number of requests in flight; None: adapted.
-        stopped_by: Makes the error that stops a run, from a reason.
+    `stopped_by` makes the error that stops a run, from a reason.
     """
 
     def __init__(
@@ -86,15 +83,8 @@ class Sender:
     async def send(self, body: Body, prompt: Prompt) -> Entry:
         """Send a request until it is answered.
 
-        Args:
-            body: The request, in the format of the journal.
-            prompt: The prompt it was made from.
-
-        Returns:
-            The validated reply, or an entry whose error begins with NO_ANSWER.
-
-        Raises:
-            TeacherError: If the endpoint is at fault, not the request: then nothing is recorded.
+        Return the validated reply, or an entry whose error begins with NO_ANSWER. Raise TeacherError if the endpoint is
+        at fault, not the request: then nothing is recorded.
         """
         import openai
 
@@ -150,7 +140,7 @@ class Sender:
         import openai
 
         client = await self._endpoint.connect()
-        async with self._throttle.slot(_estimate_tokens(body)) as slot:
+        async with self._throttle.slot(sum(max_request_tokens(body)) // _BYTES_PER_TOKEN) as slot:
             start, version = time.monotonic(), self.request_format.version
             repair = not self.request_format.enforces_schema
             sent = self.request_format.translate(body)
@@ -165,12 +155,11 @@ class Sender:
                 await asyncio.sleep(self._throttle.refused(slot, self._check_refusal(error)))
                 raise
             self._last_good = time.monotonic()
-            try:
+            payload = None
+            with contextlib.suppress(ValueError):  # not JSON
                 payload = json.loads(response.content)
-            except ValueError:  # not JSON
-                payload = None
-            self._throttle.succeeded(slot, response.headers, _used_tokens(payload))
-        entry = read_completion(payload, prompt, self._last_good - start, repair=repair)
+            entry = read_completion(payload, prompt, self._last_good - start, repair=repair)
+            self._throttle.succeeded(slot, response.headers, entry.input_tokens + entry.output_tokens)
         self._count(entry)
         return entry
 
@@ -231,13 +220,3 @@ def _wait(failures: int, error: "openai.APIError") -> float:
     if asked is not None and 0 < asked <= _MAX_ASKED:
         return asked
     return float(min(_FIRST_WAIT * 2 ** (failures - 1), _MAX_WAIT) * (1 - 0.25 * random.random()))
-
-
-def _estimate_tokens(body: Body) -> int:
-    max_input, max_output = max_request_tokens(body)
-    return max_input // _BYTES_PER_TOKEN + max_output // _BYTES_PER_TOKEN
-
-
-def _used_tokens(payload: object) -> int:
-    usage = payload.get("usage") if isinstance(payload, dict) else None
-    return int(usage.get("total_tokens") or 0) if isinstance(usage, dict) else 0

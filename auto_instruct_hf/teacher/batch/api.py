@@ -32,12 +32,7 @@ _Result = TypeVar("_Result")
 
 
 class BatchApi:
-    """The Batch API behind a client.
-
-    Args:
-        client: The client; its key never leaves it.
-        pause: Seconds to wait after a failure.
-    """
+    """The Batch API behind a client; `pause` is the number of seconds to wait after a failure."""
 
     def __init__(self, client: "openai.AsyncOpenAI", pause: float) -> None:
         self._client = client
@@ -134,17 +129,8 @@ class BatchApi:
     ) -> _Result:
         """Retry a call until it succeeds, fails permanently, or has failed too often.
 
-        Args:
-            call: The call.
-            fields: What its result must have: a server without a Batch API may answer anything.
-            is_known: Whether the endpoint is known to have a Batch API: then a 404 is raised to the caller.
-
-        Returns:
-            The result of the call.
-
-        Raises:
-            TeacherError: If the endpoint rejects it, has no Batch API, or has failed too often in a row.
-            NotFoundError: If `is_known`, and the object does not exist.
+        The result must have `fields`: a server without a Batch API may answer anything. If the endpoint is known to
+        have one, a 404 is raised to the caller.
         """
         import openai
 
@@ -160,7 +146,8 @@ class BatchApi:
                 if error.status_code in (404, 405) and error.param not in _FILE:
                     raise TeacherError(_NO_BATCHES) from None
                 reason = self.clean(describe_error(error.status_code, error.body))
-                if not _is_transient(error):
+                is_transient = is_transient_status(error.status_code) and error.code != "insufficient_quota"
+                if not is_transient and error.param not in _FILE:  # an uploaded file may not be visible at once
                     raise TeacherError(f"the Batch API refuses: {reason}. {_AGAIN}") from None
             except (openai.APIError, httpx2.HTTPError, UnicodeDecodeError, json.JSONDecodeError) as error:
                 reason = self.clean(f"{type(error).__name__}: {error.__cause__ or error}")
@@ -182,8 +169,3 @@ def describe_error(status: int, body: object) -> str:
 def is_transient_status(status: int) -> bool:
     """Return whether a request with this status may succeed later."""
     return status in _TRANSIENT_STATUS or status >= 500
-
-
-def _is_transient(error: "openai.APIStatusError") -> bool:
-    # An uploaded file may not be visible at once.
-    return (is_transient_status(error.status_code) and error.code != "insufficient_quota") or error.param in _FILE

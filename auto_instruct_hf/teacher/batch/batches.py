@@ -58,9 +58,6 @@ class Batches:
         poll: Seconds between polls, and after a connection error.
         max_requests: Maximum number of requests in a file; the API allows 50,000.
         max_bytes: Maximum size of a file; the API allows 200 MB.
-
-    Raises:
-        TeacherError: If the file cannot be opened.
     """
 
     def __init__(
@@ -71,10 +68,8 @@ class Batches:
         self._max_requests = max_requests
         self._max_bytes = max_bytes
         self._log = BatchLog(path)
-
-    def close(self) -> None:
+        self.close = self._log.close
         """Close the file. Open batches continue at the API; another run collects them."""
-        self._log.close()
 
     async def answer(
         self,
@@ -92,17 +87,9 @@ class Batches:
         A batch rejected for the limit of enqueued tokens is submitted again when all others have ended; if all were
         rejected, in files of half the size, one at a time, until more are accepted.
 
-        Args:
-            client: The client; its retries apply to every call except the submission of a batch.
-            requests: Bodies of `/v1/chat/completions` by key. Keys are unique and at most 64 characters.
-            note: Called with a note on the progress.
-
-        Yields:
-            An answer.
-
-        Raises:
-            TeacherError: If the endpoint has no Batch API, rejects a batch, or fails ten times in a row. Open batches
-                continue, and the next call collects them.
+        The keys of `requests` have at most 64 characters. The client's retries apply to every call except the
+        submission of a batch. Raise TeacherError if the endpoint has no Batch API, rejects a batch, or fails ten times
+        in a row: open batches continue, and the next call collects them.
         """
         api = BatchApi(client, self._poll)
         answered: set[str] = set()
@@ -120,8 +107,14 @@ class Batches:
                         self._log.finish(row, "failed")
                         await api.delete(row.file)
                         refused.append(row)
-                        if not _is_over_limit(batch) or (len(row.keys) == 1 and len(rows) == 1):
-                            raise TeacherError(_explain_failure(api, batch, len(row.keys)))
+                        errors = (batch.errors and batch.errors.data) or []
+                        is_over_limit = any(error.code == _OVER_LIMIT for error in errors)
+                        if not is_over_limit or (len(row.keys) == 1 and len(rows) == 1):
+                            words = api.clean(f"{errors[0].code}: {errors[0].message}") if errors else "no reason given"
+                            raise TeacherError(
+                                f"the Batch API refuses {batch.id} of {len(row.keys)} requests: {words}. Nothing in it "
+                                "was answered or paid for; fix this, then run the same command again"
+                            )
                         continue
                     async with aclosing(self._collect(api, row, batch)) as answers:
                         async for one in answers:
@@ -191,7 +184,8 @@ class Batches:
         for ours in by_model.values():
             start = 0
             while start < len(ours):
-                file, stop = self._scratch(), start
+                # Unnamed: a crash leaves nothing behind. On the journal's disk: /tmp is often small.
+                file, stop = tempfile.TemporaryFile(dir=self._path.parent), start  # noqa: SIM115
                 for key in ours[start : start + size]:
                     line = {"custom_id": key, "method": "POST", "url": _URL, "body": requests[key]}
                     text = json.dumps(line).encode() + b"\n"
@@ -201,10 +195,6 @@ class Batches:
                     stop += 1
                 yield ours[start:stop], file
                 start = stop
-
-    def _scratch(self) -> IO[bytes]:
-        # Unnamed: a crash leaves nothing behind. On the journal's disk: /tmp is often small.
-        return tempfile.TemporaryFile(dir=self._path.parent)
 
     async def _wait(
         self, api: BatchApi, rows: list[BatchRow], note: Callable[[str], None]
@@ -239,7 +229,7 @@ class Batches:
         """Yield one answer per request of a batch that has ended."""
         missing = dict.fromkeys(row.keys)
         for name in filter(None, (batch.output_file_id, batch.error_file_id)):
-            with self._scratch() as file:
+            with tempfile.TemporaryFile(dir=self._path.parent) as file:
                 if not await api.download(name, file):
                     continue
                 file.seek(0)
@@ -267,16 +257,3 @@ def _read(line: bytes, api: BatchApi) -> Answer | None:
     # Without a response the batch failed, not the request: it expired, was cancelled, or lost its connection.
     code, message = (error.get("code"), error.get("message")) if isinstance(error, dict) else ("no response", error)
     return Answer(key, None, api.clean(f"{code}: {message}"), is_passing=True)
-
-
-def _is_over_limit(batch: "Batch") -> bool:
-    return any(error.code == _OVER_LIMIT for error in (batch.errors and batch.errors.data) or [])
-
-
-def _explain_failure(api: BatchApi, batch: "Batch", count: int) -> str:
-    errors = (batch.errors and batch.errors.data) or []
-    words = api.clean(f"{errors[0].code}: {errors[0].message}") if errors else "no reason given"
-    return (
-        f"the Batch API refuses {batch.id} of {count} requests: {words}. Nothing in it was answered or paid for; "
-        "fix this, then run the same command again"
-    )

@@ -1,7 +1,4 @@
-"""The table of batches in a journal's file: each step of a batch is on disk before the next one is taken.
-
-`synchronous=FULL`: an accepted batch costs money, so its record must survive a power failure.
-"""
+"""The table of batches in a journal's file: each step of a batch is on disk before the next one is taken."""
 
 import json
 import secrets
@@ -45,14 +42,7 @@ class BatchRow:
 
 
 class BatchLog:
-    """The open batches. Every method has committed when it returns.
-
-    Args:
-        path: The SQLite file; its table `batches` is created if missing.
-
-    Raises:
-        TeacherError: If the file cannot be opened, or in the methods: cannot be written.
-    """
+    """The batches recorded in an SQLite file. Each method commits, or raises TeacherError if it cannot."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -62,8 +52,8 @@ class BatchLog:
     def plan(self, keys: Sequence[str]) -> BatchRow:
         """Record a batch under a new unique name, before its upload."""
         row = BatchRow(secrets.token_hex(16), tuple(keys))
-        values = (row.name, json.dumps(keys), row.file, row.batch, row.status, time.time())
-        self._run("INSERT INTO batches VALUES (?, ?, ?, ?, ?, 0, ?)", *values)
+        values = (row.name, json.dumps(keys), row.status, time.time())
+        self._run("INSERT INTO batches VALUES (?, ?, '', '', ?, 0, ?)", *values)
         return row
 
     def update(self, row: BatchRow, *, status: str, file: str = "", batch: str = "") -> BatchRow:

@@ -34,10 +34,8 @@ class BatchRounds:
 
     def __post_init__(self) -> None:
         self._batches = Batches(self.journal.path, poll=self.settings.batch_poll)
-
-    def close(self) -> None:
+        self.close = self._batches.close
         """Close the file. Open batches continue at the API; another run collects them."""
-        self._batches.close()
 
     async def ask(
         self,
@@ -46,16 +44,10 @@ class BatchRounds:
         send_one: Callable[[str, Body, Prompt], Awaitable[Entry]],
         note: Callable[[str], None],
     ) -> AsyncGenerator[tuple[str, Body, Entry], None]:
-        """Answer requests that are not in the journal; failures of batches and the last few are left to the caller.
+        """Yield key, body and entry of each answer to requests that are not in the journal.
 
-        Args:
-            requests: The requests.
-            phase: The phase to which their cost is assigned.
-            send_one: Sends one request online and records its reply.
-            note: Receives a note for the progress bar.
-
-        Yields:
-            Key, body and entry of each answer; record each before taking the next one.
+        Record each answer before taking the next one. Failures of batches and the last few requests are left to the
+        caller. `send_one` sends one request online and records its reply; `note` shows a text in the progress bar.
         """
         failures: Counter[str] = Counter()
         while True:

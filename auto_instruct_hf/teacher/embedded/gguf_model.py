@@ -7,28 +7,22 @@ from pathlib import Path
 from ...errors import TeacherError
 
 SUFFIX = ".gguf"
-# Below this number of parameters a model gets the prompts for small models. Ours: 3B models and their kin follow rules.
+# Below this number of parameters a model gets the prompts for small models. Our choice: 3B models follow rules.
 _SMALL_PARAMETERS = 2.5e9
 _SLOTS = 2
 _MAX_CONTEXT = 12_288
 """Tokens of a request and its reply: the grouped prompts need more than 9,600."""
 _WORKING_BYTES = 500_000_000
-"""Compute buffers and the server beside weights and cache. Ours: about 0.3 GB were used by models up to 3B."""
+"""Compute buffers and the server, without weights and cache: models up to 3B used about 0.3 GB."""
 _PREFERRED = "q4_k_m"
 
 
 @dataclass(frozen=True)
 class LocalModel:
-    """A model file that this machine serves.
+    """A model file that this machine serves: `slots` requests at a time of `context` tokens with their replies.
 
-    Attributes:
-        name: As in the journal and on the card: `FILE.gguf`, or `REPO:FILE.gguf` from the Hub.
-        path: The file.
-        num_parameters: Number of parameters.
-        license: License in the file's metadata, or on the Hub; "" if neither states one.
-        slots: Number of requests decoded in parallel.
-        context: Tokens of a request and its reply.
-        memory: Bytes needed: weights, key-value cache and buffers.
+    `name` is that of the journal and the card: `FILE.gguf`, or `REPO:FILE.gguf` from the Hub. `license` is that of the
+    file's metadata or the Hub ("" if neither states one), `memory` the bytes of weights, key-value cache and buffers.
     """
 
     name: str
@@ -46,11 +40,8 @@ class LocalModel:
 
     def describe(self) -> str:
         """Return name, size and license in a few words."""
-        size = (
-            f"{self.num_parameters / 1e9:.1f} billion"
-            if self.num_parameters >= 1e9
-            else f"{self.num_parameters / 1e6:.0f} million"
-        )
+        millions = self.num_parameters / 1e6
+        size = f"{millions / 1000:.1f} billion" if millions >= 1000 else f"{millions:.0f} million"
         return f"{self.name} ({size} parameters, license: {self.license or 'not stated'})"
 
 
@@ -61,17 +52,10 @@ def is_gguf(model: str) -> bool:
 
 
 def find_model(name: str) -> LocalModel:
-    """Find a GGUF model, download it if it is not on disk, and read its header.
+    """Find a GGUF model (a path, `REPO:FILE.gguf` or `REPO` on the Hub), download it if needed, and read its header.
 
-    Args:
-        name: Path of a file, `REPO:FILE.gguf` or `REPO` on the Hub.
-
-    Returns:
-        The model.
-
-    Raises:
-        TeacherError: If the extra `embedded` is not installed, the file cannot be found, downloaded or read, or this
-            machine has too little memory for it.
+    Raise TeacherError if the extra `embedded` is not installed, the file cannot be found, downloaded or read, or this
+    machine has too little memory for it.
     """
     require_packages("gguf", "psutil", "xllamacpp")
     import gguf

@@ -3,12 +3,13 @@
 import asyncio
 import contextlib
 import math
+import re
 from collections.abc import AsyncIterator, Mapping
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from typing import NamedTuple
 
 from aiolimiter import AsyncLimiter
-
-from .headers import remaining
 
 _MINUTE = 60.0 * (1 + 1e-6)  # keeps rounding on the safe side
 _REQUEST_BURST, _TOKEN_BURST = 0.01, 0.1  # share of a limit per minute that may be sent at once
@@ -20,6 +21,9 @@ _DECREASE, _PAUSE_DECREASE = 0.75, 0.5  # factors
 _INCREASE, _MAX_INCREASE = 0.15, 2.0  # per round trip: share, requests
 _FIRST_WAIT, _MAX_WAIT = 1.0, 5.0  # seconds, without Retry-After; doubled from pause to pause
 _MAX_GAP = 2.0  # seconds between requests if less than one may be in flight
+_UNITS = {"d": 86400.0, "h": 3600.0, "m": 60.0, "s": 1.0, "ms": 0.001, "": 1.0}
+_NUMBER = re.compile(r"\s*\d{1,9}(\.\d*)?\s*", re.ASCII)
+_DURATION = re.compile(r"(\d{1,9}(?:\.\d*)?)(ms|[dhms]|$)", re.ASCII)
 
 
 class Slot(NamedTuple):
@@ -34,26 +38,19 @@ class Throttle:
 
     Given limits are held in any 60 s; others are found from `x-ratelimit` headers and refusals (HTTP 429). The limit of
     requests in flight is decreased at most once per round trip. Below one it is a pace: at 0.2, one request per five
-    round trips (as in Swift, Kumar et al. 2020). A request of over a tenth of
-    `tpm`, or one that waits for `rpm`, may exceed `tpm` by its own tokens.
+    round trips (as in Swift, Kumar et al. 2020). A request of over a tenth of `tpm`, or one that waits for `rpm`, may
+    exceed `tpm` by its own tokens.
 
     Args:
         concurrency: Requests in flight, from the start; None: found, from 4 up to `max_in_flight`.
         rpm: Requests per minute; None: found.
         tpm: Tokens per minute; None: found.
-        max_in_flight: Upper bound where `concurrency` is None.
-
-    Raises:
-        ValueError: If one of them is not above 0.
+        max_in_flight: Upper bound if `concurrency` is None.
     """
 
     def __init__(
         self, concurrency: int | None = None, rpm: float | None = None, tpm: int | None = None, max_in_flight: int = 64
     ) -> None:
-        given = {"concurrency": concurrency, "rpm": rpm, "tpm": tpm, "max_in_flight": max_in_flight}
-        for name, value in given.items():
-            if value is not None and not value > 0:
-                raise ValueError(f"{name} is {value}: it must be above 0, or None for no limit")
         self._requests, self._tokens = _limiter(rpm, _REQUEST_BURST), _limiter(tpm, _TOKEN_BURST)
         self._owed = 0  # tokens used above the estimates
         self._line, self._changed = asyncio.Lock(), asyncio.Event()  # only the first in line looks at the limits
@@ -66,7 +63,7 @@ class Throttle:
 
     @contextlib.asynccontextmanager
     async def slot(self, tokens: int = 0) -> AsyncIterator[Slot]:
-        """Wait until a request of about so many tokens may be sent; it is in flight until the context ends."""
+        """Wait until a request of about `tokens` tokens may be sent; it is in flight until the context ends."""
         async with self._line:
             await self._wait_for_room(tokens)
             owed, self._owed = self._owed, 0
@@ -154,3 +151,31 @@ async def _acquire(limiter: AsyncLimiter | None, amount: float) -> None:
     while limiter and amount > 0:
         await limiter.acquire(min(limiter.max_rate, amount))
         amount -= limiter.max_rate
+
+
+def retry_after(headers: Mapping[str, str]) -> float | None:
+    """Return `retry-after-ms` or `retry-after` (RFC 9110: seconds or a date) in seconds, or None if there is none."""
+    value = headers.get("retry-after", "")
+    for text, unit in ((headers.get("retry-after-ms", ""), 0.001), (value, 1.0)):
+        if _NUMBER.fullmatch(text):
+            return float(text) * unit
+    until, now = _date(value), _date(headers.get("date", "")) or datetime.now(UTC)  # the server's clock if it is sent
+    return None if until is None else max((until - now).total_seconds(), 0.0)
+
+
+def remaining(headers: Mapping[str, str], kind: str) -> tuple[int, float] | None:
+    """Return how many `kind` (requests, tokens) are left and for how many seconds: OpenAI's `x-ratelimit` headers."""
+    left = headers.get(f"x-ratelimit-remaining-{kind}", "")
+    reset = headers.get(f"x-ratelimit-reset-{kind}", "").strip()  # 1s, 6m0s, 120ms, 1h2m; a bare number is seconds
+    parts = _DURATION.findall(reset)
+    if not _NUMBER.fullmatch(left) or not parts or "".join(number + unit for number, unit in parts) != reset:
+        return None
+    return int(float(left)), sum(float(number) * _UNITS[unit] for number, unit in parts)
+
+
+def _date(text: str) -> datetime | None:
+    try:
+        date = parsedate_to_datetime(text)
+    except ValueError:
+        return None
+    return date if date.tzinfo else date.replace(tzinfo=UTC)
