@@ -108,12 +108,8 @@ class NoveltyIndex:
                 found.append(self._large.search(part, self._floor()))
         return self._judge(found)
 
-    def pairs(self) -> Iterator[IntArray]:
-        """Yield all pairs (earlier, later) of positions in the pool with a similarity above the threshold, (n, 2)."""
-        yield from (self._small if self._large is None else self._large).pairs(self.max_similarity)
-
     def links(self) -> Iterator[IntArray]:
-        """Yield pairs of positions that join, in chains, what the pairs above the threshold do. They may be fewer."""
+        """Yield (n, 2) pairs of positions that connect, in chains, the same texts as all pairs above the threshold."""
         yield from (self._small.pairs if self._large is None else self._large.links)(self.max_similarity)
 
     def _floor(self) -> float:

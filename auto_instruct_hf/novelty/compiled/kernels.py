@@ -1,11 +1,12 @@
-"""The compiled loops of the index. Importing this module imports numba: only large pools do.
+"""Compiled loops on single texts. Importing this module imports numba, so only large pools do.
 
-A text is its token numbers. Sorted by rarity, two texts with many tokens in common share one of their rarest (prefix
-filter with positions, after Xiao et al. 2008, "Efficient Similarity Joins for Near Duplicate Detection"); bits of their
-tokens bound the overlap; what is left is verified by the bit-parallel longest common subsequence of Hyyro 2004.
+A text is an array of token numbers. Sorted by rarity, two similar texts share one of their rarest tokens (prefix filter
+with positions, Xiao et al. 2008, "Efficient Similarity Joins for Near Duplicate Detection"); bit signatures of the
+tokens bound the overlap; the remaining candidates are verified by the bit-parallel longest common subsequence of Hyyro
+2004.
 
-Every bound is taken `SLACK` below the similarity it must beat, so that it can only let too much through; the decision
-is then that of `rouge_score`'s own formula on the exact length.
+Each bound is `SLACK` below the similarity to exceed, so a filter never drops a match. The decision uses the formula of
+`rouge_score` on the exact length.
 """
 
 from collections.abc import Callable
@@ -21,13 +22,12 @@ from numba.extending import intrinsic
 Array = npt.NDArray[Any]  # of any type of number
 WholeNumber = Any  # Python's or numpy's
 
-SEPARATOR = 0xFF  # a byte that no UTF-8 has
 _FULL = np.uint64(0xFFFFFFFFFFFFFFFF)
-_ONE = np.uint64(1)
+ONE = np.uint64(1)
 
 
 def compiled(function: Callable[..., Any]) -> Any:
-    """Compile with numba; cache the result beside this file, in NUMBA_CACHE_DIR or in the user's cache."""
+    """Compile with numba; cache the result in NUMBA_CACHE_DIR, beside this file or in the user's cache."""
     try:
         return njit(function, cache=True, nogil=True)
     except RuntimeError:  # none of these folders is writable
@@ -65,88 +65,10 @@ prefetch: Any = intrinsic(_prefetch)
 
 
 @compiled
-def encode(
-    data: Array,
-    is_token: Array,
-    table: Array,
-    hashes: Array,
-    ends: Array,
-    arena: Array,
-    out: Array,
-    offsets: Array,
-    state: Array,
-) -> None:
-    """Number the tokens of UTF-8 texts, as far as the tables have room.
-
-    Args:
-        data: The bytes of the texts, a SEPARATOR between each two.
-        is_token: For each byte, whether it is part of a token.
-        table: Hash table of token numbers, a power of two in size, -1 where free. All free: it is filled anew.
-        hashes: The hash of each token.
-        ends: Where in `arena` each token ends; it begins where the one before ends.
-        arena: The bytes of the tokens.
-        out: Receives the token numbers.
-        offsets: Receives where each text begins in `out`, and where the last ends.
-        state: The next byte, the text it stands in, tokens written, tokens known, whether to fill the table.
-    """
-    position, row, written, known = state[0], state[1], state[2], state[3]
-    last = np.uint64(table.size - 1)
-    if state[4]:
-        state[4] = 0
-        for number in range(known):
-            place = np.int64(hashes[number] & last)
-            while table[place] >= 0:
-                place = (place + 1) & np.int64(last)
-            table[place] = number
-    while position < data.size:
-        if data[position] == SEPARATOR:
-            row += 1
-            offsets[row] = written
-        if not is_token[data[position]]:
-            position += 1
-            continue
-        end = position
-        digest = np.uint64(0xCBF29CE484222325)  # FNV-1a
-        while end < data.size and is_token[data[end]]:
-            digest = (digest ^ np.uint64(data[end])) * np.uint64(0x100000001B3)
-            end += 1
-        digest ^= digest >> np.uint64(29)
-        size = end - position
-        place = np.int64(digest & last)
-        token = np.int64(table[place])
-        while token >= 0:
-            first = ends[token - 1] if token else 0
-            if hashes[token] == digest and ends[token] - first == size:
-                same = 0
-                while same < size and arena[first + same] == data[position + same]:
-                    same += 1
-                if same == size:
-                    break
-            place = (place + 1) & np.int64(last)
-            token = np.int64(table[place])
-        if token < 0:
-            used = ends[known - 1] if known else 0
-            if 2 * known >= table.size or known >= ends.size or used + size > arena.size:
-                break
-            token = known
-            table[place] = token
-            hashes[token] = digest
-            ends[token] = used + size
-            for k in range(size):
-                arena[used + k] = data[position + k]
-            known += 1
-        out[written] = token
-        written += 1
-        position = end
-    offsets[row + 1] = written
-    state[0], state[1], state[2], state[3] = position, row, written, known
-
-
-@compiled
 def prepare(offsets: Array, tokens: Array, rank: Array, ordered: Array, signatures: Array) -> None:
-    """Sort the tokens of each text by rank (Shell's sort) into `ordered`, and set their bits in `signatures`.
+    """Sort the tokens of each text by rank into `ordered` (Shell sort); set their bits in `signatures`.
 
-    A token's second occurrence sets another bit than its first, so that bits bound the overlap of the bags of tokens.
+    Each further occurrence of a token sets another bit, so that the bits bound the overlap of multisets of tokens.
     """
     for row in range(offsets.size - 1):
         start, end = offsets[row], offsets[row + 1]
@@ -165,10 +87,10 @@ def prepare(offsets: Array, tokens: Array, rank: Array, ordered: Array, signatur
             gap //= 3
         occurrence = np.uint64(0)
         for k in range(start, end):
-            occurrence = occurrence + _ONE if k > start and ordered[k] == ordered[k - 1] else np.uint64(0)
-            mixed = np.uint64(ordered[k]) + _ONE + occurrence * np.uint64(0xC2B2AE3D27D4EB4F)
+            occurrence = occurrence + ONE if k > start and ordered[k] == ordered[k - 1] else np.uint64(0)
+            mixed = np.uint64(ordered[k]) + ONE + occurrence * np.uint64(0xC2B2AE3D27D4EB4F)
             mixed *= np.uint64(0x9E3779B97F4A7C15)
-            signatures[row, np.int64(mixed >> np.uint64(63))] |= _ONE << ((mixed >> np.uint64(40)) & np.uint64(63))
+            signatures[row, np.int64(mixed >> np.uint64(63))] |= ONE << ((mixed >> np.uint64(40)) & np.uint64(63))
 
 
 @compiled
@@ -183,9 +105,9 @@ def longest_common(
     carry: Array,
     least: WholeNumber,
 ) -> WholeNumber:
-    """Return the length of the longest common subsequence of a[a0:a1] and b[b0:b1]; 0 if clearly below `least`.
+    """Return the length of the longest common subsequence of a[a0:a1] and b[b0:b1]; 0 if it must be below `least`.
 
-    `mask` holds the positions of the tokens of a[a0:a1] if those are at most 64, else zeros.
+    `mask` holds the positions of the tokens of a[a0:a1] if there are at most 64, else zeros.
     """
     total: WholeNumber = 0
     if a1 - a0 <= 64:
@@ -195,10 +117,10 @@ def longest_common(
             v = (v + u) | (v - u)
         return np.int64(count_bits(~v))
     for k in range(a0, a1):
-        mask[a[k]] += _ONE
+        mask[a[k]] += ONE
     for k in range(b0, b1):
         if mask[b[k]]:
-            mask[b[k]] -= _ONE
+            mask[b[k]] -= ONE
             total += 1
         carry[k - b0] = 0
     for k in range(a0, a1):
@@ -209,7 +131,7 @@ def longest_common(
     for block in range(a0, a1, 64):
         end = min(block + 64, a1)
         for k in range(block, end):
-            mask[a[k]] |= _ONE << np.uint64(k - block)
+            mask[a[k]] |= ONE << np.uint64(k - block)
         v = _FULL
         for k in range(b0, b1):
             u = v & mask[b[k]]
@@ -237,16 +159,8 @@ def compute_f1(common: WholeNumber, m: WholeNumber, n: WholeNumber) -> float:
 
 
 @compiled
-def set_mask(tokens: Array, start: WholeNumber, end: WholeNumber, mask: Array) -> None:
-    """Set in `mask` where each token of tokens[start:end] stands, if those are at most 64."""
-    if end - start <= 64:
-        for k in range(start, end):
-            mask[tokens[k]] |= _ONE << np.uint64(k - start)
-
-
-@compiled
 def first_not_below(keys: Array, low: WholeNumber, end: WholeNumber, goal: WholeNumber) -> WholeNumber:
-    """Return the first place after `low`, whose key is below `goal`, where it is not; galloping."""
+    """Return the first index after `low` with a key of at least `goal`, by galloping search; keys[low] is below it."""
     step = 1
     while low + step < end and np.int64(keys[low + step]) < goal:
         low += step
