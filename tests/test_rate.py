@@ -13,6 +13,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -22,7 +23,6 @@ from datasets import load_dataset
 from rating_data import make_rating_build, make_rating_rows
 from stub_hub import serve_hub
 from stub_instances import run_command
-from typer.testing import Result
 
 from auto_instruct_hf.evaluation.questions import NAMES, QUESTIONS, applies
 from auto_instruct_hf.evaluation.rating import open_store
@@ -36,6 +36,7 @@ CHROMIUM = Path("/usr/bin/chromium")
 KEYS = {True: "y", False: "n", None: "u"}
 TAGS = "<img src=x onerror='window.hacked = 1'><script>window.hacked = 1</script>"
 EVIL = f"{TAGS} **bold** [x](javascript:1) $x$\n# head"
+rate = partial(run_command, "rate")
 ENV = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT / "tests" / "offline"), str(ROOT)])}
 
 
@@ -67,12 +68,8 @@ def fetch(url: str) -> str | None:
         return None
 
 
-def rate(out: Path, *arguments: Any) -> Result:
-    return run_command("rate", out, *arguments)
-
-
 class Rater:
-    """A person at the keyboard: only keys, and what the page shows."""
+    """A person who uses only keys and what the page shows."""
 
     def __init__(self, page: Any, name: str, items: list[dict[str, Any]]) -> None:
         self.page, self.items, self.chance = page, items, random.Random(name)
@@ -80,7 +77,7 @@ class Rater:
         self.press_and_wait(name, "Enter")
 
     def press_and_wait(self, *keys: str) -> None:
-        """Press keys, the last of which asks the server; go on when the page has what it answered."""
+        """Press keys, the last of which sends a request, and wait until the page shows the response."""
         for key in keys[:-1]:
             self.page.keyboard.type(key)
         before = self.page.evaluate("document.body.dataset.ready ?? 0")
@@ -91,7 +88,7 @@ class Rater:
         return int(self.page.locator("#progress [data-position]").get_attribute("data-position"))
 
     def answer(self, note: str = "") -> None:
-        """Answer all questions of the item that is shown, as chance has it, and save."""
+        """Answer all questions of the item that is shown at random, and save."""
         position = self.position()
         asked = [question.name for question in QUESTIONS if applies(question, self.items[position - 1])]
         assert self.page.locator("#questions fieldset").count() == len(asked)
@@ -121,7 +118,7 @@ def browser() -> Iterator[Any]:
 
 @contextmanager
 def opened(browser: Any, url: str) -> Iterator[tuple[Any, set[str | None]]]:
-    """Open a page in a browser of its own; the hosts that it asks are written down."""
+    """Open a page in its own browser context; yield it and the set of hosts that it sends requests to."""
     context, hosts = browser.new_context(), set()
     context.on("request", lambda request: hosts.add(urlsplit(request.url).hostname))
     context.on("weberror", lambda error: hosts.add(str(error.error)))
@@ -258,8 +255,7 @@ def test_wrong_use_is_reported_in_one_line(tmp_path: Path) -> None:
     empty = tmp_path / "empty"
     empty.mkdir()
     none = rate(empty, "--no-browser")
-    assert (none.exit_code, none.stderr.count("\n")) == (1, 1)
+    assert (none.exit_code, none.stderr.count("\n"), list(empty.iterdir())) == (1, 1, [])
     assert "holds no built dataset" in none.stderr
-    assert list(empty.iterdir()) == []
     assert rate(tmp_path, "--export", "--space", tmp_path / "space").exit_code == 2
     assert rate(tmp_path, "--seed", -1).exit_code == 2

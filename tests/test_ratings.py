@@ -147,7 +147,7 @@ def test_each_item_gets_its_raters_and_nobody_twice(wanted: int, people: int, ch
 def test_two_processes_share_the_items(tmp_path: Path) -> None:
     path = tmp_path / "ratings.sqlite"
     with open_store(path) as first:
-        first.add_items(make_rating_rows(30), 42)
+        first.add_items(make_rating_rows(12), 42)
 
     def rate(name: str) -> None:
         with open_store(path) as own:
@@ -159,7 +159,7 @@ def test_two_processes_share_the_items(tmp_path: Path) -> None:
         list(pool.map(rate, ("Ann", "Bob", "Eve")))
     with open_store(path) as store:
         counts = Counter(row["instance_id"] for row in store.ratings())
-    assert counts == {f"a{number}": 1 for number in range(30)}
+    assert counts == {f"a{number}": 1 for number in range(12)}
 
 
 def test_a_saved_answer_survives_a_kill(store: RatingStore) -> None:
@@ -272,25 +272,23 @@ def test_a_restarted_space_begins_with_what_it_pushed(
 ) -> None:
     from huggingface_hub import HfApi
 
+    repo, restored = "alice/ratings", tmp_path / "restored" / "ratings.sqlite"
+    restored.parent.mkdir()
     with serve_hub() as stub:
         monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
         monkeypatch.setattr("huggingface_hub.constants.HF_HUB_DISABLE_XET", True)
         hub = HfApi(endpoint=stub.url, token=TOKEN)
-        hub.create_repo("alice/ratings", repo_type="dataset", private=True)
-        restored = tmp_path / "new" / "ratings.sqlite"
-        restored.parent.mkdir()
-        restore_ratings(hub, "alice/ratings", restored)
+        hub.create_repo(repo, repo_type="dataset", private=True)
+        restore_ratings(hub, repo, restored)
         assert not restored.exists()
         say(store, store.enter("Ann"), 1)
-        pushed = push_ratings(hub, "alice/ratings", store, [])
-        assert pushed == store.ratings()
-        commits = len(hub.list_repo_commits("alice/ratings", repo_type="dataset"))
-        assert push_ratings(hub, "alice/ratings", store, pushed) == pushed
-        assert len(hub.list_repo_commits("alice/ratings", repo_type="dataset")) == commits
-        restore_ratings(hub, "alice/ratings", restored)
-        with open_store(restored) as again:
-            assert again.ratings() == store.ratings()
-            assert again.items() == store.items()
+        pushed = push_ratings(hub, repo, store, [])
+        commits = len(hub.list_repo_commits(repo, repo_type="dataset"))
+        assert push_ratings(hub, repo, store, pushed) == pushed == store.ratings()
+        assert len(hub.list_repo_commits(repo, repo_type="dataset")) == commits
+        restore_ratings(hub, repo, restored)
+    with open_store(restored) as again:
+        assert (again.ratings(), again.items()) == (store.ratings(), store.items())
 
 
 def test_a_failed_push_is_printed(store: RatingStore, capsys: pytest.CaptureFixture[str]) -> None:
@@ -312,10 +310,8 @@ def test_ratings_are_a_dataset(store: RatingStore, tmp_path: Path) -> None:
     collect_ratings(store, named=False).to_parquet(tmp_path / "out" / "train.parquet")
     data = load_dataset(str(tmp_path / "out"), split="train", cache_dir=str(tmp_path / "cache"))
     assert data.features == RATINGS
-    assert data["rater"][:] == ["rater-2", "rater-1"]
-    assert data["output_correct"][:] == [None, False]
-    assert data["reason"][:] == ["", "odd"]
-    assert data["instruction"][:] == ["Do 0.", "Do 1."]
+    columns = [data[name][:] for name in ("rater", "output_correct", "reason", "instruction")]
+    assert columns == [["rater-2", "rater-1"], [None, False], ["", "odd"], ["Do 0.", "Do 1."]]
 
 
 def test_text_is_rendered_without_html_links_images_and_empty_parts() -> None:

@@ -454,7 +454,7 @@ def make_page(store: RatingStore, raters: int, title: str) -> "gradio.Blocks":  
 
         outputs = [entry, desk, form, progress, message, who, position, instance, *radios, note, save, skip]
 
-        def connect(event: Callable[..., Any], step: Callable[..., _Update], inputs: Any, js: str = "") -> None:
+        def connect(event: Callable[..., Any], step: Callable[..., _Update], inputs: object, js: str = "") -> None:
             def run_step(*values: Any) -> _Update:
                 try:
                     return step(*values)
