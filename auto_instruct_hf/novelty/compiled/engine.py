@@ -5,22 +5,19 @@ segments of similar size are merged, so that there are few.
 """
 
 import os
-from array import array
-from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from itertools import count
 from queue import SimpleQueue
 
 import numpy as np
 
 from ...core import FloatArray, IntArray
 from ..measure import SLACK
-from ..tokens import TOKENIZERS
 from . import kernels
 from .kernels import Array
 from .postings import Scratch, Segment, Texts, grown, make_scratch, make_segment, push_segment
 from .searching import Target, search_segment
+from .vocabulary import Vocabulary
 
 # All ours.
 _CHUNK_TEXTS, _CHUNK_CHARACTERS = 65_536, 2**25  # tokenized at once
@@ -45,8 +42,7 @@ class Compiled:
     """
 
     def __init__(self, tokenizer: str, least: float) -> None:
-        self._tokenize = TOKENIZERS[tokenizer]
-        self._vocabulary: defaultdict[str, int] = defaultdict(count().__next__)
+        self._vocabulary = Vocabulary(tokenizer)
         self._share = max(least - SLACK, 0.0)
         self._size = self._num_tokens = self._longest = 0
         self._tokens = np.zeros(0, dtype=np.int32)
@@ -117,18 +113,12 @@ class Compiled:
         start = 0
         while start < len(texts):
             end, characters = start, 0
-            offsets, tokens = [0], array("i")
             while end < len(texts) and end - start < _CHUNK_TEXTS and characters < _CHUNK_CHARACTERS:
-                text = texts[end]
-                tokens.extend(
-                    map(self._vocabulary.__getitem__, self._tokenize(text) if isinstance(text, str) else text)
-                )
-                offsets.append(len(tokens))
-                characters += len(text)
+                characters += len(texts[end])
                 end += 1
-            encoded = np.array(tokens, dtype=np.int32)
-            self._learn_order(end - start, encoded)
-            yield start, self._prepare(np.array(offsets), encoded)
+            offsets, tokens = self._vocabulary.encode(texts[start:end])
+            self._learn_order(end - start, tokens)
+            yield start, self._prepare(offsets, tokens)
             start = end
 
     def _learn_order(self, num_texts: int, tokens: Array) -> None:

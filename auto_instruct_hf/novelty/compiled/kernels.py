@@ -22,6 +22,7 @@ from numba.extending import intrinsic
 Array = npt.NDArray[Any]  # of any type of number
 WholeNumber = Any  # Python's or numpy's
 
+SEPARATOR = 0xFF  # a byte that never occurs in UTF-8
 _FULL = np.uint64(0xFFFFFFFFFFFFFFFF)
 ONE = np.uint64(1)
 
@@ -62,6 +63,84 @@ def _prefetch(_context, _array, _index):  # type: ignore[no-untyped-def]  # numb
 
 
 prefetch: Any = intrinsic(_prefetch)
+
+
+@compiled
+def encode(
+    data: Array,
+    is_token: Array,
+    table: Array,
+    hashes: Array,
+    ends: Array,
+    arena: Array,
+    out: Array,
+    offsets: Array,
+    state: Array,
+) -> None:
+    """Number the tokens of UTF-8 texts, as far as the tables have room.
+
+    Args:
+        data: The bytes of the texts, a SEPARATOR between each two.
+        is_token: For each byte, whether it is part of a token.
+        table: Hash table of token numbers, a power of two in size, -1 where free. All free: it is filled anew.
+        hashes: The hash of each token.
+        ends: Where in `arena` each token ends; it begins where the one before ends.
+        arena: The bytes of the tokens.
+        out: Receives the token numbers.
+        offsets: Receives where each text begins in `out`, and where the last ends.
+        state: The next byte, the text it stands in, tokens written, tokens known, whether to fill the table.
+    """
+    position, row, written, known = state[0], state[1], state[2], state[3]
+    last = np.uint64(table.size - 1)
+    if state[4]:
+        state[4] = 0
+        for number in range(known):
+            place = np.int64(hashes[number] & last)
+            while table[place] >= 0:
+                place = (place + 1) & np.int64(last)
+            table[place] = number
+    while position < data.size:
+        if data[position] == SEPARATOR:
+            row += 1
+            offsets[row] = written
+        if not is_token[data[position]]:
+            position += 1
+            continue
+        end = position
+        digest = np.uint64(0xCBF29CE484222325)  # FNV-1a
+        while end < data.size and is_token[data[end]]:
+            digest = (digest ^ np.uint64(data[end])) * np.uint64(0x100000001B3)
+            end += 1
+        digest ^= digest >> np.uint64(29)
+        size = end - position
+        place = np.int64(digest & last)
+        token = np.int64(table[place])
+        while token >= 0:
+            first = ends[token - 1] if token else 0
+            if hashes[token] == digest and ends[token] - first == size:
+                same = 0
+                while same < size and arena[first + same] == data[position + same]:
+                    same += 1
+                if same == size:
+                    break
+            place = (place + 1) & np.int64(last)
+            token = np.int64(table[place])
+        if token < 0:
+            used = ends[known - 1] if known else 0
+            if 2 * known >= table.size or known >= ends.size or used + size > arena.size:
+                break
+            token = known
+            table[place] = token
+            hashes[token] = digest
+            ends[token] = used + size
+            for k in range(size):
+                arena[used + k] = data[position + k]
+            known += 1
+        out[written] = token
+        written += 1
+        position = end
+    offsets[row + 1] = written
+    state[0], state[1], state[2], state[3] = position, row, written, known
 
 
 @compiled
