@@ -12,6 +12,7 @@ from datasets import Dataset, DatasetDict
 from .clustering import cluster
 from .core import Trace, lock_build
 from .curation import curate, decontaminate
+from .embedding import require_model
 from .errors import BuildError
 from .estimate import Estimate, compare_with_usage
 from .evaluation.judging import filter_judged, judge_where_asked
@@ -113,12 +114,14 @@ def build(
         The datasets and the report.
 
     Raises:
-        BuildError: If another build runs in `out`, a finished one there differs, or no row is left.
+        BuildError: If another build runs in `out`, a finished one there differs, the embedding model is not found, or
+            no row is left.
         RecipeError: If license or language is not one of the Hub's, or instances are to be judged within a budget and
             the judge's price is not known.
     """
     recipe, out = recipe or Recipe(), Path(out)
     check_terms(license, language)
+    require_model(recipe.embedding)
     phases = _Phases(out / "cache")
     ask = partial(phases.ask, teacher, load_prompts(recipe.prompts or teacher.prompts))
     shared = {"clf_share": recipe.clf_share, "seed": recipe.seed}

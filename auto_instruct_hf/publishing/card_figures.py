@@ -1,21 +1,14 @@
 """The figures of the card and their data."""
 
-from collections import Counter
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 from datasets import Dataset, DatasetDict, Features, Value, concatenate_datasets
 
 from ..core import Batch, Columns, apply, count_words, from_rows, root_verb_and_object
 
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
 _NAMES = Features({"name": Value("string")})
-_PLOTS = Features({"name": Value("string"), "png": Value("binary")})
 CAPTIONS = {
     "map": "The instructions by similarity of their embeddings (UMAP to two dimensions), coloured by topic",
     "topics": "The share of each topic among the instances, before and after sampling",
@@ -50,18 +43,15 @@ def draw_plots(inputs: CardInputs, *, cache_dir: Path | None = None) -> dict[str
     Returns:
         PNG files by name, in the order of CAPTIONS; the map is left out if there is none.
     """
-    names = [name for name in CAPTIONS if name != "map" or inputs.map is not None]
-    prints = [inputs.instructions, *inputs.instances.values(), *inputs.sample.values(), inputs.seeds]
+    tables = [inputs.instructions, *inputs.instances.values(), *inputs.sample.values(), inputs.seeds]
+    tables += [inputs.map] if inputs.map else []
     drawn = apply(
-        from_rows([{"name": name} for name in names], _NAMES),
+        from_rows([{"name": name} for name in CAPTIONS if name != "map" or inputs.map is not None], _NAMES),
         plot_batch,
         phase="plots",
-        features=_PLOTS,
+        features=Features({**_NAMES, "png": Value("binary")}),
         resources={"inputs": inputs},
-        depends_on=[
-            [data._fingerprint for data in [*prints, *([inputs.map] if inputs.map else [])]],
-            inputs.max_similarity,
-        ],
+        depends_on=[[table._fingerprint for table in tables], inputs.max_similarity],
         batch_size=1,
         show_progress=True,
         cache_dir=cache_dir,
@@ -71,62 +61,28 @@ def draw_plots(inputs: CardInputs, *, cache_dir: Path | None = None) -> dict[str
 
 def plot_batch(batch: Batch, *, inputs: CardInputs) -> Columns:
     """Draw a batch of figures: column `name` in, columns `name` and `png` out."""
-    from .plots import to_png  # takes a second to import
-
-    return {"name": batch["name"], "png": [to_png(_DRAW[name](inputs)) for name in batch["name"]]}
+    return {"name": batch["name"], "png": [_draw(name, inputs) for name in batch["name"]]}
 
 
-def _map(inputs: CardInputs) -> "Figure":
-    from .plots import draw_map
+def _draw(name: str, inputs: CardInputs) -> bytes:
+    # matplotlib takes a second to import
+    from .plots import draw_cluster_sizes, draw_lengths, draw_map, draw_similarity, draw_verbs, to_png
 
-    assert inputs.map is not None
-    positions = np.array(inputs.map["place"][:], dtype=float)
-    return draw_map(positions, np.array(inputs.map["cluster"][:]), _topics(inputs))
-
-
-def _draw_topics(inputs: CardInputs) -> "Figure":
-    from .plots import draw_cluster_sizes
-
-    topics = _topics(inputs)
-    before, after = (
-        Counter(cluster for part in splits.values() for cluster in part["cluster"])
-        for splits in (inputs.instances, inputs.sample)
-    )
-    return draw_cluster_sizes(topics, *([counts[n] for n in range(len(topics))] for counts in (before, after)))
-
-
-def _lengths(inputs: CardInputs) -> "Figure":
-    from .plots import draw_lengths
-
-    whole = concatenate_datasets(list(inputs.instances.values()))
-    asked = [count_words(f"{task} {given}") for task, given in zip(whole["instruction"], whole["input"], strict=True)]
-    return draw_lengths(asked, [count_words(output) for output in whole["output"]])
-
-
-def _similarity(inputs: CardInputs) -> "Figure":
-    from .plots import draw_similarity
-
-    return draw_similarity(np.array(inputs.instructions["similarity"][:], dtype=float), inputs.max_similarity)
-
-
-def _verbs(inputs: CardInputs) -> "Figure":
-    from .plots import draw_verbs
-
-    found = (
-        [root_verb_and_object(text) for text in data["instruction"]] for data in (inputs.instructions, inputs.seeds)
-    )
-    return draw_verbs(*([pair for pair in pairs if all(pair)] for pairs in found))
-
-
-def _topics(inputs: CardInputs) -> list[str]:
-    names: list[str] = next(iter(inputs.instances.values())).features["cluster"].names
-    return names
-
-
-_DRAW: Mapping[str, Callable[[CardInputs], "Figure"]] = {
-    "map": _map,
-    "topics": _draw_topics,
-    "lengths": _lengths,
-    "similarity": _similarity,
-    "verbs": _verbs,
-}
+    rows = concatenate_datasets(list(inputs.instances.values()))
+    topics: list[str] = rows.features["cluster"].names
+    if name == "map" and inputs.map is not None:
+        positions = np.array(inputs.map["place"][:], dtype=float)
+        figure = draw_map(positions, np.array(inputs.map["cluster"][:]), topics)
+    elif name == "topics":
+        sampled = concatenate_datasets(list(inputs.sample.values()))
+        counts = [np.bincount(data["cluster"][:], minlength=len(topics)).tolist() for data in (rows, sampled)]
+        figure = draw_cluster_sizes(topics, *counts)
+    elif name == "lengths":
+        asked = [f"{task} {given}" for task, given in zip(rows["instruction"], rows["input"], strict=True)]
+        figure = draw_lengths([count_words(text) for text in asked], [count_words(text) for text in rows["output"]])
+    elif name == "similarity":
+        figure = draw_similarity(np.array(inputs.instructions["similarity"][:], dtype=float), inputs.max_similarity)
+    else:
+        texts = (inputs.instructions["instruction"], inputs.seeds["instruction"])
+        figure = draw_verbs(*([pair for pair in map(root_verb_and_object, part) if all(pair)] for part in texts))
+    return to_png(figure)

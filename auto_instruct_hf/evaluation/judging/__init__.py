@@ -1,6 +1,6 @@
 """A model judges instances, and its verdicts are tested."""
 
-from .assessment import Assessment, JudgeFigures, assess, filter_judged, passed_all
+from .assessment import Assessment, assess, filter_judged
 from .checks import measure_agreement
 from .judge_model import (
     EMBEDDED_WARNING,
@@ -10,12 +10,11 @@ from .judge_model import (
     known_prices,
     open_judge,
 )
-from .verdicts import index, judge, judge_batch, judge_prompts
+from .verdicts import index, judge, judge_batch, judge_prompts, passed_all
 
 __all__ = [
     "EMBEDDED_WARNING",
     "Assessment",
-    "JudgeFigures",
     "assess",
     "choose_evaluator",
     "choose_model",

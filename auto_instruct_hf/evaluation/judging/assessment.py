@@ -1,35 +1,22 @@
 """What a judge says of a dataset, how reliable the judge is, and the instances that pass."""
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from datasets import ClassLabel, Dataset
 
-from ...core import (
-    CLUSTERED,
-    Batch,
-    Columns,
-    Trace,
-    apply,
-    from_rows,
-    hide_folder,
-    keep,
-    require_columns,
-    with_rejected,
-)
+from ...core import CLUSTERED, Trace, fingerprint, from_rows, hide_folder, keep, require_columns, with_rejected
 from ...recipe import JudgeSettings
 from ...sampling import pick
 from ...teacher import Teacher
 from ..intervals import ShareOfYes, measure_share
 from ..measures import Figures
-from ..questions import NAMES, QUESTIONS, DatasetRow
-from .checks import OTHER_OUTPUT, REVERSED, REWORDED, make_checks, measure_agreement, measure_discernment
+from ..questions import QUESTIONS, DatasetRow
+from .checks import OTHER_OUTPUT, describe_checks, make_checks
 from .judge_model import warn_of_own_words
-from .verdicts import ASKED, READ, index, judge, passes
-
-_NEEDED = (*READ, "instruction_id")
+from .verdicts import ASKED, READ, index, judge, passed_all, passes
 
 
 @dataclass(frozen=True)
@@ -49,11 +36,10 @@ class JudgedShares:
 
 @dataclass(frozen=True)
 class JudgeFigures(JudgedShares):
-    """What a judge said, as figures; `asdict` makes them ready for JSON.
+    """The figures of a judge; `asdict` makes them ready for JSON.
 
     `failed` counts the instances without a usable reply by reason; they are in no share. `confidence` is the mean.
     `checks` maps the name of a check to `asked`, `failed`, and the fields of `Discernment`, or `agreement`.
-    `warnings` are reasons to doubt the shares.
     """
 
     judge: str
@@ -90,12 +76,11 @@ def assess(
     """Judge a sample of a dataset, and check the judge.
 
     Args:
-        instances: Columns as `schema.INSTANCES`; with `cluster`, shares by cluster as well. The order of the rows does
-            not change the result.
+        instances: Columns as `schema.INSTANCES`, and `cluster` for shares by cluster. Their order does not matter.
         teacher: The model that judges.
         settings: The size of the sample, and the share of it that is used for the checks.
-        seed: Seed of the sample and of the swapped outputs.
-        written_by: The model that wrote the instances, to warn where it judges itself; "": unknown.
+        seed: Seed of the sample and of the checks.
+        written_by: The model that wrote the instances, to warn if it judges itself; "": unknown.
         everything: Judge all instances; the checks still use the sample.
         cache_dir: Folder of the cache; None: as in `core.apply`.
         trace: If given, it receives the instances without a usable judgement.
@@ -103,67 +88,56 @@ def assess(
     Returns:
         Judgements and figures.
     """
-    settings = settings or JudgeSettings()
-    instances = require_columns(instances, CLUSTERED, "assess", _NEEDED)
-    trace, check_trace = trace or Trace(), Trace()
+    settings, trace, check_trace = settings or JudgeSettings(), trace or Trace(), Trace()
+    instances = require_columns(instances, CLUSTERED, "assess", (*READ, "instruction_id"))
     picked = pick(instances, settings.size, seed)
     # `pick` returns a random order, so the first rows are a sample as well.
     checked = picked.select(range(round(len(picked) * settings.check_share)))
-    judged = instances if everything else picked
-    rows = judged.select_columns(list(_NEEDED))
+    asked = instances if everything else picked
+    texts = asked.select_columns(list(READ))
     if not everything:
         # Rebuilt from its rows, so that its fingerprint depends on the content, not on the date of a file.
-        rows = from_rows(rows.to_list(), rows.features)
-    judgements = judge(rows, teacher, settings=settings, cache_dir=cache_dir, trace=trace)
-    asked = from_rows(make_checks(checked.to_list(), instances, seed), ASKED)
-    checks = judge(asked, teacher, as_checks=True, settings=settings, cache_dir=cache_dir, trace=check_trace)
-    figures = _summarise(
-        judged,
-        judgements.to_list(),
-        failed=[] if trace.rejected is None else trace.rejected["rejected"][:],
-        checks=_describe_checks(judgements.to_list(), checks.to_list(), check_trace),
+        texts = from_rows(texts.to_list(), texts.features)
+    judgements = judge(texts, teacher, settings=settings, cache_dir=cache_dir, trace=trace)
+    changed = from_rows(make_checks(checked.to_list(), instances, seed), ASKED)
+    changed = judge(changed, teacher, as_checks=True, settings=settings, cache_dir=cache_dir, trace=check_trace)
+    rows = judgements.to_list()
+    checks = describe_checks(rows, list(changed), list(check_trace.rejected or ()))
+    warnings = [warn_of_own_words(teacher.model, written_by)]
+    if OTHER_OUTPUT in checks and not checks[OTHER_OUTPUT]["discerns"]:
+        warnings.append(
+            f"On {checks[OTHER_OUTPUT]['own']['asked']} instances the judge did not distinguish, with 95 % confidence, "
+            "the outputs of other instructions from their own: do not rely on its shares."
+        )
+    figures = JudgeFigures(
+        **vars(measure_judgements(rows)),
         judge=hide_folder(teacher.model),
         written_by=hide_folder(written_by),
+        asked=len(asked),
+        judged=len(rows),
+        failed=dict(Counter(row["rejected"] for row in trace.rejected or ()).most_common()),
+        confidence=sum(row["confidence"] for row in rows) / len(rows) if rows else None,
+        by_kind=_measure_groups(asked, "is_classification", rows),
+        by_cluster=_measure_groups(asked, "cluster", rows),
+        checks=checks,
+        warnings=[warning for warning in warnings if warning],
     )
     return Assessment(judgements, figures)
 
 
-def _summarise(
-    instances: Dataset,
-    judgements: Sequence[DatasetRow],
-    *,
-    failed: Iterable[str],
-    checks: Mapping[str, Figures],
-    judge: str,
-    written_by: str,
-) -> JudgeFigures:
-    by_id = index(judgements)
-    ids = instances["instance_id"][:]
-    kinds = ["classification" if is_clf else "other" for is_clf in instances["is_classification"][:]]
-    clusters: Sequence[str] = []
-    if "cluster" in instances.column_names:
-        feature = instances.features["cluster"]
-        clusters = list(map(feature.int2str if isinstance(feature, ClassLabel) else str, instances["cluster"][:]))
-    warnings = [warn_of_own_words(judge, written_by)] if written_by else []
-    discernment = checks.get(OTHER_OUTPUT)
-    if discernment and not discernment["discerns"]:
-        warnings.append(
-            f"On {discernment['own']['asked']} instances the judge did not tell, with 95 % confidence, the outputs of "
-            "other instructions from their own: do not rely on its shares."
-        )
-    return JudgeFigures(
-        **vars(measure_judgements(judgements)),
-        judge=judge,
-        written_by=written_by,
-        asked=len(instances),
-        judged=len(judgements),
-        failed=dict(Counter(failed).most_common()),
-        confidence=sum(row["confidence"] for row in judgements) / len(judgements) if judgements else None,
-        by_kind=_measure_groups(ids, kinds, by_id),
-        by_cluster=_measure_groups(ids[: len(clusters)], clusters, by_id),
-        checks=checks,
-        warnings=[text for text in warnings if text],
-    )
+def _measure_groups(instances: Dataset, column: str, judgements: Sequence[DatasetRow]) -> dict[str, JudgedShares]:
+    """Return the shares of the instances with the same value in a column, by its name; {} without the column."""
+    if column not in instances.column_names:
+        return {}
+    by_id, feature = index(judgements), instances.features[column]
+    members: dict[str, list[DatasetRow]] = {}
+    for key, value in zip(instances["instance_id"][:], instances[column][:], strict=True):
+        if isinstance(value, bool):
+            name = "classification" if value else "other"
+        else:
+            name = feature.int2str(value) if isinstance(feature, ClassLabel) else str(value)
+        members.setdefault(name, []).extend([by_id[key]] if key in by_id else [])
+    return {name: measure_judgements(members[name]) for name in sorted(members)}
 
 
 def filter_judged(
@@ -184,16 +158,16 @@ def filter_judged(
         settings: `min_judge` is the minimum confidence; None there: 0.
         seed: Seed of the checks of the judge.
         written_by: As for `assess`.
-        cache_dir: Folder of the cache; None: as in `core.apply`.
-        trace: If given, it receives the dropped rows, each with its reason (the first question answered no, too little
-            confidence, or no usable judgement); in `facts` `before`, the fields of `JudgeFigures`, `after`, those of
-            `JudgedShares` for the kept rows, `kept` and `min_judge`; in `tables` the `judgements`.
+        cache_dir: As for `assess`.
+        trace: If given, it receives the dropped rows with their reasons; in `facts` `before`, the fields of
+            `JudgeFigures`, `after`, those of `JudgedShares` for the kept rows, `kept` and `min_judge`; in `tables` the
+            `judgements`.
 
     Returns:
         The instances that pass, with all their columns.
     """
-    settings = settings or JudgeSettings()
-    min_confidence, failures = settings.min_judge or 0.0, Trace()
+    settings, failures = settings or JudgeSettings(), Trace()
+    min_confidence = settings.min_judge or 0.0
     found = assess(
         instances,
         teacher,
@@ -204,18 +178,14 @@ def filter_judged(
         cache_dir=cache_dir,
         trace=failures,
     )
-    judgements = found.judgements.to_list()
-    reasons = {row["instance_id"]: passes(row, min_confidence) for row in judgements}
-    if failures.rejected is not None:
-        reasons |= dict(zip(failures.rejected["instance_id"], failures.rejected["rejected"], strict=True))
-    judged = apply(
-        instances,
-        reject_batch,
-        phase="judge-passed",
-        features=with_rejected(instances.features),
-        resources={"reasons": reasons},
-        depends_on=[found.judgements._fingerprint, min_confidence],
-        cache_dir=cache_dir,
+    judgements = list(found.judgements)
+    reasons = {row["instance_id"]: row["rejected"] for row in failures.rejected or ()}
+    reasons |= {row["instance_id"]: passes(row, min_confidence) for row in judgements}
+    judged = instances.add_column(
+        "rejected",
+        [reasons[key] for key in instances["instance_id"][:]],
+        feature=with_rejected(instances.features)["rejected"],
+        new_fingerprint=fingerprint(instances._fingerprint, found.judgements._fingerprint, min_confidence),
     )
     if trace is not None:
         kept = [row for row in judgements if not reasons[row["instance_id"]]]
@@ -225,48 +195,10 @@ def filter_judged(
     return keep(judged, phase="judge-passed", cache_dir=cache_dir, trace=trace)
 
 
-def reject_batch(batch: Batch, *, reasons: Mapping[str, str]) -> Columns:
-    """Add `rejected` to a batch of instances, by the reasons for their ids."""
-    return {**batch, "rejected": [reasons[key] for key in batch["instance_id"]]}
-
-
 def measure_judgements(judgements: Sequence[DatasetRow]) -> JudgedShares:
     """Return the shares of yes in judgements, columns as `questions.JUDGEMENTS`."""
-    shares = [(one, measure_share(row[one.name] for row in judgements)) for one in QUESTIONS]
-    return JudgedShares(
-        {one.name: PublishedShare(**vars(share), published=one.published) for one, share in shares},
-        measure_share(map(passed_all, judgements)),
-    )
-
-
-def passed_all(judgement: DatasetRow) -> bool:
-    """Return whether no question that applies is answered no."""
-    return all(judgement[name] is not False for name in NAMES)
-
-
-def _measure_groups(
-    ids: Collection[str], groups: Collection[str], judgements: Mapping[str, DatasetRow]
-) -> dict[str, JudgedShares]:
-    """Return the shares of each group, by its name."""
-    members: dict[str, list[DatasetRow]] = {name: [] for name in sorted(groups)}
-    for key, name in zip(ids, groups, strict=True):
-        members[name] += [judgements[key]] if key in judgements else []
-    return {name: measure_judgements(rows) for name, rows in members.items()}
-
-
-def _describe_checks(
-    judgements: Sequence[DatasetRow], checks: Sequence[DatasetRow], trace: Trace
-) -> dict[str, Figures]:
-    failed = trace.rejected.to_list() if trace.rejected is not None else []
-    found: dict[str, Figures] = {}
-    for name in (OTHER_OUTPUT, REVERSED, REWORDED):
-        rows = [row for row in checks if row["check"] == name]
-        reasons = Counter(row["rejected"] for row in failed if row["check"] == name)
-        if rows or reasons:
-            found[name] = {"asked": len(rows) + reasons.total(), "failed": dict(reasons.most_common())}
-            if name == OTHER_OUTPUT:
-                found[name] |= asdict(measure_discernment(judgements, rows))
-            else:
-                agreement = measure_agreement(judgements, rows)
-                found[name]["agreement"] = {question: asdict(one) for question, one in agreement.items()}
-    return found
+    shares = {}
+    for question in QUESTIONS:
+        share = measure_share(row[question.name] for row in judgements)
+        shares[question.name] = PublishedShare(**vars(share), published=question.published)
+    return JudgedShares(shares, measure_share(map(passed_all, judgements)))

@@ -1,7 +1,7 @@
 """A language model answers the four questions about instances, through the journal like any other phase.
 
-Each request holds one instance: examples side by side are judged by comparison, and instructions to the judge hidden in
-one text must not reach the others.
+Each request holds one instance: several in one request are judged by comparison, and instructions to the judge hidden
+in one text must not affect the others.
 """
 
 from collections.abc import Iterable, Mapping
@@ -32,9 +32,9 @@ from ...teacher import Ask, Reply, Request, Teacher
 from ..questions import JUDGEMENTS, NAMES, QUESTIONS, DatasetRow, applies
 
 READ = ("instance_id", "instruction", "is_classification", "attribute", "input", "output")
-ASKED = Features({**{name: INSTANCES[name] for name in READ}, "form": Value("string"), "check": Value("string")})
-"""Instances to judge in another form, or with another output: `form` is one of prompts.JUDGE, `check` the name of the
-check."""
+ASKED = Features({**{name: INSTANCES[name] for name in READ}, "check": Value("string")})
+"""Instances to judge in another form, or with another output: `check` is the name of the check; if that is one of
+prompts.JUDGE, the form, else the form is the main one."""
 CHECKED = Features({**JUDGEMENTS, "check": Value("string")})
 _STRATEGY = next(question.name for question in QUESTIONS if question.needs_strategy)
 # In characters: small models may repeat themselves until the reply is cut off.
@@ -53,8 +53,7 @@ def judge(
     """Judge every instance.
 
     Args:
-        instances: Columns `instance_id`, `instruction`, `is_classification`, `attribute`, `input`, `output` as in
-            `schema.INSTANCES`; with `as_checks` columns as ASKED.
+        instances: Columns READ as in `schema.INSTANCES`; with `as_checks` columns as ASKED.
         teacher: The model that judges.
         as_checks: Whether these are the checks of the judge.
         settings: `max_tokens` of a reply.
@@ -86,88 +85,61 @@ def judge_prompts(teacher: Teacher, settings: JudgeSettings | None = None) -> Ma
     """Return the prompts by form, with `max_tokens` of the settings and, for the embedded model, bounded reasons."""
     max_tokens = (settings or JudgeSettings()).max_tokens
     prompts = {name: replace(prompt, max_tokens=max_tokens) for name, prompt in load_judge_prompts().items()}
-    if not teacher.is_embedded:
-        return prompts
-    bounded: dict[str, Prompt] = {}
-    for name, prompt in prompts.items():
-        kinds = prompt.schema["properties"]
-        reason = {**kinds["reason"], "maxLength": _MAX_REASON}
-        bounded[name] = _with_properties(prompt, {**kinds, "reason": reason})
-    return bounded
-
-
-def judge_batch(batch: Batch, *, ask: Ask, prompts: Mapping[str, Prompt], rater: str) -> Columns:
-    """Judge a batch of instances.
-
-    Args:
-        batch: Columns as ASKED, or those of `judge`: then in the main form.
-        ask: Answers requests.
-        prompts: The prompts by form.
-        rater: The name of the judge.
-
-    Returns:
-        Columns as CHECKED, or JUDGEMENTS, and `rejected`: "" or the reason why there is no judgement.
-    """
-    instances = rows(batch)
-    # Endpoints enforce the schema, so it must not require an answer to a question that does not apply.
-    without = {
-        name: _with_properties(
-            prompt, {key: kind for key, kind in prompt.schema["properties"].items() if key != _STRATEGY}
-        )
-        for name, prompt in prompts.items()
-    }
-    requests = [_make_request(row, prompts if _STRATEGY in _list_questions(row) else without) for row in instances]
-    judged = [_parse_reply(row, reply, rater) for row, reply in zip(instances, ask(requests), strict=True)]
-    return columns(judged, with_rejected(CHECKED if "check" in batch else JUDGEMENTS))
+    if teacher.is_embedded:
+        for name, prompt in prompts.items():
+            properties = prompt.schema["properties"]
+            reason = {**properties["reason"], "maxLength": _MAX_REASON}
+            prompts[name] = _with_properties(prompt, {**properties, "reason": reason})
+    return prompts
 
 
 def _with_properties(prompt: Prompt, properties: Mapping[str, object]) -> Prompt:
     return replace(prompt, schema={**prompt.schema, "properties": properties, "required": list(properties)})
 
 
-def _list_questions(row: DatasetRow) -> list[str]:
-    return [question.name for question in QUESTIONS if applies(question, row)]
+def judge_batch(batch: Batch, *, ask: Ask, prompts: Mapping[str, Prompt], rater: str) -> Columns:
+    """Judge a batch with the columns READ, or as ASKED; `prompts` are by form, `rater` is the name of the judge.
 
-
-def _make_request(row: DatasetRow, prompts: Mapping[str, Prompt]) -> Request:
-    prompt = prompts[row.get("form", JUDGE[0])]
-    texts = {name: row[name] for name in ("instruction", "input", "output")}
-    asked = _list_questions(row)
-    return Request(
-        prompt,
-        prompt.messages(
-            **texts,
-            strategy=row["attribute"] if _STRATEGY in asked else "",
-            # A text cannot hold its own hash, so it cannot contain its end mark.
-            mark=make_id(*texts.values(), row["attribute"])[:8],
-            questions=[{"name": one.name, "text": one.text} for one in QUESTIONS if one.name in asked],
-        ),
-    )
+    Return columns as JUDGEMENTS, or CHECKED, and `rejected`: "" or the reason why there is no judgement.
+    """
+    without_strategy = {}
+    for name, prompt in prompts.items():
+        kinds = {key: kind for key, kind in prompt.schema["properties"].items() if key != _STRATEGY}
+        without_strategy[name] = _with_properties(prompt, kinds)
+    instances, requests = rows(batch), []
+    for row in instances:
+        questions = [{"name": one.name, "text": one.text} for one in QUESTIONS if applies(one, row)]
+        # Endpoints enforce the schema, so it must not require an answer to a question that does not apply.
+        has_all = len(questions) == len(QUESTIONS)
+        form = row["check"] if row.get("check") in prompts else JUDGE[0]
+        prompt = prompts[form] if has_all else without_strategy[form]
+        texts = {name: row[name] for name in ("instruction", "input", "output")}
+        strategy = row["attribute"] if has_all else ""
+        # A text cannot contain its own hash, so it cannot contain its end mark.
+        mark = make_id(*texts.values(), row["attribute"])[:8]
+        requests.append(Request(prompt, prompt.messages(**texts, strategy=strategy, mark=mark, questions=questions)))
+    judged = [_parse_reply(row, reply, rater) for row, reply in zip(instances, ask(requests), strict=True)]
+    return columns(judged, with_rejected(CHECKED if "check" in batch else JUDGEMENTS))
 
 
 def _parse_reply(row: DatasetRow, reply: Reply, rater: str) -> DatasetRow:
-    content, asked = reply.content, _list_questions(row)
-    judged = {
-        "instance_id": row["instance_id"],
-        "rater": rater,
-        **{name: content[name] if content is not None and name in asked else None for name in NAMES},
-        "confidence": None if content is None else min(max(content["confidence"], 0), 100) / 100,
-        "reason": "" if content is None else flatten(content["reason"]),
-        "rejected": f"judge: {reply.error}" if content is None else "",
+    unanswered = {**row, **dict.fromkeys((*NAMES, "confidence")), "rater": rater, "reason": ""}
+    content = reply.content
+    if content is None:
+        return {**unanswered, "rejected": f"judge: {reply.error}"}
+    return {
+        **unanswered,
+        **{one.name: content[one.name] for one in QUESTIONS if applies(one, row)},
+        "confidence": min(max(content["confidence"], 0), 100) / 100,
+        "reason": flatten(content["reason"]),
+        "rejected": "",
     }
-    return {**judged, "check": row["check"]} if "check" in row else judged
 
 
 def passes(judgement: DatasetRow, min_confidence: float = 0.0) -> str:
-    """Return why an instance does not pass, or "".
+    """Return why an instance does not pass: the first question answered no, or too little confidence; "" if it passes.
 
-    Args:
-        judgement: A row with the columns of JUDGEMENTS.
-        min_confidence: In [0, 1].
-
-    Returns:
-        The first question answered no, or too little confidence; "" where all questions that apply are answered yes
-        with at least that confidence.
+    `judgement` has the columns of JUDGEMENTS; `min_confidence` is in [0, 1].
     """
     refused = next((name for name in NAMES if judgement[name] is False), None)
     if refused:
@@ -175,6 +147,11 @@ def passes(judgement: DatasetRow, min_confidence: float = 0.0) -> str:
     # The confidence is a float32: 0.9 is stored as slightly more or less.
     is_sure = (judgement["confidence"] or 0.0) >= min_confidence - 1e-6
     return "" if is_sure else f"judge: confidence below {min_confidence:g}"
+
+
+def passed_all(judgement: DatasetRow) -> bool:
+    """Return whether no question that applies is answered no."""
+    return not passes(judgement)
 
 
 def index(judgements: Iterable[DatasetRow]) -> dict[str, DatasetRow]:

@@ -1,19 +1,7 @@
-"""The figures of the card, drawn with matplotlib: plain data in, a `Figure` out, `to_png` for its bytes."""
+"""The figures of the dataset card, drawn with matplotlib."""
 
 from .drawing import to_png
-from .figures import (
-    draw_cluster_sizes,
-    draw_lengths,
-    draw_similarity,
-    draw_verbs,
-)
+from .figures import draw_cluster_sizes, draw_lengths, draw_similarity, draw_verbs
 from .topic_map import draw_map
 
-__all__ = [
-    "draw_cluster_sizes",
-    "draw_lengths",
-    "draw_map",
-    "draw_similarity",
-    "draw_verbs",
-    "to_png",
-]
+__all__ = ["draw_cluster_sizes", "draw_lengths", "draw_map", "draw_similarity", "draw_verbs", "to_png"]

@@ -1,26 +1,24 @@
-"""What the figures have in common: the style, panels by inches, safe text, labels that do not overlap, the PNG.
+"""Style, layout in inches, safe text and PNG output of the figures.
 
-No pyplot, and no setting of the reader's is changed or heard.
+pyplot is not used, so the user's matplotlib settings are neither read nor changed.
 """
 
-import functools
 import io
 import re
 import unicodedata
-from collections.abc import Callable, Iterable
-from typing import Any, Literal, ParamSpec
+from collections.abc import Iterable
+from typing import Any
 
 from matplotlib import font_manager, style
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, MaxNLocator
 from PIL import Image
 
 WIDTH = 10.0  # inches; 1,600 pixels, which a card shows at about 800: there 12 points are 13 pixels
 DPI = 160
 INK, FAINT, GRID, PAPER = "#1f1f1f", "#595959", "#dedede", "#ffffff"
-# The colours of Okabe and Ito, distinguishable with every colour vision; without their yellow, too pale on white.
+# The palette of Okabe and Ito, safe for colour-blind readers, without its yellow, which is too pale on white.
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#56B4E9", "#CC79A7", "#666666")
 _FONT = "DejaVu Sans"  # included in matplotlib: the same bytes on every machine
 _STYLE: dict[str, Any] = {
@@ -31,16 +29,17 @@ _STYLE: dict[str, Any] = {
     "xtick.labelcolor": INK, "ytick.labelcolor": INK, "grid.color": GRID, "legend.frameon": False,
 }  # fmt: skip
 _MAX_BYTES = 290_000  # per file; above it the number of colours is reduced
-_MAX_LETTERS = 200  # longer names are truncated before they are measured
+_MAX_LETTERS = 100  # more than fit anywhere; longer names are truncated before they are measured
 
-P = ParamSpec("P")
+styled = style.context(_STYLE, after_reset=True)
+"""Decorator: run a function in the style of the card, independent of the user's settings."""
 
 
+@styled
 def to_png(figure: Figure) -> bytes:
     """Return a figure as PNG: opaque, at most 256 colours, without metadata, so equal figures give equal bytes."""
     drawn = io.BytesIO()
-    with style.context(_STYLE, after_reset=True):
-        figure.savefig(drawn, format="png", dpi=DPI)
+    figure.savefig(drawn, format="png", dpi=DPI)
     image = Image.open(drawn).convert("RGB")  # opaque, for dark pages too
     for colours in (256, 128, 64):
         packed = io.BytesIO()
@@ -48,17 +47,6 @@ def to_png(figure: Figure) -> bytes:
         if packed.tell() <= _MAX_BYTES:
             break
     return packed.getvalue()
-
-
-def styled(draw: Callable[P, Figure]) -> Callable[P, Figure]:
-    """Decorate a function to draw in the style of the card, independent of the user's settings."""
-
-    @functools.wraps(draw)
-    def drawn(*args: P.args, **kwargs: P.kwargs) -> Figure:
-        with style.context(_STYLE, after_reset=True):
-            return draw(*args, **kwargs)
-
-    return drawn
 
 
 def start(height: float, title: str, note: str) -> Figure:
@@ -76,35 +64,11 @@ def add_panel(figure: Figure, left: float, bottom: float, width: float, height: 
     return figure.add_axes((left / across, bottom / up, width / across, height / up))
 
 
-def show_counts(axes: Axes) -> None:
-    """Format the vertical axis as integers, with grid lines."""
-    axes.yaxis.set_major_locator(MaxNLocator(5, integer=True))
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda count, _: f"{count:,.0f}"))
-    axes.grid(axis="y")
-
-
-def mark(axes: Axes, value: float, text: str, colour: str = INK, align: Literal["left", "right"] = "left") -> None:
-    """Draw a vertical line with a label above the panel."""
-    axes.axvline(value, color=colour, lw=1.6, ls="--")
-    place = axes.get_xaxis_transform()
-    axes.text(value, 1.02, text, size=11, color=colour, ha=align, va="bottom", transform=place)
-
-
-def say_empty(axes: Axes) -> None:
-    """Show that there are no rows."""
-    axes.set(xticks=[], yticks=[])
-    axes.text(0.5, 0.5, "no rows", color=FAINT, ha="center", va="center", transform=axes.transAxes)
-
-
-@functools.cache
-def _glyphs() -> frozenset[int]:
-    return frozenset(font_manager.get_font(font_manager.findfont(_FONT)).get_charmap())
-
-
 def clean(text: str) -> str:
     """Return text as one line that the font can draw: "…" for missing letters, "" if none is left."""
+    font = font_manager.get_font(font_manager.findfont(_FONT))
     drawn = (
-        char if ord(char) in _glyphs() and unicodedata.category(char)[0] != "C" else "…" * char.isalnum()
+        char if font.get_char_index(ord(char)) and unicodedata.category(char)[0] != "C" else "…" * char.isalnum()
         for char in " ".join(text.split())[:_MAX_LETTERS]
     )
     line = " ".join(re.sub("…+", "…", "".join(drawn)).split())
@@ -117,15 +81,11 @@ def clean_names(names: Iterable[str]) -> list[str]:
 
 
 def fit(text: str, width: float, size: float) -> str:
-    """Shorten a line to a width in inches at a size in points."""
-    if _measure(text, size) <= width:
-        return text
-    kept = next((end for end in range(len(text), 0, -1) if _measure(text[:end] + "…", size) <= width), 0)
-    return text[:kept].rstrip(" ,;:…") + "…"
-
-
-def _measure(text: str, size: float) -> float:
+    """Truncate a line to a width in inches at a font size in points."""
     font = font_manager.get_font(font_manager.findfont(_FONT))
     font.set_size(size, 72)
-    font.set_text(text, 0.0)
-    return float(font.get_width_height()[0]) / 64 / 72
+    for line in (text, *(text[:end].rstrip(" ,;:…") + "…" for end in range(len(text), 0, -1))):
+        font.set_text(line, 0.0)
+        if font.get_width_height()[0] / 64 / 72 <= width:
+            return line
+    return "…"

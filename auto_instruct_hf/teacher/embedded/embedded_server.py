@@ -13,7 +13,7 @@ from pathlib import Path
 
 from ...core import find_weights
 from ...errors import TeacherError, WeightsError
-from .gguf_model import LocalModel
+from .gguf_model import LocalModel, require_packages
 
 MODEL = "SmolLM2-135M-Instruct"
 SLOTS = 4
@@ -30,6 +30,7 @@ def start_embedded_server(model: LocalModel | None = None) -> tuple[str, str, Ca
     It also stops when this process ends, even by SIGKILL: it reads a pipe that only this process keeps open. Raise
     TeacherError if the weights are missing or the server does not start.
     """
+    require_packages("xllamacpp")
     try:
         weights = model.path if model else find_weights(_WEIGHTS_PACKAGE, ".gguf", _WEIGHTS_SHA256)
     except WeightsError as error:
@@ -54,8 +55,8 @@ def start_embedded_server(model: LocalModel | None = None) -> tuple[str, str, Ca
     address = child.stdout.readline().strip()
     if not address:
         raise TeacherError(
-            f"the server of {weights.name} ended at start (exit status {child.wait()}): the file is damaged, its kind "
-            "of model is not supported, or the extra is missing (`pip install 'auto-instruct-hf[embedded]'`)"
+            f"the server of {weights.name} ended at start (exit status {child.wait()}): the file is damaged, or "
+            "llama.cpp does not support this kind of model"
         )
 
     def stop() -> None:

@@ -1,6 +1,7 @@
 """Any GGUF chat model as a local teacher: found on disk or on the Hub, and checked before it is loaded."""
 
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 
 from ...errors import TeacherError
@@ -56,13 +57,10 @@ def find_model(name: str) -> LocalModel:
     Raise TeacherError if the extra `embedded` is not installed, the file cannot be found, downloaded or read, or this
     machine has too little memory for it.
     """
-    try:
-        import gguf
-        import psutil  # type: ignore[import-untyped]
-    except ImportError as error:
-        raise TeacherError(
-            f"a local teacher needs the package {error.name}: run `pip install 'auto-instruct-hf[embedded]'`"
-        ) from None
+    require_packages("gguf", "psutil", "xllamacpp")
+    import gguf
+    import psutil
+
     license = ""
     if (path := Path(name)).is_file():
         shown = path.name
@@ -116,3 +114,12 @@ def _download(name: str) -> tuple[Path, str, str]:
     except (HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled, OSError, ValueError) as error:
         reason = " ".join(str(error).split())[:200]
         raise TeacherError(f"cannot download {name} from the Hub: {reason}") from None
+
+
+def require_packages(*names: str) -> None:
+    """Raise a TeacherError with the command that installs them if packages of the extra `embedded` are missing."""
+    for name in names:
+        if find_spec(name) is None:
+            raise TeacherError(
+                f"a local teacher needs the package {name}: run `pip install 'auto-instruct-hf[embedded]'`"
+            )
