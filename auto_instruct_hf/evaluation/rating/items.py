@@ -37,7 +37,7 @@ variable `RATINGS_REPO` (`USER/NAME` of a private dataset repository, created if
 every {minutes} minutes, and a restarted Space continues with them. A restart loses ratings made since the last push.
 
 "All ratings so far" at the foot of the page gives a copy of the file with numbers in place of names, to whoever opens
-the page. Put it, or the one in RATINGS_REPO, in the folder of the build and run `python scripts/rate.py OUT --export`
+the page. Put it, or the one in RATINGS_REPO, in the folder of the build and run `auto-instruct rate OUT --export`
 for the agreement and the shares. `data/train.parquet` in RATINGS_REPO is read by `load_dataset`.
 
 By hand: `pip install -r requirements.txt && python app.py`.
