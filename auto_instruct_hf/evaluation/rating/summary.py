@@ -43,7 +43,8 @@ def read_ratings(out: Path) -> Dataset | None:
         raise RatingError(f"{out / 'ratings'} cannot be read: {error}") from None
     missing = [name for name in (*JUDGEMENTS, *TEXT_COLUMNS) if name not in read.column_names]
     if missing:
-        raise RatingError(f"{out / 'ratings'} has no column {missing[0]!r}: export it again with `auto-instruct rate --export`")
+        path = out / "ratings"
+        raise RatingError(f"{path} has no column {missing[0]!r}: export it again with `auto-instruct rate --export`")
     return _number_raters(read) if len(read) else None
 
 
