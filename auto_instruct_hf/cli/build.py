@@ -8,7 +8,7 @@ import typer
 
 from . import options
 from .build_output import look_ahead, show_build
-from .console import OUT, exit_status
+from .console import exit_status, say
 
 _DEMONSTRATION_SIZE = 40
 _DEMONSTRATION = (
@@ -206,7 +206,7 @@ def build_command(
         with Teacher(teacher, base_url=base_url, journal=out / "journal.sqlite", settings=settings.teacher) as model:
             if model.is_embedded and num_instructions is None and recipe is None:
                 settings = replace(settings, num_instructions=_DEMONSTRATION_SIZE)
-            OUT.print(f"Teacher: {model.describe()}.{_DEMONSTRATION if model.is_embedded else ''}")
+            say(f"Teacher: {model.describe()}.{_DEMONSTRATION if model.is_embedded else ''}")
             seed_tasks = read_seeds(seeds, columns=parse_columns(column))
             if estimate or probe or preview:
                 look_ahead(seed_tasks, model, settings, out, preview, probe)
@@ -231,4 +231,4 @@ def build_command(
                 pushed = push_build(
                     out / "dataset", push, private=private, revision=revision, tag=tag, create_pr=create_pr
                 )
-            OUT.print(pushed.describe())
+            say(pushed.describe())
