@@ -325,7 +325,9 @@ def test_text_is_rendered_without_html_links_images_and_empty_parts() -> None:
     assert not any(tag in shown for tag in ("<img", "<script", "<a ", 'id="input"', 'id="strategy"'))
 
 
-@pytest.mark.parametrize(("name", "same"), [("ADA  Lovelace", True), ("\uff21\uff44\uff41 Lovelace", True), ("Ada Lovelac", False)])
+@pytest.mark.parametrize(
+    ("name", "same"), [("ADA  Lovelace", True), ("\uff21\uff44\uff41 Lovelace", True), ("Ada Lovelac", False)]
+)
 def test_names_that_look_alike_are_one_person(tmp_path: Path, name: str, same: bool) -> None:
     with open_store(tmp_path / "ratings.sqlite") as store:
         assert (store.enter("Ada Lovelace") == store.enter(name)) == same
