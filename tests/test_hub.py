@@ -342,13 +342,15 @@ def test_a_push_that_fails_after_the_build_says_how_to_go_on(hub: StubHub, tmp_p
     assert failed.stderr.rstrip().endswith(f"To publish it later: auto-instruct push {out} {REPO}")
 
 
-def test_seeds_come_from_the_hub(hub: StubHub, tmp_path: Path) -> None:
+def test_seeds_come_from_the_hub_with_configuration_and_split(hub: StubHub, tmp_path: Path) -> None:
     rows = [{"instruction": f"Explain matter {n} to me", "output": "So."} for n in range(3)]
-    hub.add_repo("lab/seeds", {"seeds.jsonl": "\n".join(map(json.dumps, rows)).encode()})
+    content = "\n".join(map(json.dumps, rows)).encode()
+    card = b"---\nconfigs:\n- config_name: main\n  data_files:\n  - {split: test, path: a/*.jsonl}\n---\n"
+    hub.add_repo("lab/seeds", {"a/seeds.jsonl": content, "README.md": card})
     code = (
         "from auto_instruct_hf import read_seeds\n"
-        "seeds = read_seeds('lab/seeds')\n"
+        "seeds = read_seeds('lab/seeds:main:test')\n"
         "print(seeds['instruction'][:], seeds.info.dataset_name)"
     )
     done = run(code, hub, tmp_path)
-    assert done.stdout.strip() == f"{[row['instruction'] for row in rows]} lab/seeds", done.stderr
+    assert done.stdout.strip() == f"{[row['instruction'] for row in rows]} lab/seeds:main:test", done.stderr

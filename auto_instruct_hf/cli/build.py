@@ -18,6 +18,8 @@ _DEMONSTRATION = (
 
 def build_command(
     seeds: options.Seeds = None,
+    seeds_config: options.SeedsConfig = None,
+    seeds_split: options.SeedsSplit = None,
     column: options.Column = None,
     decontaminate: Annotated[
         list[str] | None,
@@ -207,7 +209,7 @@ def build_command(
             if model.is_embedded and num_instructions is None and recipe is None:
                 settings = replace(settings, num_instructions=_DEMONSTRATION_SIZE)
             say(f"Teacher: {model.describe()}.{_DEMONSTRATION if model.is_embedded else ''}")
-            seed_tasks = read_seeds(seeds, columns=parse_columns(column))
+            seed_tasks = read_seeds(seeds, columns=parse_columns(column), config=seeds_config, split=seeds_split)
             if estimate or probe or preview:
                 look_ahead(seed_tasks, model, settings, out, preview, probe)
                 return
