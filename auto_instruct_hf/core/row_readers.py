@@ -11,15 +11,14 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from datasets import Dataset, DatasetDict, load_dataset
+from datasets import DatasetDict, load_dataset
 
 from ..errors import RecipeError, SourceError
 
-_YES = {"yes", "true", "1", "1.0"}
-_NO = {"no", "false", "0", "0.0", "nan", ""}
+_FLAGS = dict.fromkeys(("yes", "true", "1", "1.0"), True) | dict.fromkeys(("no", "false", "0", "0.0", "nan", ""), False)
+_HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 Row = dict[str, Any]
 """A row as it was read: column -> value."""
-_HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 
 
 def read_rows(
@@ -49,16 +48,14 @@ def read_rows(
     Raises:
         SourceError: If it cannot be read; the message says where reading failed.
     """
-    path = Path(source)
+    path, suffixes = Path(source), ", ".join(_READERS)
     if path.is_file():
         reader = _READERS.get(path.suffix.lower())
         if reader is None:
-            raise SourceError(f"{path} ends in {path.suffix or 'nothing'}: {what} are read from {', '.join(_READERS)}")
+            raise SourceError(f"{path} ends in {path.suffix or 'nothing'}: {what} are read from {suffixes}")
         return reader(path)
     if path.exists():
-        raise SourceError(
-            f"{source} is not a file: give one of {', '.join(_READERS)}, or the id of a dataset on the Hub"
-        )
+        raise SourceError(f"{source} is not a file: give one of {suffixes}, or the id of a dataset on the Hub")
     if not _HUB_ID.fullmatch(str(source)) or path.suffix in _READERS:
         raise SourceError(
             f"no such file of {what}: {source}. Give a file, or the id of a dataset on the Hub (user/name)"
@@ -67,39 +64,25 @@ def read_rows(
         loaded = load_dataset(str(source), config, split=split, revision=revision)
     except Exception as error:  # the clients below raise many kinds of errors; each is reported in one line
         raise SourceError(f"cannot load the {what} {source} from the Hub: {_first_line(error)}") from None
-    parts = _choose(loaded, splits, may_join, source) if isinstance(loaded, DatasetDict) else [loaded]
-    return [row for part in parts for row in part.to_list()]
-
-
-def _choose(loaded: DatasetDict, splits: Sequence[str], may_join: bool, source: str | Path) -> list[Dataset]:
-    chosen = next((name for name in splits if name in loaded), None)
-    if chosen is None and len(loaded) > 1 and not may_join:
+    if not isinstance(loaded, DatasetDict):
+        loaded = DatasetDict({"": loaded})
+    names = [name for name in splits if name in loaded][:1] or list(loaded)
+    if len(names) > 1 and not may_join:
         wanted = " and no ".join(splits)
         raise SourceError(f"{source} has the splits {', '.join(loaded)} and no {wanted}: name the one to read")
-    return list(loaded.values()) if chosen is None else [loaded[chosen]]
+    return [row for name in names for row in loaded[name].to_list()]
 
 
 def read_lines(path: Path) -> list[str]:
-    """Return the lines of a UTF-8 text file, stripped, without blank ones.
-
-    Args:
-        path: The file.
-
-    Returns:
-        The lines.
-
-    Raises:
-        SourceError: If it is not UTF-8.
-    """
+    """Return the lines of a UTF-8 text file, stripped, without blank ones."""
     return [line.strip() for line in _decode(path).split("\n") if line.strip()]
 
 
 def _read_parquet(path: Path) -> list[Row]:
     try:
-        rows: list[Row] = pq.read_table(path).to_pylist()
+        return list(pq.read_table(path).to_pylist())
     except (pa.ArrowException, OSError) as error:
         raise SourceError(f"{path} cannot be read as Parquet: {_first_line(error)}") from None
-    return rows
 
 
 def _read_json_lines(path: Path) -> list[Row]:
@@ -136,12 +119,11 @@ def _read_csv(path: Path) -> list[Row]:
     text = io.StringIO(_decode(path), newline="")
     limit = csv.field_size_limit(sys.maxsize)
     try:
-        table = [cells for cells in csv.reader(text, strict=True) if cells]
+        header, *rows = [cells for cells in csv.reader(text, strict=True) if cells] or [[]]
     except csv.Error as error:
         raise SourceError(f"{path} cannot be read as CSV: {error}") from None
     finally:
         csv.field_size_limit(limit)
-    header, *rows = table or [[]]
     if len(set(header)) < len(header):
         raise SourceError(f"{path} has two columns with the same name: {', '.join(header)}")
     for number, cells in enumerate(rows, start=1):
@@ -171,7 +153,7 @@ _READERS: dict[str, Callable[[Path], list[Row]]] = {
 
 
 def _first_line(error: BaseException) -> str:
-    return f"{type(error).__name__}: {str(error).strip().splitlines()[0] if str(error).strip() else ''}"[:300]
+    return f"{type(error).__name__}: {next(iter(str(error).strip().splitlines()), '')}"[:300]
 
 
 def brief(value: object) -> str:
@@ -181,30 +163,12 @@ def brief(value: object) -> str:
 
 
 def to_flag(value: object) -> bool | None:
-    """Parse a yes or no as people write it ("Yes", "no", "true", "0").
-
-    Args:
-        value: A cell; None and "" mean no.
-
-    Returns:
-        The flag; None if it is neither.
-    """
-    word = "" if value is None else str(value).strip().lower()
-    return word in _YES if word in _YES | _NO else None
+    """Parse a yes or no as people write it ("Yes", "no", "true", "0"; None and "" mean no); None if it is neither."""
+    return _FLAGS.get("" if value is None else str(value).strip().lower())
 
 
 def parse_columns(pairs: Iterable[str] | None) -> dict[str, str]:
-    """Parse the values of `--column`.
-
-    Args:
-        pairs: Texts such as `instruction=prompt`; None: none.
-
-    Returns:
-        The name of the column in this package -> its name in the file.
-
-    Raises:
-        RecipeError: If one has no equals sign.
-    """
+    """Parse the values of `--column`, such as `instruction=prompt`: column of this package -> column of the file."""
     found = [pair.partition("=") for pair in pairs or ()]
     for name, equals, _ in found:
         if not equals:
