@@ -10,11 +10,10 @@ from datasets import ClassLabel, Dataset, DatasetDict, load_dataset
 from ..errors import RecipeError, SourceError
 from .table_files import FORMATS, first_line, name_format, read_file, read_text
 
-_YES = {"yes", "true", "1", "1.0"}
-_NO = {"no", "false", "0", "0.0", "nan", ""}
+_FLAGS = dict.fromkeys(("yes", "true", "1", "1.0"), True) | dict.fromkeys(("no", "false", "0", "0.0", "nan", ""), False)
+_HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 Row = dict[str, Any]
 """A row as it was read: column -> value."""
-_HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 
 
 def read_rows(
@@ -63,16 +62,13 @@ def read_rows(
         loaded = load_dataset(str(source), config, split=split, revision=revision)
     except Exception as error:  # the clients below raise many kinds of errors; each is reported in one line
         raise SourceError(f"cannot load the {what} {source} from the Hub: {first_line(error)}") from None
-    parts = _choose(loaded, splits, may_join, source) if isinstance(loaded, DatasetDict) else [loaded]
-    return [row for part in parts for row in _name_labels(part)]
-
-
-def _choose(loaded: DatasetDict, splits: Sequence[str], may_join: bool, source: str | Path) -> list[Dataset]:
-    chosen = next((name for name in splits if name in loaded), None)
-    if chosen is None and len(loaded) > 1 and not may_join:
+    if not isinstance(loaded, DatasetDict):
+        loaded = DatasetDict({"": loaded})
+    names = [name for name in splits if name in loaded][:1] or list(loaded)
+    if len(names) > 1 and not may_join:
         wanted = " and no ".join(splits)
         raise SourceError(f"{source} has the splits {', '.join(loaded)} and no {wanted}: name the one to read")
-    return list(loaded.values()) if chosen is None else [loaded[chosen]]
+    return [row for name in names for row in _name_labels(loaded[name])]
 
 
 def _name_labels(part: Dataset) -> list[Row]:
@@ -86,45 +82,17 @@ def _name_labels(part: Dataset) -> list[Row]:
 
 
 def read_lines(path: Path) -> list[str]:
-    """Return the lines of a UTF-8 text file, stripped, without blank ones.
-
-    Args:
-        path: The file.
-
-    Returns:
-        The lines.
-
-    Raises:
-        SourceError: If it is not UTF-8.
-    """
+    """Return the lines of a UTF-8 text file, stripped, without blank ones."""
     return [line.strip() for line in read_text(path).split("\n") if line.strip()]
 
 
 def to_flag(value: object) -> bool | None:
-    """Parse a yes or no as people write it ("Yes", "no", "true", "0").
-
-    Args:
-        value: A cell; None and "" mean no.
-
-    Returns:
-        The flag; None if it is neither.
-    """
-    word = "" if value is None else str(value).strip().lower()
-    return word in _YES if word in _YES | _NO else None
+    """Parse a yes or no as people write it ("Yes", "no", "true", "0"; None and "" mean no); None if it is neither."""
+    return _FLAGS.get("" if value is None else str(value).strip().lower())
 
 
 def parse_columns(pairs: Iterable[str] | None) -> dict[str, str]:
-    """Parse the values of `--column`.
-
-    Args:
-        pairs: Texts such as `instruction=prompt`; None: none.
-
-    Returns:
-        The name of the column in this package -> its name in the file.
-
-    Raises:
-        RecipeError: If one has no equals sign.
-    """
+    """Parse the values of `--column`, such as `instruction=prompt`: column of this package -> column of the file."""
     found = [pair.partition("=") for pair in pairs or ()]
     for name, equals, _ in found:
         if not equals:

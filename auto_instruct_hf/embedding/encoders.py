@@ -1,6 +1,7 @@
 """Encoders: from a model's name and a backend to a function from texts to vectors."""
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
@@ -53,22 +54,16 @@ def require_model(settings: EmbeddingSettings) -> None:
 def make_encoder(settings: EmbeddingSettings, folder: Path) -> Encode:
     """Return the function that encodes texts: float32 of unit length, shape (texts, dimensions).
 
-    The model is loaded with the first texts. It runs on a GPU where torch finds one; the other backends on the CPU.
-
-    Args:
-        settings: Model, prompt, backend, and the tokens of a batch.
-        folder: Where an exported model is kept.
-
-    Returns:
-        The function.
+    The model is loaded with the first texts, on a GPU if torch finds one; the ONNX backends run on the CPU, with the
+    exported model in `folder`.
     """
 
     def encode(texts: list[str]) -> Vectors:
         model = _load(settings.model, settings.backend, folder)
-        prompted = [settings.prompt + text for text in texts]
-        vectors: Vectors | None = None
-        for batch in split_by_tokens(_count_tokens(model, prompted), settings.batch_tokens):
-            made = model.encode(
+        lengths = _count_tokens(model, [settings.prompt + text for text in texts])
+        batches = list(split_by_tokens(lengths, settings.batch_tokens))
+        encoded = [
+            model.encode(
                 [texts[row] for row in batch],
                 prompt=settings.prompt or None,
                 batch_size=len(batch),
@@ -76,23 +71,17 @@ def make_encoder(settings: EmbeddingSettings, folder: Path) -> Encode:
                 convert_to_numpy=True,
                 show_progress_bar=False,
             )
-            vectors = np.empty((len(texts), made.shape[1]), dtype=np.float32) if vectors is None else vectors
-            vectors[batch] = made
-        assert vectors is not None
-        return vectors
+            for batch in batches
+        ]
+        return np.concatenate(encoded, dtype=np.float32)[np.argsort(np.concatenate(batches))]
 
     return encode
 
 
 def split_by_tokens(lengths: Sequence[int], batch_tokens: int) -> Iterator[list[int]]:
-    """Split texts into batches of similar lengths, to reduce padding.
+    """Split texts into batches of similar lengths, to reduce padding; yield their positions, the longest text first.
 
-    Args:
-        lengths: In tokens, one per text.
-        batch_tokens: Maximum tokens of a batch, including padding; a longer text is a batch of its own.
-
-    Yields:
-        The positions of a batch's texts, the longest first.
+    A batch has at most `batch_tokens` tokens, including padding; a longer text is a batch of its own.
     """
     batch: list[int] = []
     for place in sorted(range(len(lengths)), key=lambda place: -lengths[place]):
@@ -106,7 +95,7 @@ def split_by_tokens(lengths: Sequence[int], batch_tokens: int) -> Iterator[list[
 
 def _count_tokens(model: "SentenceTransformer", texts: list[str]) -> list[int]:
     tokenizer = getattr(model, "tokenizer", None)
-    if not hasattr(tokenizer, "encode_plus") and not hasattr(tokenizer, "pad"):  # not one of transformers
+    if not hasattr(tokenizer, "pad"):  # not one of transformers
         return [1 + len(text) // 4 for text in texts]
     max_length = model.max_seq_length or 512
     # Some of the kinds of tokenizer that the library's types allow cannot be called.
@@ -120,13 +109,9 @@ def _load(model: str, backend: str, folder: Path) -> "SentenceTransformer":
     from sentence_transformers import SentenceTransformer
 
     transformers.utils.logging.disable_progress_bar()  # type: ignore[no-untyped-call]  # a bar for a hundred tensors
-
     path = model
-    if model == PACKAGED_MODEL:
-        try:
-            path = str(find_weights(_PACKAGE, ".safetensors", _SHA256).parent)
-        except WeightsError:
-            path = model  # from the Hub, as any other model
+    with suppress(WeightsError):  # without the package it is loaded from the Hub, as any other model
+        path = str(find_weights(_PACKAGE, ".safetensors", _SHA256).parent) if model == PACKAGED_MODEL else model
     try:
         loaded = SentenceTransformer(path, device=None if backend == "torch" else "cpu")
     except (OSError, ValueError) as error:
