@@ -36,8 +36,7 @@ def name_format(path: Path) -> str:
 def read_file(path: Path) -> list[dict[str, Any]]:
     """Read the rows of a file of one of FORMATS (perhaps compressed), or of a folder of Parquet files.
 
-    Raises:
-        SourceError: If it cannot be read; the message says where and what to do.
+    A SourceError says where reading failed and what to do.
     """
     if path.is_dir():
         return [row for shard in sorted(path.glob("*.parquet")) for row in _read_parquet(shard)]
@@ -55,8 +54,7 @@ def read_file(path: Path) -> list[dict[str, Any]]:
 def read_text(path: Path, *, detect: bool = False) -> str:
     """Return the text of a file, decompressed: UTF-8, or UTF-16 with its mark; other encodings if `detect` is set.
 
-    Raises:
-        SourceError: If the text has another encoding; the message names the line.
+    A SourceError for a text in another encoding names the line.
     """
     try:
         with pa.input_stream(str(path)) as stream:  # decompresses by the file's name
