@@ -26,23 +26,10 @@ def read_rows(
     splits: Sequence[str] = ("train",),
     may_join: bool = False,
 ) -> list[Row]:
-    """Read rows, without changing them.
+    """Read the rows of a file of FORMATS, of a folder of Parquet files or of a dataset on the Hub, without changing them.
 
-    Args:
-        source: A Parquet, CSV, JSON or JSON Lines file (perhaps compressed), a folder of Parquet files, or the id of a
-            dataset on the Hub.
-        what: What the rows are, in the plural, for error messages.
-        config: Configuration of a dataset on the Hub.
-        split: The split to read; None: the first of `splits` that exists, or the only split.
-        revision: Revision of a dataset on the Hub.
-        splits: Names to try if `split` is None.
-        may_join: Whether to read all splits if there are several and none is in `splits`.
-
-    Returns:
-        The rows.
-
-    Raises:
-        SourceError: If it cannot be read; the message says where reading failed.
+    `what` names the rows in error messages, in the plural. On the Hub, `split` is read; if it is None, the first of
+    `splits` that exists, else the only split, else all splits if `may_join`. A SourceError says where reading failed.
     """
     path = Path(source)
     if path.is_file() and not name_format(path):
@@ -93,8 +80,8 @@ def to_flag(value: object) -> bool | None:
 
 def parse_columns(pairs: Iterable[str] | None) -> dict[str, str]:
     """Parse the values of `--column`, such as `instruction=prompt`: column of this package -> column of the file."""
-    found = [pair.partition("=") for pair in pairs or ()]
-    for name, equals, _ in found:
-        if not equals:
-            raise RecipeError(f"--column is {name!r}; it should be like instruction=prompt")
-    return {name: column for name, _, column in found}
+    found = list(pairs or ())
+    for pair in found:
+        if "=" not in pair:
+            raise RecipeError(f"--column is {pair!r}; it should be like instruction=prompt")
+    return dict(pair.split("=", 1) for pair in found)

@@ -17,22 +17,15 @@ def open_database(
     upgrades: Mapping[int, str] | None = None,
     name: str = "database",
 ) -> sqlite3.Connection:
-    """Open an SQLite file, create its tables or upgrade them, and check its format.
+    """Open or create an SQLite file, create its tables by `schema` or upgrade them, and check its format.
 
     The connection may be used from several threads, under a lock of the caller, and commits each statement unless
     `transaction` is used. `synchronous=FULL`: a committed row survives a power failure.
 
-    Args:
-        path: The file; it and its folder are created if missing.
-        schema: SQL statements that create the tables, separated by semicolons.
-        format: Number of the format, at least 1, kept as `user_version`; None: not checked, and `schema` always runs
-            (`CREATE TABLE IF NOT EXISTS` in a file that belongs to another schema).
-        error: Class of the error raised if the file cannot be opened, is not an SQLite file, or has another format.
-        upgrades: SQL statements that convert an older format to this one, by its number.
-        name: What the file is, for messages.
-
-    Returns:
-        The connection.
+    `format`, at least 1, is kept as `user_version`; None: it is not checked, and `schema` always runs (`CREATE TABLE IF
+    NOT EXISTS` in a file of another schema). `upgrades` convert older formats, by their numbers, to this one. Scripts
+    are SQL statements separated by semicolons. Raise `error`, with `name` for what the file is, if the file cannot be
+    opened, is not an SQLite file, or has another format.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -71,10 +71,8 @@ def apply(
     Returns:
         The mapped dataset. Its fingerprint is the same in every process for the same inputs, code and settings.
     """
-    arguments = {**(settings or {}), **(resources or {})}
-    digest = fingerprint(
-        dataset._fingerprint, phase, code_version(function), settings or {}, depends_on, repr(features)
-    )
+    settings, resources = settings or {}, resources or {}
+    digest = fingerprint(dataset._fingerprint, phase, code_version(function), settings, depends_on, repr(features))
     if len(dataset) == 0:
         return from_rows([], features, digest)
     folder = cache_dir or default_folder()
@@ -87,8 +85,8 @@ def apply(
     with ProgressLine(phase, len(dataset), is_shown=is_shown) as line, without_bars():
 
         def call(batch: Batch) -> Mapping[str, Any]:
-            found = function(batch, **arguments)
-            line.advance(len(next(iter(batch.values()))))
+            found = function(batch, **settings, **resources)
+            line.advance(len(batch[next(iter(batch))]))
             return found
 
         mapped = dataset.with_format("numpy" if as_numpy else None).map(

@@ -1,6 +1,6 @@
 """Encoders: from a model's name and a backend to a function from texts to vectors."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import cache
 from importlib.util import find_spec
@@ -46,8 +46,8 @@ def require_model(settings: EmbeddingSettings) -> None:
         remedy = "pip install 'auto-instruct-hf[embedded]' has it" if model == PACKAGED_MODEL else "name another"
         reason = " ".join(str(error).split())[:120]
         raise BuildError(
-            f"the embedding model {model} (embedding.model in the recipe) is not on this machine, and the Hub does not "
-            f"give it: {reason}. {remedy}"
+            f"the embedding model {model} (embedding.model in the recipe) is not on this machine, and cannot be "
+            f"loaded from the Hub: {reason}. {remedy}"
         ) from None
 
 
@@ -59,9 +59,9 @@ def make_encoder(settings: EmbeddingSettings, folder: Path) -> Encode:
     """
 
     def encode(texts: list[str]) -> Vectors:
-        model = _load(settings.model, settings.backend, folder)
+        model = _load(settings.model, settings.backend, None if settings.backend == "torch" else folder)
         lengths = _count_tokens(model, [settings.prompt + text for text in texts])
-        batches = list(split_by_tokens(lengths, settings.batch_tokens))
+        batches = split_by_tokens(lengths, settings.batch_tokens)
         encoded = [
             model.encode(
                 [texts[row] for row in batch],
@@ -78,19 +78,17 @@ def make_encoder(settings: EmbeddingSettings, folder: Path) -> Encode:
     return encode
 
 
-def split_by_tokens(lengths: Sequence[int], batch_tokens: int) -> Iterator[list[int]]:
-    """Split texts into batches of similar lengths, to reduce padding; yield their positions, the longest text first.
+def split_by_tokens(lengths: Sequence[int], batch_tokens: int) -> list[list[int]]:
+    """Return the positions of texts in batches of similar lengths, to reduce padding; the longest text is the first.
 
     A batch has at most `batch_tokens` tokens, including padding; a longer text is a batch of its own.
     """
-    batch: list[int] = []
+    batches: list[list[int]] = []
     for place in sorted(range(len(lengths)), key=lambda place: -lengths[place]):
-        if batch and (len(batch) + 1) * lengths[batch[0]] > batch_tokens:
-            yield batch
-            batch = []
-        batch.append(place)
-    if batch:
-        yield batch
+        if not batches or (len(batches[-1]) + 1) * lengths[batches[-1][0]] > batch_tokens:
+            batches.append([])
+        batches[-1].append(place)
+    return batches
 
 
 def _count_tokens(model: "SentenceTransformer", texts: list[str]) -> list[int]:
@@ -104,7 +102,7 @@ def _count_tokens(model: "SentenceTransformer", texts: list[str]) -> list[int]:
 
 
 @cache
-def _load(model: str, backend: str, folder: Path) -> "SentenceTransformer":
+def _load(model: str, backend: str, export_folder: Path | None) -> "SentenceTransformer":
     import transformers  # these take seconds to import: only where they are used
     from sentence_transformers import SentenceTransformer
 
@@ -113,12 +111,12 @@ def _load(model: str, backend: str, folder: Path) -> "SentenceTransformer":
     with suppress(WeightsError):  # without the package it is loaded from the Hub, as any other model
         path = str(find_weights(_PACKAGE, ".safetensors", _SHA256).parent) if model == PACKAGED_MODEL else model
     try:
-        loaded = SentenceTransformer(path, device=None if backend == "torch" else "cpu")
+        loaded = SentenceTransformer(path, device="cpu" if export_folder else None)
     except (OSError, ValueError) as error:
         reason = " ".join(str(error).split())[:200]
         raise BuildError(f"cannot load the embedding model {model} (embedding.model in the recipe): {reason}") from None
-    if backend != "torch":
+    if export_folder:
         from .onnx_backend import use_onnx
 
-        use_onnx(loaded, folder / f"{backend}-{fingerprint(path)}.onnx", in_8_bits=backend == "onnx-int8")
+        use_onnx(loaded, export_folder / f"{backend}-{fingerprint(path)}.onnx", in_8_bits=backend == "onnx-int8")
     return loaded
