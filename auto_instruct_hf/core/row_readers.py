@@ -26,7 +26,7 @@ def read_rows(
     splits: Sequence[str] = ("train",),
     may_join: bool = False,
 ) -> list[Row]:
-    """Read the rows of a file of FORMATS, of a folder of Parquet files or of a dataset on the Hub, without changing them.
+    """Read the rows of a file, of a folder of Parquet files or of a dataset on the Hub, without changing them.
 
     `what` names the rows in error messages, in the plural. On the Hub, `split` is read; if it is None, the first of
     `splits` that exists, else the only split, else all splits if `may_join`. A SourceError says where reading failed.
