@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from datasets import Dataset
+from datasets import ClassLabel, Dataset, Features, Value
 
 from auto_instruct_hf.core import SEEDS
 from auto_instruct_hf.errors import SeedError
@@ -176,6 +176,12 @@ def test_a_folder_of_parquet_shards_is_read_in_order(tmp_path: Path) -> None:
     for number in (1, 0):
         Dataset.from_list([{**TASK, "instruction": f"Task {number}"}]).to_parquet(tmp_path / f"part-{number}.parquet")
     assert read_seeds(tmp_path)["instruction"][:] == ["Task 0", "Task 1"]
+
+
+def test_class_labels_are_read_by_their_names(tmp_path: Path) -> None:
+    features = Features({"instruction": Value("string"), "output": ClassLabel(names=["bad", "good"])})
+    Dataset.from_list([{"instruction": "Rate it.", "output": 1}], features=features).to_parquet(tmp_path / "s.parquet")
+    assert read_seeds(tmp_path / "s.parquet")[0]["output"] == "good"
 
 
 def test_a_few_rows_without_output_are_left_out(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -13,6 +13,7 @@ from typing import Any
 import charset_normalizer
 import pyarrow as pa
 import pyarrow.parquet as pq
+from datasets import ClassLabel, Dataset
 
 from ..errors import SourceError
 
@@ -74,6 +75,16 @@ def read_text(path: Path, *, detect: bool = False) -> str:
         raise SourceError(f"{path}, line {line} is not UTF-8 text (byte {error.start}): convert the file") from None
 
 
+def list_rows(part: Dataset) -> list[dict[str, Any]]:
+    """Return the rows of a split, with the names of class labels instead of their numbers."""
+    labels = {name: feature for name, feature in part.features.items() if isinstance(feature, ClassLabel)}
+    found: list[dict[str, Any]] = part.to_list()
+    for name, feature in labels.items():
+        for row in found:
+            row[name] = None if row[name] is None or row[name] < 0 else feature.int2str(row[name])
+    return found
+
+
 def first_line(error: BaseException) -> str:
     """Return the class and the first line of an error."""
     return f"{type(error).__name__}: {str(error).strip().splitlines()[0] if str(error).strip() else ''}"[:300]
@@ -87,10 +98,9 @@ def brief(value: object) -> str:
 
 def _read_parquet(path: Path) -> list[dict[str, Any]]:
     try:
-        rows: list[dict[str, Any]] = pq.read_table(path).to_pylist()
-    except (pa.ArrowException, OSError) as error:
+        return list_rows(Dataset(pq.read_table(path)))
+    except (pa.ArrowException, OSError, ValueError) as error:  # ValueError: features that datasets does not know
         raise SourceError(f"{path} cannot be read as Parquet: {first_line(error)}") from None
-    return rows
 
 
 def _read_json_lines(path: Path) -> list[dict[str, Any]]:
