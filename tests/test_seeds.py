@@ -16,6 +16,7 @@ from auto_instruct_hf.generation.seeds import BUNDLED, read_seeds
 from auto_instruct_hf.novelty import near_pairs
 from auto_instruct_hf.recipe import BootstrapSettings
 
+TASK_LINE = b'{"instruction": "Name a fruit, any.", "output": "apple, or pear"}'
 TASK = {"instruction": "Name the largest planet of the solar system.", "input": "", "output": "Jupiter"}
 
 
@@ -152,7 +153,7 @@ def test_chats_give_their_first_exchange(tmp_path: Path, row: dict[str, Any]) ->
         ("named.csv", b"sep=|\r\ninstruction|output\r\nName a fruit, any.|apple, or pear\r\n"),
         ("blank.csv", b'instruction , output\n,\n"Name a fruit, any.","apple, or pear"\n , \n'),
         ("utf16.csv", 'instruction;output\nName a fruit, any.;apple, or pear\n'.encode("utf-16")),
-        ("shards.jsonl.gz", gzip.compress(b'{"instruction": "Name a fruit, any.", "output": "apple, or pear"}')),
+        ("shards.jsonl.gz", gzip.compress(TASK_LINE, mtime=0)),
         ("pretty.json", b'{\n "instruction": "Name a fruit, any.",\n "output": "apple, or pear"\n}\n'),
         ("nested.json", b'{"data": [{"instruction": "Name a fruit, any.", "output": "apple, or pear"}]}'),
         ("nan.json", b'[{"instruction": "Name a fruit, any.", "input": NaN, "output": "apple, or pear"}]'),
