@@ -8,8 +8,8 @@ from typing import Any
 _THOUGHT = re.compile(r"^\s*(?:<(think|thinking|reasoning)>.*?</\1>|.*?</(?:think|thinking|reasoning)>)", re.DOTALL)
 _FENCE = re.compile(r"```(?:json)?\s*\n(.*?)\n?```", re.DOTALL)
 _ESCAPE = re.compile(r"\\(.)", re.DOTALL)
-# What follows a backslash that nobody escaped: LaTeX. Form feeds and backspaces are in no text; after tabs and line ends
-# only commands whose remaining letters are no word.
+# What follows a backslash that nobody escaped: LaTeX. Form feeds and backspaces are in no text; for tabs and line ends
+# only commands count whose remaining letters are no word.
 _LATEX = re.compile(
     r"[fb][A-Za-z]{2,}|(?:theta|times|tau|tilde|triangle|rho|nabla|neq)\b|text\{|right[)\]}|.\\]|u(?![0-9a-fA-F]{4})"
     r"|[^\"\\/bfnrtu]"
