@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 from ..errors import RecipeError, TeacherError
 from ..recipe import TeacherSettings
 from .embedded import MODEL, SLOTS, find_model, is_gguf, start_embedded_server
+from .server_words import read_words
 
 if TYPE_CHECKING:
     import openai
@@ -81,7 +82,10 @@ class Endpoint:
         import openai
 
         name = "no connection" if isinstance(error, openai.APIConnectionError) else type(error).__name__
-        return redact(f"{name}: {error.__cause__ or error}".replace(" ssl:default", ""), self._api_key)
+        text = str(error.__cause__ or error).replace(" ssl:default", "")
+        if isinstance(error, openai.APIStatusError) and (words := read_words(error.body) or error.response.text):
+            text = f"Error code: {error.status_code} - {words}"
+        return redact(f"{name}: {text}", self._api_key)
 
     async def connect(self) -> "openai.AsyncOpenAI":
         """Return the client, always the same; raise TeacherError if OpenAI's key or the embedded server is missing."""

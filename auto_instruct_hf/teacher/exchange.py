@@ -2,17 +2,18 @@
 
 import hashlib
 import json
-import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from ..prompts import Message, Prompt
 from .journal import Entry
+from .reply_text import find_json, list_texts
 
 NOT_A_COMPLETION = "not a chat completion"
 NO_ANSWER = "no answer"
 NOT_JSON = "not JSON"
+EMPTY = "empty reply"
 REFUSED = "refused"
 NOT_BY_SCHEMA = "not as the schema asks"
 Body = dict[str, Any]
@@ -25,7 +26,6 @@ _SEEDS = 2**31  # servers differ in the number of bits of a seed
 # At temperature 0 another draw would repeat the unusable reply.
 _MIN_RETRY_TEMPERATURE = 0.7
 _MAX_TOKENS = 2**40  # a larger count is an error of the server, and may not fit SQLite
-_THOUGHT = re.compile(r"^.*</think>", re.DOTALL)  # of reasoning models
 
 
 @dataclass(frozen=True)
@@ -88,20 +88,24 @@ def is_final(entry: Entry) -> bool:
 def read_completion(completion: object, prompt: Prompt, seconds: float, *, repair: bool = False) -> Entry:
     """Validate a response (JSON of any shape): a completion, not truncated, not refused, JSON valid under the schema.
 
-    `repair` repairs its JSON first: for servers that do not enforce the schema.
+    With `repair`, for servers that do not enforce the schema, small faults and harmless differences are accepted.
     """
     match completion:
         case {"choices": [{"message": {**message}, **choice}, *_], **others}:
             pass
         case _:
             return Entry("", NOT_A_COMPLETION, seconds=seconds)
-    refusal, content = message.get("refusal"), message.get("content")
+    refusal, reason = message.get("refusal"), choice.get("finish_reason")
     # A lone surrogate cannot be stored.
-    raw = str(refusal or content or "").encode("utf-8", "replace").decode()
-    text = _repair(raw) if repair and not refusal else raw
+    texts = [text.encode("utf-8", "replace").decode() for text in ([str(refusal)] if refusal else list_texts(message))]
+    raw, found = texts[0] if texts else "", None
+    if not refusal and reason != "content_filter":
+        valid = (find_json(text, prompt.accepts, prompt.schema, is_loose=repair) for text in texts)
+        found = next((text for text in valid if text is not None), None)
+    text = raw if found is None else found
     return Entry(
         text=text,
-        error=find_reply_fault(text, choice.get("finish_reason"), bool(refusal), prompt),
+        error="" if found is not None else _find_fault(raw, reason, bool(refusal), prompt),
         input_tokens=_count(others, "usage", "prompt_tokens"),
         cached_tokens=_count(others, "usage", "prompt_tokens_details", "cached_tokens"),
         output_tokens=_count(others, "usage", "completion_tokens"),
@@ -110,18 +114,19 @@ def read_completion(completion: object, prompt: Prompt, seconds: float, *, repai
     )
 
 
-def find_reply_fault(text: str, finish_reason: object, is_refusal: bool, prompt: Prompt) -> str:
-    """Return why the text of a reply is not usable, or ""."""
+def _find_fault(text: str, finish_reason: object, is_refusal: bool, prompt: Prompt) -> str:
+    """Return why no text of a reply is usable."""
     if is_refusal or finish_reason == "content_filter":
         return REFUSED
     if finish_reason == "length":
         return "cut off"
+    if not text.strip():
+        return EMPTY
     try:
         content = json.loads(text)
-        json.dumps(content, ensure_ascii=False).encode()
     except (ValueError, RecursionError):
         return NOT_JSON
-    return "" if prompt.accepts(content) else NOT_BY_SCHEMA
+    return "characters that are no text" if prompt.accepts(content) else NOT_BY_SCHEMA
 
 
 def _count(value: object, *names: str) -> int:
@@ -129,16 +134,3 @@ def _count(value: object, *names: str) -> int:
     for name in names:
         value = value.get(name) if isinstance(value, Mapping) else None
     return value if isinstance(value, int) and 0 <= value < _MAX_TOKENS else 0
-
-
-def _repair(text: str) -> str:
-    import json_repair  # only if a server needs it
-
-    answer = _THOUGHT.sub("", text)
-    try:
-        json.loads(answer)
-    except (ValueError, RecursionError):
-        # A truncated reply must stay unusable, and the library would close its brackets.
-        is_whole = answer.count("}") >= max(answer.count("{"), 1)
-        return str(json_repair.repair_json(answer, ensure_ascii=False)) if is_whole else answer
-    return answer

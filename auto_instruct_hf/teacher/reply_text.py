@@ -17,7 +17,7 @@ _LATEX = re.compile(
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 
 
-def list_texts(message: Mapping[str, Any]) -> list[str]:
+def list_texts(message: Mapping[Any, Any]) -> list[str]:
     """Return the texts of a message in which its answer may be, the most likely first.
 
     They are `content` (text, or the text parts of a list), then the arguments of the first tool call, then the

@@ -8,6 +8,7 @@ import json
 from typing import TYPE_CHECKING, Literal
 
 from .exchange import Body
+from .server_words import read_words
 
 if TYPE_CHECKING:
     import openai
@@ -66,7 +67,7 @@ class RequestFormat:
 
     def adapt(self, error: "openai.APIStatusError") -> bool:
         """Adapt to an error with status 400 or 422; return whether there is another format to try."""
-        text = str(error.message)[:500].lower()
+        text = (read_words(error.body) or error.response.text or str(error))[:500].lower()
         param = str(getattr(error, "param", None) or "").lower()
         if "max_completion_tokens" in text and self._reject("max_tokens"):
             return True

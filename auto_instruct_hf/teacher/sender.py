@@ -5,7 +5,6 @@ only after a request has been answered: until then the endpoint may be at fault.
 """
 
 import asyncio
-import contextlib
 import json
 import random
 import time
@@ -18,10 +17,11 @@ from ..errors import TeacherError
 from ..prompts import Prompt
 from ..recipe import TeacherSettings
 from .endpoint import Endpoint
-from .exchange import NO_ANSWER, NOT_A_COMPLETION, NOT_BY_SCHEMA, NOT_JSON, REFUSED, Body, read_completion
+from .exchange import EMPTY, NO_ANSWER, NOT_A_COMPLETION, NOT_BY_SCHEMA, NOT_JSON, REFUSED, Body, read_completion
 from .journal import Entry, Journal, Record
 from .prices import max_request_tokens
 from .request_format import RequestFormat
+from .server_words import find_error
 from .throttle import Throttle, retry_after
 
 if TYPE_CHECKING:
@@ -136,7 +136,7 @@ class Sender:
                 continue
             except openai.APIError as error:
                 status = getattr(error, "status_code", None)
-                if status in _FATAL:
+                if status in _FATAL and not (status == 403 and self.has_answered):  # else it is about this request
                     raise self._stop(error) from None
                 if not failures:
                     self._recent.append(type(error).__name__)
@@ -156,6 +156,14 @@ class Sender:
             try:
                 # The client's method for endpoints it does not know: it returns the response unparsed.
                 response = await client.post("/chat/completions", cast_to=httpx2.Response, body=sent)
+                payload = _parse(response.content)
+                if error := find_error(payload):  # inside an answer with status 200
+                    status = error[0] or 502
+                    raise client._make_status_error_from_response(
+                        httpx2.Response(
+                            status, headers=response.headers, content=response.content, request=response.request
+                        )
+                    )
             except (openai.BadRequestError, openai.UnprocessableEntityError) as error:
                 if version != self.request_format.version or self.request_format.adapt(error):
                     raise RequestFormatRejected from None
@@ -164,9 +172,6 @@ class Sender:
                 await asyncio.sleep(self._throttle.refused(slot, self._check_refusal(error)))
                 raise
             self._last_good = time.monotonic()
-            payload = None
-            with contextlib.suppress(ValueError):  # not JSON
-                payload = json.loads(response.content)
             entry = read_completion(payload, prompt, self._last_good - start, repair=repair)
             self._throttle.succeeded(slot, response.headers, entry.input_tokens + entry.output_tokens)
         self._count(entry)
@@ -200,7 +205,7 @@ class Sender:
         if not entry.error:
             self._usable += 1
             self.has_answered = True
-        elif entry.error in (NOT_JSON, NOT_BY_SCHEMA):
+        elif entry.error in (NOT_JSON, NOT_BY_SCHEMA, EMPTY):
             self._unusable += 1
             if not self._usable and self._unusable >= _IGNORED_SCHEMA:
                 self._unusable = 0
@@ -248,6 +253,13 @@ class Sender:
             for (_, written), entry in zip(group, entries, strict=True):
                 if not written.done():  # it was cancelled
                     written.set_result(entry)
+
+
+def _parse(content: bytes) -> object:
+    try:
+        return json.loads(content)
+    except (ValueError, RecursionError):
+        return None
 
 
 def _wait(failures: int, error: "openai.APIError") -> float:
