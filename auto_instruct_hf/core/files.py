@@ -21,14 +21,12 @@ def lock_build(out: Path) -> Iterator[None]:
         raise BuildError(f"another build runs in {out}: wait for it, or use another --out") from None
 
 
-def write_changed(path: Path, content: bytes) -> bool:
-    """Atomically write a file if its content changed; return whether it did."""
-    if path.is_file() and path.read_bytes() == content:
-        return False
-    fresh = path.with_name(f".{path.name}.new")
-    fresh.write_bytes(content)
-    fresh.replace(path)
-    return True
+def write_changed(path: Path, content: bytes) -> None:
+    """Atomically write a file if its content changed."""
+    if not path.is_file() or path.read_bytes() != content:
+        fresh = path.with_name(f".{path.name}.new")
+        fresh.write_bytes(content)
+        fresh.replace(path)
 
 
 def to_json(report: Mapping[str, object]) -> bytes:
