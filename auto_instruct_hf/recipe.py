@@ -16,7 +16,7 @@ from .errors import RecipeError
 from .settings import STRICT, Settings, check, current_names, require_mapping
 
 _Words = Annotated[tuple[str, ...], Field(strict=False)]
-_Price = Annotated[float | None, Field(ge=0)]
+_Price = Annotated[float | None, Field(ge=0, allow_inf_nan=False)]
 _Share = Annotated[float, Field(ge=0, le=1)]
 _Similarity = Annotated[float, Field(gt=0, le=1)]
 _Count = Annotated[int, Field(ge=1)]
@@ -30,15 +30,15 @@ class TeacherSettings(Settings):
     base_url: str | None = None
     concurrency: Annotated[int | None, Field(ge=1)] = None
     """Maximum requests in flight; None: adjusted to what the endpoint accepts."""
-    rpm: Annotated[float | None, Field(ge=1)] = None
+    rpm: Annotated[float | None, Field(ge=1, allow_inf_nan=False)] = None
     """Maximum requests per minute; None: as many as the endpoint accepts."""
     tpm: Annotated[int | None, Field(ge=1)] = None
     """Maximum tokens per minute, input and output together."""
-    budget: Annotated[float | None, Field(ge=0)] = None
+    budget: Annotated[float | None, Field(ge=0, allow_inf_nan=False)] = None
     """Limit in US dollars for all requests in the journal, including earlier runs; None: no limit."""
     batch: bool = False
     """Use the Batch API: half the price, answers within a day."""
-    batch_poll: Annotated[float, Field(gt=0)] = 30.0
+    batch_poll: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 30.0
     """Seconds between status requests for batches."""
     structured: Literal["auto", "json_schema", "json_object", "text"] = "auto"
     """How the schema of a reply is sent; `auto` detects what the endpoint supports."""
@@ -52,7 +52,7 @@ class TeacherSettings(Settings):
     """How often a request is sent before its row is dropped because no reply was usable."""
     max_retries: Annotated[int, Field(ge=0)] = 8
     """How often a request is sent again after a transient error (5xx, connection lost, timeout)."""
-    timeout: Annotated[float, Field(gt=0)] = 300.0
+    timeout: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 300.0
     """Seconds."""
     max_failing: Annotated[float, Field(gt=0, le=1)] = 0.5
     """Stop when a larger share of the last 100 replies failed; 1: never."""

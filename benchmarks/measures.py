@@ -23,13 +23,17 @@ from memory import highest
 from novelty_data import make_texts
 
 from auto_instruct_hf.embedding.encoders import make_encoder
-from auto_instruct_hf.evaluation.measures.alignment_score import measure_alignment
-from auto_instruct_hf.evaluation.measures.dataset import measure_dataset
-from auto_instruct_hf.evaluation.measures.evenness import measure_evenness
-from auto_instruct_hf.evaluation.measures.lengths import measure_lengths
-from auto_instruct_hf.evaluation.measures.nearest import measure_nearest, measure_overlap
-from auto_instruct_hf.evaluation.measures.variety import measure_distinct, measure_verb_nouns
-from auto_instruct_hf.evaluation.measures.vendi import measure_vendi
+from auto_instruct_hf.evaluation.measures import (
+    measure_alignment,
+    measure_dataset,
+    measure_distinct,
+    measure_evenness,
+    measure_lengths,
+    measure_nearest,
+    measure_overlap,
+    measure_vendi,
+    measure_verb_nouns,
+)
 from auto_instruct_hf.generation.seeds import read_seeds
 from auto_instruct_hf.novelty.index import MAX_PAIRWISE
 from auto_instruct_hf.recipe import EmbeddingSettings

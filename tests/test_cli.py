@@ -18,6 +18,7 @@ from stub_teacher import KEY, serve_stub
 from typer.testing import CliRunner, Result
 
 from auto_instruct_hf.cli.app import app
+from auto_instruct_hf.teacher.journal import Entry, Journal, Record
 
 ROOT = Path(__file__).parents[1]
 FAULTS = {
@@ -209,3 +210,16 @@ def test_the_italian_example_builds_with_its_own_prompts(tmp_path: Path) -> None
     assert "You invent tasks" not in said
     assert "language: it\n" in (tmp_path / "dataset" / "README.md").read_text()
     assert (tmp_path / "dataset" / "prompts" / "bootstrap.yaml").is_file()
+
+
+def test_text_of_a_model_does_not_reach_the_terminal_raw(tmp_path: Path) -> None:
+    hostile = "\x1b]0;owned\x07 \x9b31m red \u202e desrever"
+    with Journal(tmp_path / "journal.sqlite") as journal:
+        entry = Entry(hostile, "", 1, 0, 1, 0.1)
+        journal.record(
+            [Record("a" * 64, entry, "output", "m\x1b[2J", {"messages": [{"role": "user", "content": "x"}]})]
+        )
+    for options in ((), ("--show", "a"), ("--grep", "red")):
+        shown = call(["journal", str(tmp_path), *options]).stdout
+        assert shown
+        assert not set("\x1b\x07\x9b\u202e") & set(shown)

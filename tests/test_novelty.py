@@ -71,7 +71,7 @@ def rows_of(verdicts: index.Verdicts) -> list[Verdict]:
 
 
 @ENGINES
-@settings(max_examples=200)
+@settings(max_examples=100)
 @given(texts=TEXTS, threshold=THRESHOLD)
 def test_decisions_and_nearest_are_those_of_rouge_score(engine: str, texts: list[str], threshold: float) -> None:
     with using(engine):
@@ -79,9 +79,9 @@ def test_decisions_and_nearest_are_those_of_rouge_score(engine: str, texts: list
 
 
 @ENGINES
-@settings(max_examples=200)
+@settings(max_examples=100)
 @given(texts=TEXTS, threshold=THRESHOLD, cut=st.integers(0, 14))
-def test_decisions_alone_are_the_same_and_tell_of_what_rejected_texts_are_nearest_to(
+def test_without_nearest_decisions_are_the_same_and_rejected_texts_have_their_nearest(
     engine: str, texts: list[str], threshold: float, cut: int
 ) -> None:
     with using(engine):
@@ -113,7 +113,7 @@ def test_pairs_and_groups_are_those_above_the_threshold(engine: str, texts: list
 
 
 @ENGINES
-@settings(max_examples=100)
+@settings(max_examples=60)
 @given(texts=TEXTS, references=TEXTS, threshold=THRESHOLD)
 def test_copies_of_references(engine: str, texts: list[str], references: list[str], threshold: float) -> None:
     with using(engine):
@@ -125,7 +125,7 @@ def test_copies_of_references(engine: str, texts: list[str], references: list[st
 
 
 @ENGINES
-@settings(max_examples=100)
+@settings(max_examples=60)
 @given(texts=TEXTS, references=TEXTS)
 def test_the_highest_similarity_of_two_sets(engine: str, texts: list[str], references: list[str]) -> None:
     with using(engine):
@@ -212,15 +212,14 @@ assert "numba" not in sys.modules
     subprocess.run([sys.executable, "-c", program], check=True)
 
 
-@pytest.mark.parametrize("threshold", [0, 1.1, float("nan")])
-def test_a_threshold_out_of_range_is_refused(threshold: float) -> None:
-    with pytest.raises(ValueError, match="max_similarity"):
-        NoveltyIndex(threshold)
-
-
-def test_an_unknown_tokenizer_is_refused() -> None:
-    with pytest.raises(ValueError, match="rouge, unicode"):
-        NoveltyIndex(tokenizer="words")
+@pytest.mark.parametrize(
+    ("threshold", "tokenizer", "named"),
+    [(0, "rouge", "max_similarity"), (1.1, "rouge", "max_similarity"), (float("nan"), "rouge", "max_similarity"),
+     (0.7, "words", "rouge, unicode")],
+)  # fmt: skip
+def test_arguments_out_of_range_are_refused(threshold: float, tokenizer: str, named: str) -> None:
+    with pytest.raises(ValueError, match=named):
+        NoveltyIndex(threshold, tokenizer)
 
 
 @pytest.mark.parametrize(

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+import httpx2
 import pytest
 from datasets import load_dataset
 from rating_data import make_rating_build, make_rating_rows
@@ -127,6 +128,29 @@ def opened(browser: Any, url: str) -> Iterator[tuple[Any, set[str | None]]]:
     page.wait_for_selector("#name:visible")
     yield page, hosts - {None}
     context.close()
+
+
+@pytest.mark.parametrize(
+    ("path", "headers", "status"),
+    [
+        ("", {}, 200),
+        ("", {"Host": "evil.example"}, 403),  # DNS rebinding
+        ("gradio_api/info", {"Origin": "http://evil.example"}, 403),
+        ("gradio_api/upload", {}, 403),
+    ],
+)
+def test_the_page_answers_only_to_itself(page_url: str, path: str, headers: dict[str, str], status: int) -> None:
+    assert httpx2.get(page_url + path, headers=headers).status_code == status
+
+
+@pytest.fixture(scope="module")
+def page_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    folder = tmp_path_factory.mktemp("page")
+    make_rating_build(folder, 5)
+    with open_store(folder / "ratings.sqlite") as store:
+        page = serve_page(store, 2, "Some tasks", port=free_port())
+        yield str(page.local_url)
+        page.close(verbose=False)
 
 
 def test_two_raters_rate_six_items_by_keys_through_a_reload_and_a_kill(browser: Any, tmp_path: Path) -> None:

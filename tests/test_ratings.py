@@ -323,3 +323,17 @@ def test_text_is_rendered_without_html_links_images_and_empty_parts() -> None:
     assert "<br />\nnext line" in shown
     assert "<code class=\"language-python\">print('&lt;b&gt;')" in shown
     assert not any(tag in shown for tag in ("<img", "<script", "<a ", 'id="input"', 'id="strategy"'))
+
+
+@pytest.mark.parametrize(
+    ("name", "same"), [("ADA  Lovelace", True), ("\uff21\uff44\uff41 Lovelace", True), ("Ada Lovelac", False)]
+)
+def test_names_that_look_alike_are_one_person(tmp_path: Path, name: str, same: bool) -> None:
+    with open_store(tmp_path / "ratings.sqlite") as store:
+        assert (store.enter("Ada Lovelace") == store.enter(name)) == same
+
+
+@pytest.mark.parametrize("name", ["A\x00da", "Ada\u202e", "A\u200bda"])
+def test_a_name_with_invisible_characters_is_refused(tmp_path: Path, name: str) -> None:
+    with open_store(tmp_path / "ratings.sqlite") as store, pytest.raises(RatingAppError, match="invisible characters"):
+        store.enter(name)

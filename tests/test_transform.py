@@ -1,6 +1,7 @@
 """The cache returns only results of the same inputs, code and settings, in this process and the next."""
 
 import importlib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -37,10 +38,23 @@ def test_same_inputs_are_read_from_disk(tmp_path: Path) -> None:
     assert CALLS == [2]
 
 
-def test_a_truncated_cache_file_is_computed_again(tmp_path: Path) -> None:
+@pytest.mark.parametrize("where", [0.1, 0.5, 0.95])
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda content, at: content[:at],  # truncated, as by a power failure
+        lambda content, at: content[:at] + bytes(len(content) - at),  # zeroed, of the same length
+        lambda content, at: content[:at] + bytes([content[at] ^ 1]) + content[at + 1 :],  # one bit
+    ],
+    ids=["truncated", "zeroed", "garbled"],
+)
+def test_a_damaged_cache_file_is_computed_anew(
+    tmp_path: Path, damage: Callable[[bytes, int], bytes], where: float
+) -> None:
     run(numbers(*range(1000)), tmp_path)
     file = next(tmp_path.glob("*.arrow"))
-    file.write_bytes(file.read_bytes()[:300])  # as a power failure leaves it
+    content = file.read_bytes()
+    file.write_bytes(damage(content, int(where * len(content))))
     assert run(numbers(*range(1000)), tmp_path) == list(range(0, 2000, 2))
     assert CALLS == [1000, 1000]
 

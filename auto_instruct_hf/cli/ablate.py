@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from . import options
-from .console import OUT, exit_status, print_table
+from .console import exit_status, print_table, say
 
 if TYPE_CHECKING:
     from ..evaluation.measures import Figures
@@ -96,7 +96,7 @@ def ablate_command(
             if model.is_embedded and recipe is None:
                 judged = replace(settings.judge, size=size or _DEMONSTRATION_JUDGED)
                 settings = replace(settings, num_instructions=num_instructions or _DEMONSTRATION_SIZE, judge=judged)
-            OUT.print(f"Teacher: {model.describe()}.{_DEMONSTRATION if model.is_embedded else ''}")
+            say(f"Teacher: {model.describe()}.{_DEMONSTRATION if model.is_embedded else ''}")
             names = [name.strip() for name in arms.split(",") if name.strip()] if arms else list(ARMS)
             report = ablate(
                 read_seeds(seeds),
@@ -110,7 +110,7 @@ def ablate_command(
             )
             _show(report)
             files = f"The tables: {out / 'ablation.md'}; all figures: {out / 'ablation.json'}."
-            OUT.print(f"Spent so far: {model.spent()}. {files}")
+            say(f"Spent so far: {model.spent()}. {files}")
 
 
 def _show(report: Figures) -> None:
@@ -119,6 +119,6 @@ def _show(report: Figures) -> None:
     for one in make_tables(report):
         print_table(one.title, one.header, one.rows)
         if one.note:
-            OUT.print(one.note)
+            say(one.note)
     for warning in report["warnings"]:
-        OUT.print(warning)
+        say(warning)

@@ -8,7 +8,7 @@ import typer
 
 from . import options
 from .build_output import look_ahead, show_build
-from .console import OUT, exit_status
+from .console import exit_status, say
 
 _DEMONSTRATION_SIZE = 40
 _DEMONSTRATION = (
@@ -18,6 +18,8 @@ _DEMONSTRATION = (
 
 def build_command(
     seeds: options.Seeds = None,
+    seeds_config: options.SeedsConfig = None,
+    seeds_split: options.SeedsSplit = None,
     column: options.Column = None,
     decontaminate: Annotated[
         list[str] | None,
@@ -206,8 +208,8 @@ def build_command(
         with Teacher(teacher, base_url=base_url, journal=out / "journal.sqlite", settings=settings.teacher) as model:
             if model.is_embedded and num_instructions is None and recipe is None:
                 settings = replace(settings, num_instructions=_DEMONSTRATION_SIZE)
-            OUT.print(f"Teacher: {model.describe()}.{_DEMONSTRATION if model.is_embedded else ''}")
-            seed_tasks = read_seeds(seeds, columns=parse_columns(column))
+            say(f"Teacher: {model.describe()}.{_DEMONSTRATION if model.is_embedded else ''}")
+            seed_tasks = read_seeds(seeds, columns=parse_columns(column), config=seeds_config, split=seeds_split)
             if estimate or probe or preview:
                 look_ahead(seed_tasks, model, settings, out, preview, probe)
                 return
@@ -231,4 +233,4 @@ def build_command(
                 pushed = push_build(
                     out / "dataset", push, private=private, revision=revision, tag=tag, create_pr=create_pr
                 )
-            OUT.print(pushed.describe())
+            say(pushed.describe())

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .console import OUT, print_table
+from .console import print_table, say
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -24,7 +24,7 @@ def look_ahead(seeds: Dataset, teacher: Teacher, recipe: Recipe, out: Path, show
 
     seen = preview(seeds, teacher, recipe, shown or probe) if shown or probe else None
     if seen and shown:
-        OUT.print(describe_exchanges(seen.exchanges))
+        say(describe_exchanges(seen.exchanges))
     made = estimate(seeds, teacher, recipe, seen)
     if not shown:
         write_estimate(out / "estimate.json", made)
@@ -37,12 +37,12 @@ def look_ahead(seeds: Dataset, teacher: Teacher, recipe: Recipe, out: Path, show
     header = ("phase", "requests", "tokens in", "tokens out", "dollars", "time")
     print_table(f"What the build would take ({source})", header, rows)
     if made.dollars != 0 or teacher.spent().dollars != 0:
-        OUT.print(f"In all: {Cost(made.dollars)}. Spent so far: {teacher.spent()}.")
+        say(f"In all: {Cost(made.dollars)}. Spent so far: {teacher.spent()}.")
     if made.dollars is None:
         unknown = [one.phase for one in made.shares if one.dollars is None]
         section = "judge" if unknown == ["judge"] else "teacher"
         name = choose_model(teacher, recipe.judge) if section == "judge" else teacher.model
-        OUT.print(f"No price is known for {name}: give {section}.input_price and output_price in the recipe.")
+        say(f"No price is known for {name}: give {section}.input_price and output_price in the recipe.")
 
 
 def show_build(made: Build, out: Path, teacher: Teacher) -> None:
@@ -58,25 +58,25 @@ def show_build(made: Build, out: Path, teacher: Teacher) -> None:
     for phase, found in made.report.phases.items():
         if found["rejected"]:
             reasons = ", ".join(f"{count:,} {reason}" for reason, count in found["rejected"].items())
-            OUT.print(f"dropped in {phase}: {reasons}")
+            say(f"dropped in {phase}: {reasons}")
         if found.get("stopped"):
-            OUT.print(f"bootstrap stopped early: {found['stopped']}")
+            say(f"bootstrap stopped early: {found['stopped']}")
     if "judge" in made.report.phases:
         _show_judge(made.report.phases["judge"])
     _compare(made.report.estimate or [])
     num_rows, num_instances = (sum(map(len, splits.values())) for splits in (made.sample, made.instances))
-    OUT.print(
+    say(
         f"{num_rows:,} rows drawn from {num_instances:,} instances of {made.report.num_instructions:,} instructions.\n"
         f'To train, load_dataset("{out / "dataset"}", "instances") has each instance once; without "instances" it has '
         "the drawn rows, which repeat."
     )
     if teacher.spent().dollars != 0:
-        OUT.print(f"Spent so far: {teacher.spent()}.")
-    OUT.print(f"{out / 'dataset' / 'README.md'} is the card; {out / 'report.json'} has all figures.")
+        say(f"Spent so far: {teacher.spent()}.")
+    say(f"{out / 'dataset' / 'README.md'} is the card; {out / 'report.json'} has all figures.")
     if not made.report.license:
-        OUT.print("No license is stated: give one with --license before you publish.")
+        say("No license is stated: give one with --license before you publish.")
     if made.report.terms:
-        OUT.print(made.report.terms)
+        say(made.report.terms)
 
 
 def _show_judge(found: dict[str, Any]) -> None:
@@ -91,7 +91,7 @@ def _show_judge(found: dict[str, Any]) -> None:
     header = ("", "of all curated", "95 % interval", "of those kept")
     print_table(f"Shares of yes, judged by {before['judge']}", header, rows)
     for warning in before["warnings"]:
-        OUT.print(warning)
+        say(warning)
 
 
 def _compare(phases: list[PhaseComparison]) -> None:

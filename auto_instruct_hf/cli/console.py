@@ -1,6 +1,7 @@
 """What all commands share: consoles, tables, and the exit status of an error."""
 
 import logging
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,9 +13,31 @@ from rich.table import Table
 
 from ..errors import AutoInstructError, RecipeError
 
-OUT = Console(highlight=False, soft_wrap=True, markup=False)
-ERR = Console(stderr=True, highlight=False, soft_wrap=True, markup=False)
+_OUT = Console(highlight=False, soft_wrap=True, markup=False)
+_ERR = Console(stderr=True, highlight=False, soft_wrap=True, markup=False)
+# Control characters but line ends and tabs, and those that change the direction of text: a terminal obeys them.
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 _WIDTH_OF_A_FILE = 120
+
+
+def printable(text: str) -> str:
+    """Replace characters that a terminal would obey, as in replies of models and servers."""
+    return _CONTROL.sub("\ufffd", text)
+
+
+def say(text: str) -> None:
+    """Print text to standard output."""
+    _OUT.print(printable(text))
+
+
+def complain(text: str) -> None:
+    """Print text to standard error."""
+    _ERR.print(printable(text))
+
+
+class _PrintableFormatter(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        return printable(super().format(record))
 
 
 @contextmanager
@@ -25,30 +48,32 @@ def exit_status(out: Path | None = None, remedy: str = "") -> Iterator[None]:
         out: Folder whose journal makes the command resumable; None: nothing to resume.
         remedy: What to do after a failure, in place of running the same command again.
     """
-    logging.basicConfig(level=logging.WARNING, format="%(message)s")
+    handler = logging.StreamHandler()
+    handler.setFormatter(_PrintableFormatter("%(message)s"))
+    logging.basicConfig(level=logging.WARNING, handlers=[handler])
     resume = f"All replies so far are in {out}; run the same command again to resume" if out else ""
     try:
         yield
     except RecipeError as error:
-        ERR.print(f"wrong usage: {error}")
+        complain(f"wrong usage: {error}")
         raise typer.Exit(2) from None
     except AutoInstructError as error:
-        ERR.print(f"error: {error}{f'. {remedy}' if remedy else ''}")
+        complain(f"error: {error}{f'. {remedy}' if remedy else ''}")
         raise typer.Exit(1) from None
     except OSError as error:
-        ERR.print(f"error: {error}{f'. {resume}' if resume else ''}")
+        complain(f"error: {error}{f'. {resume}' if resume else ''}")
         raise typer.Exit(1) from None
     except KeyboardInterrupt:
-        ERR.print(f"stopped. {resume}" if resume else "stopped")
+        complain(f"stopped. {resume}" if resume else "stopped")
         raise typer.Exit(130) from None
 
 
 def print_table(title: str, header: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     """Print a table: the first column to the left, the others to the right, as wide as the terminal."""
-    table = Table(title=title, box=SIMPLE)
+    table = Table(title=printable(title), box=SIMPLE)
     for number, name in enumerate(header):
         table.add_column(name, justify="right" if number else "left")
     for row in rows:
-        table.add_row(*row)
-    width = None if OUT.is_terminal else _WIDTH_OF_A_FILE
+        table.add_row(*map(printable, row))
+    width = None if _OUT.is_terminal else _WIDTH_OF_A_FILE
     Console(width=width, highlight=False, markup=False).print(table)

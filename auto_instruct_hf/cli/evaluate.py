@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from . import options
-from .console import OUT, exit_status, print_table
+from .console import exit_status, print_table, say
 
 if TYPE_CHECKING:
     from ..evaluation.measures import Figures
@@ -113,8 +113,8 @@ def evaluate_command(
         )
         _show(found.figures)
         if found.figures["judge"]:
-            OUT.print(f"Spent so far: {cost}.")
-        OUT.print(f"{folder / 'evaluation.html'} shows it; {folder / 'evaluation.json'} has all figures.")
+            say(f"Spent so far: {cost}.")
+        say(f"{folder / 'evaluation.html'} shows it; {folder / 'evaluation.json'} has all figures.")
 
 
 def _show(figures: EvaluationFigures) -> None:
@@ -128,9 +128,9 @@ def _show(figures: EvaluationFigures) -> None:
     if figures["judge"] or figures["ratings"]:
         print_table(f"{figures['dataset']['name']}: shares of yes", ("", "judge", "people", *peers), rows)
     for warning in (figures["judge"] or {}).get("warnings", ()):
-        OUT.print(warning)
+        say(warning)
     for name, reason in figures["left_out"].items():
-        OUT.print(f"left out: {name} ({reason})")
+        say(f"left out: {name} ({reason})")
 
 
 def _interval(share: Figures | None) -> str:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .console import OUT, exit_status, print_table
+from .console import exit_status, print_table, say
 
 if TYPE_CHECKING:
     from ..teacher import Journal, JournalRow
@@ -40,8 +40,8 @@ def journal_command(
             elif grep:
                 found = search_journal(journal, grep, _MAX_FOUND)
                 for row in found:
-                    OUT.print(f"{row['key'][:16]} {row['phase']}: {row['error'] or row['text'][:90]}")
-                OUT.print(f"{len(found)} found{', the first of them' if len(found) == _MAX_FOUND else ''}")
+                    say(f"{row['key'][:16]} {row['phase']}: {row['error'] or row['text'][:90]}")
+                say(f"{len(found)} found{', the first of them' if len(found) == _MAX_FOUND else ''}")
             elif export_failures:
                 _export(journal, export_failures)
             elif prune:
@@ -65,16 +65,16 @@ def _list(journal: Journal) -> None:
     header = ("phase, model", "requests", "failed", "tokens in", "cached", "out", "dollars", *percentiles)
     print_table(str(journal.path), header, rows)
     for kind in kinds:
-        OUT.print(f"failed in {kind}")
+        say(f"failed in {kind}")
 
 
 def _show(row: JournalRow) -> None:
     request = row.pop("request")
     for message in request.get("messages", ()):
-        OUT.print(f"--- {message['role']}\n{message['content']}")
-    OUT.print(f"--- reply\n{row.pop('raw') or row['text']}")
+        say(f"--- {message['role']}\n{message['content']}")
+    say(f"--- reply\n{row.pop('raw') or row['text']}")
     rest = {name: value for name, value in {**request, **row}.items() if name not in ("messages", "text")}
-    OUT.print(f"--- the rest\n{json.dumps(rest, indent=2, ensure_ascii=False)}")
+    say(f"--- the rest\n{json.dumps(rest, indent=2, ensure_ascii=False)}")
 
 
 def _export(journal: Journal, path: Path) -> None:
@@ -85,7 +85,7 @@ def _export(journal: Journal, path: Path) -> None:
         for row in failed_requests(journal):
             stream.write(json.dumps(row, ensure_ascii=False) + "\n")
             count += 1
-    OUT.print(f"{count:,} failures in {path}")
+    say(f"{count:,} failures in {path}")
 
 
 def _prune(journal: Journal, what: str) -> None:
@@ -94,7 +94,7 @@ def _prune(journal: Journal, what: str) -> None:
         known = ", ".join(sorted(phases))
         raise typer.BadParameter(f"{what!r} is neither 'failed' nor a phase of this journal: {known}")
     count = journal.prune_failed() if what == "failed" else journal.prune("phase = ?", what)
-    OUT.print(f"{count:,} replies deleted; what they cost stays counted")
+    say(f"{count:,} replies deleted; what they cost stays counted")
     # Otherwise the phases would be read from their own cache, and nothing would be requested again.
     for file in (journal.path.parent / "cache").glob("*.arrow"):
         file.unlink(missing_ok=True)

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from .console import OUT, exit_status
+from .console import exit_status, say
 
 prompts_app = typer.Typer(no_args_is_help=True, help="Copy the prompts of the package, to change them.")
 
@@ -36,4 +36,4 @@ def copy_prompts(
         for name in names:
             text = (find_folder(set_name) / f"{name}.yaml").read_bytes()
             (folder / f"{name}.yaml").write_bytes(text)
-        OUT.print(f"{len(names)} prompts in {folder}; use them with: auto-instruct build --prompts {folder}")
+        say(f"{len(names)} prompts in {folder}; use them with: auto-instruct build --prompts {folder}")

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from . import options
-from .console import OUT, exit_status
+from .console import exit_status, say
 
 
 def push_command(
@@ -36,4 +36,4 @@ def push_command(
             tag=tag,
             create_pr=create_pr,
         )
-        OUT.print(pushed.describe())
+        say(pushed.describe())

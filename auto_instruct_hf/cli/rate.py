@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from . import options
-from .console import OUT, exit_status, print_table
+from .console import exit_status, print_table, say
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -81,11 +81,11 @@ def rate_command(
                 count = fix_items(store, out, size, seed)
                 if space:
                     write_space(store, space, raters, out)
-                    OUT.print(f"{count} instances in {space}; its README.md says how it runs")
+                    say(f"{count} instances in {space}; its README.md says how it runs")
                     return
                 write_items(store, out, raters, out)
             run_app(out, host="127.0.0.1", port=port, open_browser=browser)
-            OUT.print("--export writes and summarizes the ratings")
+            say("--export writes and summarizes the ratings")
         except RatingAppError as error:
             raise RatingError(str(error)) from None
 
@@ -98,7 +98,7 @@ def _write(ratings: Dataset, folder: Path) -> None:
     with without_bars():
         ratings.to_parquet(fresh)
     fresh.replace(folder / "train.parquet")
-    OUT.print(f'load_dataset("{folder}") reads the {len(ratings):,} ratings')
+    say(f'load_dataset("{folder}") reads the {len(ratings):,} ratings')
 
 
 def _print(summary: dict[str, Any]) -> None:
@@ -120,7 +120,7 @@ def _print(summary: dict[str, Any]) -> None:
     title = "{ratings:,} ratings of {instances:,} instances by {raters:,} raters".format_map(summary)
     header = ("share of yes", "all answers", "majority", "ties", *peers, "alpha", "same", "pairs")
     print_table(title, header, rows)
-    OUT.print("In brackets: 95 % intervals (Wilson). alpha: Krippendorff's. same: pairs of answers that agree.")
+    say("In brackets: 95 % intervals (Wilson). alpha: Krippendorff's. same: pairs of answers that agree.")
 
 
 def _share(found: dict[str, Any]) -> str:

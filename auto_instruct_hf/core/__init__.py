@@ -5,7 +5,7 @@ from .files import lock_build, to_json, write_changed
 from .markdown import fenced, inline, json_block
 from .packaged_weights import find_weights
 from .progress import ProgressLine
-from .row_readers import brief, parse_columns, read_lines, read_rows, to_flag
+from .row_readers import parse_columns, read_lines, read_rows, to_flag
 from .schema import (
     ATTRIBUTED,
     ATTRIBUTES,
@@ -19,6 +19,7 @@ from .schema import (
     with_rejected,
 )
 from .sqlite import open_database, transaction
+from .table_files import brief
 from .texts import (
     CONTROL,
     UNSPACED,

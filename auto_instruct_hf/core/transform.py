@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import Any
 
 import datasets
-import pyarrow as pa
 from datasets import Dataset, Features
 
 from .code_version import code_version
+from .files import is_intact, seal
 from .progress import ProgressLine
 
 Batch = Mapping[str, list[Any]]
@@ -78,11 +78,10 @@ def apply(
     folder = cache_dir or default_folder()
     folder.mkdir(parents=True, exist_ok=True)
     cache_file = folder / f"{phase}-{digest}.arrow"
-    try:
-        Dataset.from_file(str(cache_file))
-    except (pa.ArrowException, OSError):  # missing, or truncated by a power failure
-        cache_file.unlink(missing_ok=True)
-    is_shown = None if show_progress and not cache_file.exists() else False
+    is_cached = is_intact(cache_file)
+    if not is_cached:
+        cache_file.unlink(missing_ok=True)  # datasets would read what is left of it
+    is_shown = None if show_progress and not is_cached else False
     with ProgressLine(phase, len(dataset), is_shown=is_shown) as line, without_bars():
 
         def call(batch: Batch) -> Mapping[str, Any]:
@@ -99,6 +98,8 @@ def apply(
             new_fingerprint=digest,
             cache_file_name=str(cache_file),
         )
+    if not is_cached:
+        seal(cache_file)
     mapped.reset_format()
     mapped._fingerprint = digest
     return mapped

@@ -16,18 +16,10 @@ def make_measurement(
     citation: str = "",
     types: Sequence[str] = ("string",),
 ) -> type[evaluate.Measurement]:
-    """Make a measurement of `evaluate` from a function.
+    """Make the class `name` of `evaluate` from a function; its docstring describes the measurement.
 
-    Args:
-        name: Name of the class.
-        compute: The function; its docstring describes the measurement. `evaluate` passes all arguments by name.
-        columns: The arguments that are columns and may arrive in batches.
-        example: A call in doctest format.
-        citation: BibTeX of the sources.
-        types: The types that the columns may have; the first that fits is used.
-
-    Returns:
-        The class; `evaluate.load` finds it in the module that holds it.
+    `columns` are the arguments that may arrive in batches, of the first of the `types` that fits; `example` is a call
+    in doctest format, `citation` BibTeX. The class must be in the module that `evaluate.load` reads.
     """
     description, heading, inputs = inspect.getdoc(compute).partition("Args:")  # type: ignore[union-attr]
 

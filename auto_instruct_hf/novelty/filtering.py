@@ -26,11 +26,11 @@ def filter_novel(
     Args:
         dataset: Rows with the column of text.
         threshold: A row whose ROUGE-L F1 with an earlier one is above this is dropped. In (0, 1].
-        column: The column of text that is compared; no other counts.
+        column: The column of text to compare.
         tokenizer: `rouge`: runs of a-z and 0-9, as `rouge_score` has it; `unicode`: words of any script; `auto`: the
             latter where most letters are not a-z.
         cache_dir: Folder of the cache; None: as in `core.apply`.
-        trace: Where given, it receives the dropped rows, with `similarity` (ROUGE-L F1), `nearest_row` (the first row
+        trace: Receives the dropped rows, with `similarity` (ROUGE-L F1), `nearest_row` (the first row
             that is the most similar of those before it that stay, counted from 0 in `dataset`), `most_similar` (its
             text) and `rejected` (the reason). They replace columns of these names.
 

@@ -28,9 +28,9 @@ class Verdicts:
     is_novel: npt.NDArray[np.bool_]
     """Whether no similarity is above the threshold."""
     similarity: FloatArray
-    """The highest ROUGE-L F1 with a text of the pool; nan for what is novel where `nearest` was not asked for."""
+    """The highest ROUGE-L F1 with a text of the pool; nan for novel texts unless `nearest` is set."""
     nearest: IntArray
-    """The position in the pool of the first text that has it; -1 where nothing shares a token, or it is unknown."""
+    """The position in the pool of the first text with that similarity; -1 if none shares a token or it is unknown."""
 
     def __len__(self) -> int:
         return len(self.is_novel)
@@ -73,14 +73,7 @@ class NoveltyIndex:
                 self._large.add(part)
 
     def add_novel(self, texts: Sequence[str]) -> Verdicts:
-        """Judge texts one after the other, admitting each novel one before the next is judged.
-
-        Args:
-            texts: The candidates.
-
-        Returns:
-            One verdict per text, in order.
-        """
+        """Judge texts one after the other, admitting each novel one before the next; return one verdict per text."""
         self._grow(len(texts))
         found = []
         for part in self._parts(texts):
@@ -91,14 +84,7 @@ class NoveltyIndex:
         return self._judge(found)
 
     def compare(self, texts: Sequence[str]) -> Verdicts:
-        """Judge texts against the pool, not against each other, and admit none.
-
-        Args:
-            texts: The candidates.
-
-        Returns:
-            One verdict per text, in order.
-        """
+        """Judge texts against the pool, not each other, and admit none; return one verdict per text."""
         self._grow(len(texts))
         found = []
         for part in self._parts(texts):
@@ -119,7 +105,7 @@ class NoveltyIndex:
         return list(map(TOKENIZERS[self._tokenizer], texts))
 
     def _parts(self, texts: Sequence[str]) -> Iterator[Sequence[str]]:
-        """Yield the texts in parts, so few that a change to the compiled engine is in time where they are long."""
+        """Yield the texts in parts small enough to switch engines in time if the texts are long."""
         start = 0
         while start < len(texts):
             size = len(texts) if self._large is not None else _PART

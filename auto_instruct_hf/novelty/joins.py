@@ -10,7 +10,7 @@ from .index import NoveltyIndex, Verdicts
 from .pairwise import Pairwise
 from .tokens import TOKENIZERS
 
-# Thresholds for searching large sets, tried in this order: the higher, the faster.
+# Thresholds to search large sets with, tried in this order: a higher one is faster.
 _FLOORS = (0.6, 0.4, 0.2, 1e-6)
 
 
@@ -46,8 +46,8 @@ def near_groups(texts: Sequence[str], max_similarity: float, tokenizer: str = "r
         tokenizer: A name in TOKENIZERS.
 
     Returns:
-        The number of each text's group, from 0 in the order of the groups' first texts. Texts are in one group if a
-        chain of pairs with ROUGE-L F1 above `max_similarity` joins them.
+        The group of each text, numbered from 0 by first occurrence. Texts are in one group if a chain of pairs with
+        ROUGE-L F1 above `max_similarity` connects them.
     """
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components
@@ -74,13 +74,13 @@ def near_copies(
         tokenizer: A name in TOKENIZERS.
 
     Returns:
-        A verdict a text. Where it is not novel, `nearest` is the position of the reference most similar to it.
+        One verdict per text; if it is not novel, `nearest` is the position of the most similar reference.
     """
     return _filled(references, max_similarity, tokenizer).compare(texts)
 
 
 def highest_similarity(texts: Sequence[str], references: Sequence[str], tokenizer: str = "rouge") -> float:
-    """Return the highest ROUGE-L F1 of any text with any reference, exactly; 0 where none share a token."""
+    """Return the highest ROUGE-L F1 of any text with any reference, exactly; 0 if none share a token."""
     is_small = len(texts) + len(references) <= index.MAX_PAIRWISE
     for floor in _FLOORS:
         pool = NoveltyIndex(floor, tokenizer, nearest=is_small)

@@ -27,12 +27,12 @@ def _align_texts(
 
     Args:
         instructions: Rows of one instruction are not compared with each other.
-        inputs: "" where there is none.
+        inputs: "" if there is none.
         outputs: The answers.
-        prompt_embeddings: Of unit length; None embeds instructions and inputs by `model`.
-        output_embeddings: Of unit length; None embeds the outputs by `model`.
+        prompt_embeddings: Of instructions and inputs, of unit length; None: computed by `model`.
+        output_embeddings: Of unit length; None: computed by `model`.
         model: A sentence-transformers model.
-        num_controls: Rows that the others are compared with, a random sample where there are more.
+        num_controls: Maximum number of rows that the others are compared with, a random sample.
         seed: Seed of that sample.
 
     Returns:

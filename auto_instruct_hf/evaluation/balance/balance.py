@@ -21,7 +21,7 @@ def _measure_balance(
         labels: The label of each of these rows; labels without rows do not count.
 
     Returns:
-        `clusters`: `normalised_entropy`, in [0, 1], 1 where all are of equal size (None for fewer than two clusters),
+        `clusters`: `normalised_entropy` in [0, 1], 1 if all have the same size (None for fewer than two clusters),
         `effective_number`, `coverage`, `largest_share`, `num_rows`, `num_kinds`, `num_met`; `labels`: `num_tasks`,
         `num_one_label`, and the distributions of `labels_a_task` and `normalised_entropy`; None without tasks.
 

@@ -29,8 +29,7 @@ def _measure_diversity(
 ) -> Figures:
     """Measure the diversity of a set of texts.
 
-    Distinct-n falls as a set grows, and a Vendi score is at most the number of dimensions: compare sets of the same
-    size.
+    Compare sets of the same size: distinct-n falls as a set grows. A Vendi score is at most the number of dimensions.
 
     Args:
         texts: The set.
@@ -43,10 +42,10 @@ def _measure_diversity(
         seed: Seed of the sample.
 
     Returns:
-        `distinct`: `num_tokens` and `distinct_1` to `distinct_4`, in (0, 1]; `nearest`: the ROUGE-L F1 of each text
-        with the nearest other text, as the distribution `rouge_l` and the `share_above` the `threshold` of 0.7;
-        `vendi`: the Vendi score of order 1 with the cosine as kernel, in [1, number of texts], None if skipped;
-        `coverage`: the share of the clusters that occurs, `num_met` and `num_kinds`, None without clusters.
+        `distinct`: `num_tokens` and `distinct_1` to `distinct_4`; `nearest`: the ROUGE-L F1 with the nearest other text
+        as the distribution `rouge_l` and the `share_above` the `threshold` of 0.7; `vendi`: the Vendi score of order 1
+        of the cosine, None if skipped; `coverage`: the share of the clusters that occur, `num_met` and `num_kinds`,
+        None without clusters.
 
     Raises:
         ValueError: If there is not one embedding per text.
@@ -55,7 +54,7 @@ def _measure_diversity(
     if embeddings is not False:
         vectors = embed_texts(texts, EmbeddingSettings(model=model)) if embeddings is None else np.asarray(embeddings)
         if len(vectors) != len(texts):
-            raise ValueError(f"{len(vectors)} embeddings for {len(texts)} texts: give one a text")
+            raise ValueError(f"{len(vectors)} embeddings for {len(texts)} texts: give one per text")
         vendi = measure_vendi(vectors)
     evenness = None if clusters is None else measure_evenness(clusters, num_clusters)
     return {

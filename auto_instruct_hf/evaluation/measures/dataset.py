@@ -1,40 +1,24 @@
-"""All measurements of an instruction dataset in one call, ready for JSON.
+"""All measurements of an instruction dataset in one call, ready for JSON."""
 
-Each is also a module for `evaluate.load`: the folders `diversity`, `balance`, `verb_nouns`, `length_profile`, `overlap`
-and `alignment` beside this one.
-"""
-
-from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
 import numpy as np
-from datasets import Dataset, Features, Value
+from datasets import Dataset
 
-from ...core import TEXT_COLUMNS, Columns, Vectors, hide_folder, require_columns
+from ...core import INSTANCES, TEXT_COLUMNS, Columns, Vectors, hide_folder, require_columns
 from ...errors import SchemaError
 from ...recipe import EmbeddingSettings
-from .alignment_score import join_prompt, measure_alignment
-from .evenness import measure_evenness, measure_labels
-from .lengths import Figures, measure_lengths
-from .nearest import measure_nearest, measure_overlap
-from .variety import measure_distinct, measure_verb_nouns
-from .vendi import embed_texts, measure_vendi
+from .distributions import Figures, measure_evenness, measure_labels, measure_lengths
+from .embeddings import embed_texts, join_prompt, measure_alignment, measure_vendi
+from .wording import measure_distinct, measure_nearest, measure_overlap, measure_verb_nouns
 
-# Optional columns; `cluster` may be of any type.
-_READ = Features(
-    {
-        **{name: Value("string") for name in (*TEXT_COLUMNS, "instance_id", "instruction_id", "attribute")},
-        "is_classification": Value("bool"),
-    }
-)
 # Ours: for 50,000 outputs of 40 words this takes 8 s on two cores; all outputs take a minute.
 _NEAREST_OUTPUTS = 5_000
 # Ours: the standard error is 0.002 to 0.004 (labels), extrapolated from the seed tasks.
 _ALIGNED_ROWS = 2_000
-
-Embed = Callable[[Sequence[str]], Vectors]
-Measure = tuple[Sequence[str], Callable[[], object]]
+_REASONS = {"rows": "there are no rows", "embeddings": "embeddings were not asked for"}
 
 
 def measure_dataset(
@@ -50,12 +34,12 @@ def measure_dataset(
 ) -> Figures:
     """Measure an instruction dataset. The order of its rows does not change the result.
 
-    Each row counts once: the first of the rows with the same `instance_id`. Without that column, but with `num_draws`
-    (rows were sampled more than once), the first of equal rows. In other datasets all rows count.
+    Of the rows with the same `instance_id` only the first counts. Without that column, but with `num_draws` (rows were
+    sampled more than once), the first of equal rows. In other datasets all rows count.
 
     Args:
-        dataset: At least one of the columns `instruction`, `input` and `output` (text); where present `instance_id`,
-            `instruction_id`, `attribute` (text), `is_classification` (bool), `cluster`, `num_draws` are used as well.
+        dataset: At least one of the columns `instruction`, `input` and `output` (text). `instance_id`,
+            `instruction_id`, `attribute` (text), `is_classification` (bool), `cluster` and `num_draws` are optional.
         references: Instructions to compare with, such as the seeds; None: no overlap is measured.
         embedding: The embedding model, as for `embedding.embed`.
         with_embeddings: Whether to measure what needs an embedding model.
@@ -72,20 +56,21 @@ def measure_dataset(
     Raises:
         SchemaError: If there is no text column, or a column has another type or holds a null.
     """
-    present = [name for name in _READ if name in dataset.column_names]
+    present = [name for name in INSTANCES if name in dataset.column_names]
     if not set(present) & set(TEXT_COLUMNS):
         raise SchemaError(
             f"measure_dataset needs one of the columns {', '.join(TEXT_COLUMNS)}; found: "
             f"{', '.join(dataset.column_names) or 'none'}. Rename yours with Dataset.rename_column"
         )
-    dataset = require_columns(dataset, _READ, "measure_dataset", present)
-    rows, key = _count_once(dataset)
+    rows, key = _count_once(require_columns(dataset, INSTANCES, "measure_dataset", present))
     columns = {name: list(rows[name][:]) for name in (*present, "cluster") if name in rows.column_names}
     embed = partial(embed_texts, settings=embedding, cache_dir=cache_dir)
     instructions = list_instructions(columns) if "instruction" in columns else []
     nearest = partial(measure_nearest, num_rows=nearest_outputs, seed=seed)
+    num_clusters = getattr(rows.features.get("cluster"), "num_classes", None)
     embedded = ("rows", "embeddings")
-    measures: dict[str, Measure] = {
+    # Name -> columns and conditions that the measure needs, and the measure.
+    measures: dict[str, tuple[Sequence[str], Callable[[], object]]] = {
         "instructions.lengths": (["instruction"], lambda: measure_lengths(instructions)),
         "instructions.distinct": (["instruction"], lambda: measure_distinct(instructions)),
         "instructions.nearest": (["instruction"], lambda: measure_nearest(instructions)),
@@ -95,7 +80,7 @@ def measure_dataset(
         "outputs.lengths": (["output"], lambda: measure_lengths(columns["output"])),
         "outputs.distinct": (["output"], lambda: measure_distinct(columns["output"])),
         "outputs.nearest": (["output"], lambda: nearest(columns["output"])),
-        "balance.clusters": (["cluster"], lambda: _measure_clusters(rows)),
+        "balance.clusters": (["cluster"], lambda: measure_evenness(columns["cluster"], num_clusters)),
         "balance.labels": (["instruction", "is_classification", "attribute"], lambda: _measure_labels(columns)),
         "alignment": (
             ["instruction", "output", *embedded],
@@ -104,43 +89,32 @@ def measure_dataset(
     }
     if references is not None:
         measures["overlap"] = (["instruction"], lambda: measure_overlap(instructions, references))
-    has_rows, has_model = ["rows"] * (len(rows) > 0), ["embeddings"] * with_embeddings
+    available = {*columns, *(["rows"] * (len(rows) > 0)), *(["embeddings"] * with_embeddings)}
     counts = {"given": len(dataset), "measured": len(rows), "counted_once_by": key}
-    return {
-        "rows": {**counts, "instructions": len(instructions) if "instruction" in columns else None},
-        **_run(measures, {*columns, *has_rows, *has_model}),
-        "seed": seed,
-        "embedding_model": hide_folder((embedding or EmbeddingSettings()).model) if with_embeddings else None,
-    }
-
-
-def _run(measures: Mapping[str, Measure], available: Collection[str]) -> Figures:
-    """Compute the measures whose columns and conditions are available; `left_out` has the reasons for the others."""
-    figures: Figures = {}
+    figures: Figures = {"rows": {**counts, "instructions": len(instructions) if "instruction" in columns else None}}
     left_out: dict[str, str] = {}
-    reasons = {"rows": "there are no rows", "embeddings": "embeddings were not asked for"}
     for name, (needs, measure) in measures.items():
         if missing := [need for need in needs if need not in available]:
-            left_out[name] = "; ".join(reasons.get(need, f"there is no column {need!r}") for need in missing)
-            continue
-        group, _, own = name.partition(".")
-        if own:
+            left_out[name] = "; ".join(_REASONS.get(need, f"there is no column {need!r}") for need in missing)
+        elif "." in name:
+            group, own = name.split(".")
             figures.setdefault(group, {})[own] = measure()
         else:
-            figures[group] = measure()
-    return {**figures, "left_out": left_out}
+            figures[name] = measure()
+    model = hide_folder((embedding or EmbeddingSettings()).model) if with_embeddings else None
+    return {**figures, "left_out": left_out, "seed": seed, "embedding_model": model}
 
 
 def _count_once(dataset: Dataset) -> tuple[Dataset, str | None]:
-    """Return each row once, and the column that tells rows apart; None: all rows are kept."""
-    names = [name for name in (*TEXT_COLUMNS, "attribute") if name in dataset.column_names]
+    """Return each row once, and the column by which rows are known to repeat; None: all rows count."""
     key = next((name for name in ("instance_id", "num_draws") if name in dataset.column_names), None)
     if key is None:
         return dataset, None
+    names = (key,) if key == "instance_id" else (*TEXT_COLUMNS, "attribute")
     first: dict[Hashable, int] = {}
-    columns = ["instance_id"] if key == "instance_id" else names
-    for row, values in enumerate(zip(*(dataset[name][:] for name in columns), strict=True)):
-        first.setdefault(values, row)
+    values = zip(*(dataset[name][:] for name in names if name in dataset.column_names), strict=True)
+    for row, value in enumerate(values):
+        first.setdefault(value, row)
     return dataset.select(list(first.values())), key
 
 
@@ -157,10 +131,6 @@ def list_instructions(columns: Mapping[str, Sequence[str]]) -> list[str]:
     return list(found.values())
 
 
-def _measure_clusters(rows: Dataset) -> Figures:
-    return measure_evenness(rows["cluster"][:], getattr(rows.features["cluster"], "num_classes", None))
-
-
 def _measure_labels(columns: Columns) -> Figures:
     tasks = columns.get("instruction_id", columns["instruction"])
     kinds = zip(tasks, columns["attribute"], columns["is_classification"], strict=True)
@@ -168,8 +138,8 @@ def _measure_labels(columns: Columns) -> Figures:
     return measure_labels([task for task, _ in labelled], [label for _, label in labelled])
 
 
-def _measure_alignment(columns: Columns, embed: Embed, max_rows: int, seed: int) -> Figures:
-    """Measure alignment, separately for classification where it is known: labels say little of their prompts."""
+def _measure_alignment(columns: Columns, embed: Callable[[list[str]], Vectors], max_rows: int, seed: int) -> Figures:
+    """Measure alignment, separately for classification if it is known: labels say little of their prompts."""
     size = len(columns["output"])
     groups = columns.get("instruction_id", columns["instruction"])
     texts = list(zip(columns["instruction"], columns.get("input", [""] * size), columns["output"], groups, strict=True))

@@ -21,6 +21,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 if TYPE_CHECKING:
     import gradio
@@ -143,13 +144,16 @@ class RatingStore:
             self._file.executemany("INSERT OR IGNORE INTO items (instance_id, instance) VALUES (?, ?)", rows)
 
     def enter(self, name: str) -> int:
-        """Return the number of a rater, a new one for a new name; case and repeated spaces are ignored."""
-        name = " ".join(unicodedata.normalize("NFC", name).split())
+        """Return the number of a rater, a new one for a new name; case, repeated spaces and width are ignored."""
+        name = " ".join(unicodedata.normalize("NFKC", name).split())
         if not 0 < len(name) <= MAX_NAME_LENGTH:
             raise RatingAppError(f"a name has 1 to {MAX_NAME_LENGTH} letters; this one has {len(name)}")
+        if any(unicodedata.category(letter) in ("Cc", "Cf", "Cs") for letter in name):
+            raise RatingAppError("a name has no invisible characters: type it again")
+        folded = unicodedata.normalize("NFKC", name.casefold())
         with self._transaction():
-            self._file.execute("INSERT OR IGNORE INTO raters (name, folded) VALUES (?, ?)", (name, name.casefold()))
-            found = self._file.execute("SELECT rater FROM raters WHERE folded = ?", (name.casefold(),))
+            self._file.execute("INSERT OR IGNORE INTO raters (name, folded) VALUES (?, ?)", (name, folded))
+            found = self._file.execute("SELECT rater FROM raters WHERE folded = ?", (folded,))
             return int(found.fetchone()[0])
 
     def next_item(self, rater: int, wanted: int) -> RatingItem | None:
@@ -509,8 +513,16 @@ def _describe_progress(title: str, name: str, item: RatingItem | None, counts: t
     )
 
 
-async def _send_policy(request: "Request", respond: "RequestResponseEndpoint") -> "Response":
-    """Forbid the browser to load anything from other hosts, and to send anything there."""
+async def _guard(request: "Request", respond: "RequestResponseEndpoint") -> "Response":
+    """Refuse uploads, pages of other origins, and locally other host names; let the browser load only from here."""
+    from starlette.responses import PlainTextResponse
+
+    host, origin = request.headers.get("host", ""), request.headers.get("origin")
+    is_local = urlsplit(f"//{host}").hostname in ("127.0.0.1", "localhost", "::1") or "GRADIO_SERVER_NAME" in os.environ
+    is_own = is_local and (origin is None or urlsplit(origin).netloc == host)
+    # On a Space the proxy decides which names lead here.
+    if not (is_own or "SPACE_ID" in os.environ) or request.url.path.endswith("/upload"):
+        return PlainTextResponse("this page answers only to itself, and takes no files", status_code=403)
     response = await respond(request)
     response.headers["content-security-policy"] = _CONTENT_POLICY
     return response
@@ -543,7 +555,7 @@ def serve_page(
             theme=gr.themes.Default(primary_hue="blue", font=("system-ui", "sans-serif"), font_mono=("monospace",)),
             css=_CSS,
             head=f"<script>{_JAVASCRIPT}</script>",
-            app_kwargs={"middleware": [Middleware(BaseHTTPMiddleware, dispatch=_send_policy)]},
+            app_kwargs={"middleware": [Middleware(BaseHTTPMiddleware, dispatch=_guard)]},
             prevent_thread_lock=True,
             **options,
         )

@@ -100,6 +100,9 @@ def make_segment(texts: Texts, numbers: IntArray, num_tokens: int, share: float)
         numbers: Their numbers in the pool; -1: left out.
         num_tokens: Size of the vocabulary.
         share: The similarity below which nothing is searched.
+
+    Returns:
+        The postings of the texts that have a number.
     """
     rows = np.flatnonzero(numbers >= 0)
     rows = rows[np.argsort(np.diff(texts.offsets)[rows], kind="stable")]

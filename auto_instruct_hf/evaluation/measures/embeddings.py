@@ -1,0 +1,124 @@
+"""Measurements of embeddings: the Vendi score, and the alignment of outputs with their prompts."""
+
+from collections.abc import Hashable, Sequence
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from ...core import Vectors, default_folder
+from ...embedding import encode_new, identify, make_encoder
+from ...recipe import EmbeddingSettings
+from .distributions import Figures
+
+_BLOCK = 4096  # rows, to bound memory
+_TIE = 1e-6  # rounding of a cosine in float32
+
+
+def embed_texts(
+    texts: Sequence[str], settings: EmbeddingSettings | None = None, cache_dir: Path | None = None
+) -> Vectors:
+    """Embed each distinct text once, reusing cached embeddings; return unit vectors, shape (texts, dimensions).
+
+    The cache folder defaults to that of `core.apply`.
+    """
+    settings, folder = settings or EmbeddingSettings(), cache_dir or default_folder()
+    folder.mkdir(parents=True, exist_ok=True)
+    place = {text: row for row, text in enumerate(dict.fromkeys(texts))}
+    store = folder / f"vectors-{identify(settings)}.sqlite"  # shared with `embed`, which stores a build's instructions
+    vectors = encode_new(list(place), encode=make_encoder(settings, folder), store=store)
+    return vectors[[place[text] for text in texts]]
+
+
+def join_prompt(instruction: str, given: str) -> str:
+    """Join an instruction and its input, if there is one, as the prompt of an answer."""
+    return f"{instruction}\n\n{given}" if given.strip() else instruction
+
+
+def measure_alignment(
+    prompts: npt.NDArray[np.floating],
+    outputs: npt.NDArray[np.floating],
+    groups: Sequence[Hashable],
+    *,
+    num_controls: int = 1000,
+    seed: int = 42,
+) -> Figures:
+    """Measure how often an output is nearer to its own prompt than to that of a random row of another group.
+
+    The figure is the area under the ROC curve of the own prompt against the control prompts, averaged over rows: 0.5 is
+    chance. If a share s of the outputs is exchanged at random, the excess over 0.5 falls by s. It measures subject
+    matter only: a wrong answer on the right subject counts as aligned, and short outputs (a label, a number) say little
+    of their prompts. Compare only figures of the same embedding model.
+
+    Args:
+        prompts: Embeddings of instruction and input, shape (n, d), of unit length.
+        outputs: Embeddings of the outputs, likewise.
+        groups: The instruction of each row; rows of one instruction are not controls of each other.
+        num_controls: Maximum number of rows that serve as controls, a random sample.
+        seed: Seed of that sample.
+
+    Returns:
+        `auc`; its `standard_error`, as if rows were independent; `share_below_chance`: rows that win against less than
+        half of their controls; `own_cosine` and `other_cosine`: the mean cosine of outputs with their own prompt and
+        with the controls' prompts; `num_rows` that have a control; `num_controls`. The first five are None if no row
+        has a control.
+    """
+    rows = np.sort(np.random.default_rng(seed).permutation(len(prompts))[:num_controls])
+    numbers: dict[Hashable, int] = {}
+    group = np.array([numbers.setdefault(one, len(numbers)) for one in groups], dtype=np.int64)
+    own, won, others = (np.full(len(prompts), np.nan) for _ in range(3))
+    for start in range(0, len(prompts), _BLOCK):
+        block = slice(start, start + _BLOCK)
+        own[block] = (prompts[block] * outputs[block]).sum(axis=1)
+        cosines = outputs[block] @ prompts[rows].T
+        margin = own[block, None] - cosines
+        is_control = group[block, None] != group[None, rows]
+        count = is_control.sum(axis=1)
+        wins = ((margin > _TIE) + 0.5 * (np.abs(margin) <= _TIE)).sum(axis=1, where=is_control)
+        np.divide(wins, count, out=won[block], where=count > 0)
+        np.divide(cosines.sum(axis=1, where=is_control), count, out=others[block], where=count > 0)
+    has = np.isfinite(won)
+    size, won = int(has.sum()), won[has]
+    return {
+        "auc": float(won.mean()) if size else None,
+        "standard_error": float(won.std(ddof=1) / np.sqrt(size)) if size > 1 else None,
+        "share_below_chance": float((won < 0.5).mean()) if size else None,
+        "own_cosine": float(own[has].mean()) if size else None,
+        "other_cosine": float(others[has].mean()) if size else None,
+        "num_rows": size,
+        "num_controls": len(rows),
+    }
+
+
+def measure_vendi(vectors: npt.NDArray[np.floating]) -> float | None:
+    """Measure the Vendi score of order 1 (Friedman and Dieng 2022, arXiv:2210.02410) with the cosine as its kernel.
+
+    It is the exponential of the entropy of the eigenvalues of the kernel matrix divided by the number of rows: 1 for n
+    equal rows, n for n orthogonal ones. It is computed from the matrix of second moments, which has the same non-zero
+    eigenvalues, and is at most the number of dimensions.
+
+    Args:
+        vectors: Shape (n, d), finite, of any length but 0.
+
+    Returns:
+        The score, in [1, min(n, d)]; None without rows.
+
+    Raises:
+        ValueError: If a row is zero or not finite: it has no cosine.
+    """
+    if not len(vectors):
+        return None
+    size = vectors.shape[1]
+    moments = np.zeros((size, size))
+    for start in range(0, len(vectors), _BLOCK):
+        block = vectors[start : start + _BLOCK].astype(np.float64)
+        lengths = np.linalg.norm(block, axis=1, keepdims=True)
+        bad = np.flatnonzero(~(np.isfinite(lengths) & (lengths > 0)))
+        if len(bad):
+            raise ValueError(f"vector {start + bad[0]} has the length {lengths[bad[0], 0]}: leave it out")
+        block /= lengths
+        moments += block.T @ block
+    values = np.linalg.eigvalsh(moments / len(vectors))
+    values = values[values > 0]
+    entropy = float(-(values * np.log(values)).sum())
+    return float(np.exp(np.clip(entropy, 0.0, np.log(min(len(vectors), size)))))
