@@ -1,4 +1,4 @@
-"""Read rows from files as people have them: Parquet, JSON, JSON Lines, CSV, compressed or in a folder of shards."""
+"""Read rows from Parquet, JSON, JSON Lines and CSV files, compressed or in a folder of shards."""
 
 import csv
 import io
@@ -28,7 +28,7 @@ _LISTS = ("data", "rows", "train", "examples", "instances")
 
 
 def name_format(path: Path) -> str:
-    """Return the suffix of a file that tells its format, below that of a compression; "" if it is none of FORMATS."""
+    """Return the suffix of a file without that of a compression; "" if it is none of FORMATS."""
     suffixes = [suffix.lower() for suffix in path.suffixes]
     if suffixes and suffixes[-1] in _COMPRESSED:
         suffixes.pop()
@@ -36,10 +36,7 @@ def name_format(path: Path) -> str:
 
 
 def read_file(path: Path) -> list[Row]:
-    """Read the rows of a file of one of FORMATS (perhaps compressed), or of a folder of Parquet files.
-
-    A SourceError says where reading failed and what to do.
-    """
+    """Read the rows of a file of FORMATS, or of a folder of Parquet files; a SourceError says where that failed."""
     if path.is_dir():
         return [row for shard in sorted(path.glob("*.parquet")) for row in _read_parquet(shard)]
     readers = {".parquet": _read_parquet, ".json": _read_json, ".jsonl": _read_json_lines}
@@ -47,10 +44,7 @@ def read_file(path: Path) -> list[Row]:
 
 
 def read_text(path: Path, *, detect: bool = False) -> str:
-    """Return the text of a file, decompressed: UTF-8, or UTF-16 with its mark; other encodings if `detect` is set.
-
-    A SourceError for a text in another encoding names the line.
-    """
+    """Return the decompressed text of a file in UTF-8, UTF-16 with a byte order mark, or any encoding if `detect`."""
     try:
         with pa.input_stream(str(path)) as stream:  # decompresses by the file's name
             content: bytes = stream.read()
@@ -109,7 +103,7 @@ def _read_json(path: Path) -> list[Row]:
 
 
 def _split_objects(text: str) -> Iterator[str]:
-    """Yield the JSON values that follow each other in a text, pretty-printed or not; the last may be broken."""
+    """Yield the JSON values that follow each other in a text, pretty-printed or not; the last may be invalid."""
     decoder, start = json.JSONDecoder(), 0
     while (start := _SPACE.match(text, start).end()) < len(text):  # type: ignore[union-attr]  # it matches ""
         try:
