@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from datasets import Dataset
+from datasets import ClassLabel, Dataset, Features, Value
 
 from auto_instruct_hf.core import SEEDS
 from auto_instruct_hf.errors import SeedError
@@ -16,6 +16,7 @@ from auto_instruct_hf.generation.seeds import BUNDLED, read_seeds
 from auto_instruct_hf.novelty import near_pairs
 from auto_instruct_hf.recipe import BootstrapSettings
 
+TASK_LINE = b'{"instruction": "Name a fruit, any.", "output": "apple, or pear"}'
 TASK = {"instruction": "Name the largest planet of the solar system.", "input": "", "output": "Jupiter"}
 
 
@@ -152,7 +153,7 @@ def test_chats_give_their_first_exchange(tmp_path: Path, row: dict[str, Any]) ->
         ("named.csv", b"sep=|\r\ninstruction|output\r\nName a fruit, any.|apple, or pear\r\n"),
         ("blank.csv", b'instruction , output\n,\n"Name a fruit, any.","apple, or pear"\n , \n'),
         ("utf16.csv", 'instruction;output\nName a fruit, any.;apple, or pear\n'.encode("utf-16")),
-        ("shards.jsonl.gz", gzip.compress(b'{"instruction": "Name a fruit, any.", "output": "apple, or pear"}')),
+        ("shards.jsonl.gz", gzip.compress(TASK_LINE, mtime=0)),
         ("pretty.json", b'{\n "instruction": "Name a fruit, any.",\n "output": "apple, or pear"\n}\n'),
         ("nested.json", b'{"data": [{"instruction": "Name a fruit, any.", "output": "apple, or pear"}]}'),
         ("nan.json", b'[{"instruction": "Name a fruit, any.", "input": NaN, "output": "apple, or pear"}]'),
@@ -176,6 +177,12 @@ def test_a_folder_of_parquet_shards_is_read_in_order(tmp_path: Path) -> None:
     for number in (1, 0):
         Dataset.from_list([{**TASK, "instruction": f"Task {number}"}]).to_parquet(tmp_path / f"part-{number}.parquet")
     assert read_seeds(tmp_path)["instruction"][:] == ["Task 0", "Task 1"]
+
+
+def test_class_labels_are_read_by_their_names(tmp_path: Path) -> None:
+    features = Features({"instruction": Value("string"), "output": ClassLabel(names=["bad", "good"])})
+    Dataset.from_list([{"instruction": "Rate it.", "output": 1}], features=features).to_parquet(tmp_path / "s.parquet")
+    assert read_seeds(tmp_path / "s.parquet")[0]["output"] == "good"
 
 
 def test_a_few_rows_without_output_are_left_out(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

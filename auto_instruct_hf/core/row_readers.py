@@ -4,10 +4,10 @@ import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from datasets import ClassLabel, Dataset, DatasetDict, load_dataset
+from datasets import DatasetDict, load_dataset
 
 from ..errors import RecipeError, SourceError
-from .table_files import FORMATS, Row, first_line, name_format, read_file, read_text
+from .table_files import FORMATS, Row, first_line, list_rows, name_format, read_file, read_text
 
 _FLAGS = dict.fromkeys(("yes", "true", "1", "1.0"), True) | dict.fromkeys(("no", "false", "0", "0.0", "nan", ""), False)
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
@@ -52,17 +52,7 @@ def read_rows(
     if len(names) > 1 and not may_join:
         wanted = " and no ".join(splits)
         raise SourceError(f"{source} has the splits {', '.join(loaded)} and no {wanted}: name the one to read")
-    return [row for name in names for row in _name_labels(loaded[name])]
-
-
-def _name_labels(part: Dataset) -> list[Row]:
-    """Return the rows of a split, with the names of class labels instead of their numbers."""
-    found: list[Row] = part.to_list()
-    for name, feature in part.features.items():
-        if isinstance(feature, ClassLabel):
-            for row in found:
-                row[name] = None if row[name] is None or row[name] < 0 else feature.int2str(row[name])
-    return found
+    return [row for name in names for row in list_rows(loaded[name])]
 
 
 def read_lines(path: Path) -> list[str]:

@@ -13,6 +13,7 @@ from typing import Any
 import charset_normalizer
 import pyarrow as pa
 import pyarrow.parquet as pq
+from datasets import ClassLabel, Dataset
 
 from ..errors import SourceError
 
@@ -63,6 +64,16 @@ def read_text(path: Path, *, detect: bool = False) -> str:
         raise SourceError(f"{path}, line {line} is not UTF-8 text (byte {error.start}): convert the file") from None
 
 
+def list_rows(part: Dataset) -> list[Row]:
+    """Return the rows of a split, with the names of class labels instead of their numbers."""
+    found: list[Row] = part.to_list()
+    for name, feature in part.features.items():
+        if isinstance(feature, ClassLabel):
+            for row in found:
+                row[name] = None if row[name] is None or row[name] < 0 else feature.int2str(row[name])
+    return found
+
+
 def first_line(error: BaseException) -> str:
     """Return the class and the first line of an error."""
     return f"{type(error).__name__}: {next(iter(str(error).strip().splitlines()), '')}"[:300]
@@ -76,8 +87,8 @@ def brief(value: object) -> str:
 
 def _read_parquet(path: Path) -> list[Row]:
     try:
-        return list(pq.read_table(path).to_pylist())
-    except (pa.ArrowException, OSError) as error:
+        return list_rows(Dataset(pq.read_table(path)))
+    except (pa.ArrowException, OSError, ValueError) as error:  # ValueError: features that datasets does not know
         raise SourceError(f"{path} cannot be read as Parquet: {first_line(error)}") from None
 
 

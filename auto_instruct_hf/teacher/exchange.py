@@ -3,7 +3,7 @@
 import hashlib
 import json
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -60,27 +60,24 @@ Ask = Callable[[Sequence[Request]], list[Reply]]
 """Answers requests in their order, such as `Teacher.ask`."""
 
 
-def request_key_and_body(request: Request, model: str, attempt: int) -> tuple[str, Body]:
-    """Return the journal key (a hash of the body) and the body of one attempt.
+def list_attempts(request: Request, model: str, max_attempts: int) -> Iterator[tuple[str, Body]]:
+    """Yield the journal key (a hash of the body) and the body of each attempt at a request.
 
-    A later attempt has another draw number, and a higher temperature if that was below 0.7.
+    A later attempt has another draw number, and a higher temperature if that was below 0.7. `max_attempts` is the
+    number for a request about a single row; groups have at most two.
     """
     prompt = request.prompt
     schema = {"name": prompt.name, "strict": True, "schema": prompt.schema}
-    body = {
-        "model": model,
-        "messages": request.messages,
-        "temperature": prompt.temperature if attempt == 0 else max(prompt.temperature, _MIN_RETRY_TEMPERATURE),
-        "max_tokens": prompt.max_tokens * request.items,
-        "seed": (request.draw + attempt * _NEXT_ATTEMPT) % _SEEDS,
-        "response_format": {"type": "json_schema", "json_schema": schema},
-    }
-    return hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest(), body
-
-
-def count_attempts(request: Request, attempts: int) -> int:
-    """Return the maximum number of attempts at a request; `attempts` is that of a request about a single row."""
-    return min(attempts, _MAX_GROUP_ATTEMPTS) if request.items > 1 else attempts
+    for attempt in range(min(max_attempts, _MAX_GROUP_ATTEMPTS) if request.items > 1 else max_attempts):
+        body = {
+            "model": model,
+            "messages": request.messages,
+            "temperature": prompt.temperature if attempt == 0 else max(prompt.temperature, _MIN_RETRY_TEMPERATURE),
+            "max_tokens": prompt.max_tokens * request.items,
+            "seed": (request.draw + attempt * _NEXT_ATTEMPT) % _SEEDS,
+            "response_format": {"type": "json_schema", "json_schema": schema},
+        }
+        yield hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest(), body
 
 
 def is_final(entry: Entry) -> bool:
@@ -102,15 +99,12 @@ def read_completion(completion: object, prompt: Prompt, seconds: float, *, repai
     # A lone surrogate cannot be stored.
     raw = str(refusal or content or "").encode("utf-8", "replace").decode()
     text = _repair(raw) if repair and not refusal else raw
-    usage = others.get("usage")
-    tokens = usage if isinstance(usage, Mapping) else {}
-    details = tokens.get("prompt_tokens_details")
     return Entry(
         text=text,
         error=find_reply_fault(text, choice.get("finish_reason"), bool(refusal), prompt),
-        input_tokens=_count(tokens, "prompt_tokens"),
-        cached_tokens=_count(details if isinstance(details, Mapping) else {}, "cached_tokens"),
-        output_tokens=_count(tokens, "completion_tokens"),
+        input_tokens=_count(others, "usage", "prompt_tokens"),
+        cached_tokens=_count(others, "usage", "prompt_tokens_details", "cached_tokens"),
+        output_tokens=_count(others, "usage", "completion_tokens"),
         seconds=seconds,
         raw=raw if text != raw else "",
     )
@@ -130,8 +124,10 @@ def find_reply_fault(text: str, finish_reason: object, is_refusal: bool, prompt:
     return "" if prompt.accepts(content) else NOT_BY_SCHEMA
 
 
-def _count(tokens: Mapping[str, object], name: str) -> int:
-    value = tokens.get(name)
+def _count(value: object, *names: str) -> int:
+    """Return a number of tokens at a path in a response of any shape; 0: there is none."""
+    for name in names:
+        value = value.get(name) if isinstance(value, Mapping) else None
     return value if isinstance(value, int) and 0 <= value < _MAX_TOKENS else 0
 
 

@@ -26,7 +26,6 @@ _MARK = "auto_instruct_hf"
 _NO_BATCHES = "the endpoint has no Batch API: run without --batch"
 _AGAIN = "What was submitted is recorded and not lost: run the same command again to go on from there"
 _FILE = ("file_id", "input_file_id")
-_BATCH_FIELDS = ("id", "status")
 
 _Result = TypeVar("_Result")
 
@@ -58,13 +57,10 @@ class BatchApi:
                 return found[name]
             is_sent = True
             return await self._once.batches.create(
-                completion_window="24h",
-                endpoint="/v1/chat/completions",
-                input_file_id=file,
-                metadata={_MARK: name},
+                completion_window="24h", endpoint="/v1/chat/completions", input_file_id=file, metadata={_MARK: name}
             )
 
-        return await self._retry(submit, _BATCH_FIELDS)
+        return await self._retry(submit, ("id", "status"))
 
     async def find(self, names: Collection[str]) -> "dict[str, Batch]":
         """Return the submitted batches with one of the names, by name."""
@@ -87,7 +83,7 @@ class BatchApi:
         import openai
 
         try:
-            return await self._retry(lambda: self._client.batches.retrieve(batch), _BATCH_FIELDS, is_known=True)
+            return await self._retry(lambda: self._client.batches.retrieve(batch), ("id", "status"), is_known=True)
         except openai.NotFoundError:
             raise TeacherError(
                 f"the endpoint does not know {batch}, which holds some of these requests: run with the address and the "
