@@ -50,8 +50,8 @@ def read_rows(
         loaded = DatasetDict({"": loaded})
     names = [name for name in splits if name in loaded][:1] or list(loaded)
     if len(names) > 1 and not may_join:
-        wanted = " and no ".join(splits)
-        raise SourceError(f"{source} has the splits {', '.join(loaded)} and no {wanted}: name the one to read")
+        missing = " and no ".join(splits)
+        raise SourceError(f"{source} has the splits {', '.join(loaded)} and no {missing}: name the one to read")
     return [row for name in names for row in list_rows(loaded[name])]
 
 
