@@ -1,4 +1,4 @@
-"""Write files atomically, seal them with a checksum; lock a build folder."""
+"""Write files atomically, verify them by a checksum; lock a build folder."""
 
 import hashlib
 import json
@@ -23,38 +23,35 @@ def lock_build(out: Path) -> Iterator[None]:
         raise BuildError(f"another build runs in {out}: wait for it, or use another --out") from None
 
 
-def write_changed(path: Path, content: bytes) -> bool:
-    """Atomically write a file if its content changed; return whether it did."""
+def write_changed(path: Path, content: bytes) -> None:
+    """Atomically write a file if its content changed."""
     if path.is_file() and path.read_bytes() == content:
-        return False
+        return
     fresh = path.with_name(f".{path.name}.new")
     with fresh.open("wb") as stream:
         stream.write(content)
         stream.flush()
         os.fsync(stream.fileno())  # a power failure leaves the old content or the new
     fresh.replace(path)
-    return True
 
 
 def seal(path: Path) -> None:
-    """Write a file to the disk for good, and the checksum of its content beside it."""
+    """Flush a file to the disk, and write the checksum of its content beside it."""
     with path.open("rb") as stream:
         os.fsync(stream.fileno())
-    write_changed(_checksum_of(path), _hash(path))
+    write_changed(Path(f"{path}.sha256"), hash_file(path).encode())
 
 
 def is_intact(path: Path) -> bool:
-    """Return whether a file has the content that it was sealed with: a power failure or a disk can damage it."""
-    return path.is_file() and _checksum_of(path).is_file() and _checksum_of(path).read_bytes() == _hash(path)
+    """Return whether a file has the checksum it was sealed with: a power failure or a disk can damage it."""
+    checksum = Path(f"{path}.sha256")
+    return path.is_file() and checksum.is_file() and checksum.read_bytes() == hash_file(path).encode()
 
 
-def _checksum_of(path: Path) -> Path:
-    return path.with_name(f"{path.name}.sha256")
-
-
-def _hash(path: Path) -> bytes:
+def hash_file(path: Path) -> str:
+    """Return the SHA-256 of a file, in hexadecimal digits."""
     with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest().encode()
+        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def to_json(report: Mapping[str, object]) -> bytes:

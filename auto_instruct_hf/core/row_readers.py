@@ -3,17 +3,14 @@
 import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
 
 from datasets import DatasetDict, load_dataset
 
 from ..errors import RecipeError, SourceError
-from .table_files import FORMATS, first_line, list_rows, name_format, read_file, read_text
+from .table_files import FORMATS, Row, first_line, list_rows, name_format, read_file, read_text
 
 _FLAGS = dict.fromkeys(("yes", "true", "1", "1.0"), True) | dict.fromkeys(("no", "false", "0", "0.0", "nan", ""), False)
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
-Row = dict[str, Any]
-"""A row as it was read: column -> value."""
 
 
 def read_rows(
@@ -31,15 +28,15 @@ def read_rows(
     `what` names the rows in error messages, in the plural. On the Hub, `split` is read; if it is None, the first of
     `splits` that exists, else the only split, else all splits if `may_join`. A SourceError says where reading failed.
     """
-    path = Path(source)
+    path, formats = Path(source), ", ".join(FORMATS)
     if path.is_file() and not name_format(path):
-        raise SourceError(f"{path} ends in {path.suffix or 'nothing'}: {what} are read from {', '.join(FORMATS)}")
+        raise SourceError(f"{path} ends in {path.suffix or 'nothing'}: {what} are read from {formats}")
     if path.is_file() or (path.is_dir() and any(path.glob("*.parquet"))):
         return read_file(path)
     if path.exists():
         raise SourceError(
-            f"{source} is not a file: give one of {', '.join(FORMATS)}, a folder of Parquet files, or the id of a "
-            "dataset on the Hub"
+            f"{source} is not a file: give one of {formats}, a folder of Parquet files, or the id of a dataset on the "
+            "Hub"
         )
     if not _HUB_ID.fullmatch(str(source)) or name_format(path):
         raise SourceError(
@@ -53,8 +50,8 @@ def read_rows(
         loaded = DatasetDict({"": loaded})
     names = [name for name in splits if name in loaded][:1] or list(loaded)
     if len(names) > 1 and not may_join:
-        wanted = " and no ".join(splits)
-        raise SourceError(f"{source} has the splits {', '.join(loaded)} and no {wanted}: name the one to read")
+        missing = " and no ".join(splits)
+        raise SourceError(f"{source} has the splits {', '.join(loaded)} and no {missing}: name the one to read")
     return [row for name in names for row in list_rows(loaded[name])]
 
 

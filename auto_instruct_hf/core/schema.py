@@ -61,10 +61,10 @@ def require_columns(dataset: Dataset, features: Features, phase: str, columns: I
                 f"{phase} needs the column {column!r} ({_type_name(features[column])}); found: "
                 f"{', '.join(dataset.column_names) or 'none'}. Rename yours with Dataset.rename_column"
             )
-        found, wanted = dataset.features[column], features[column]
-        if _type_name(found) != _type_name(wanted):
+        found, expected = dataset.features[column], features[column]
+        if _type_name(found) != _type_name(expected):
             raise SchemaError(
-                f"{phase} needs the column {column!r} as {_type_name(wanted)}; it is {_type_name(found)}. "
+                f"{phase} needs the column {column!r} as {_type_name(expected)}; it is {_type_name(found)}. "
                 "Convert it with Dataset.cast_column"
             )
     table = dataset.select_columns(list(columns)).with_format("arrow")[:]

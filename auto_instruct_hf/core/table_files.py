@@ -1,4 +1,4 @@
-"""Read rows from files as people have them: Parquet, JSON, JSON Lines, CSV, compressed or in a folder of shards."""
+"""Read rows from Parquet, JSON, JSON Lines and CSV files, compressed or in a folder of shards."""
 
 import csv
 import io
@@ -17,6 +17,8 @@ from datasets import ClassLabel, Dataset
 
 from ..errors import SourceError
 
+Row = dict[str, Any]
+"""A row as it was read: column -> value."""
 _LOG = logging.getLogger(__name__)
 FORMATS = (".jsonl", ".json", ".csv", ".tsv", ".parquet")
 _COMPRESSED = (".gz", ".bz2", ".zst", ".lz4")
@@ -27,36 +29,23 @@ _LISTS = ("data", "rows", "train", "examples", "instances")
 
 
 def name_format(path: Path) -> str:
-    """Return the suffix of a file that tells its format, below that of a compression; "" if it is none of FORMATS."""
+    """Return the suffix of a file without that of a compression; "" if it is none of FORMATS."""
     suffixes = [suffix.lower() for suffix in path.suffixes]
     if suffixes and suffixes[-1] in _COMPRESSED:
         suffixes.pop()
     return suffixes[-1] if suffixes and suffixes[-1] in FORMATS else ""
 
 
-def read_file(path: Path) -> list[dict[str, Any]]:
-    """Read the rows of a file of one of FORMATS (perhaps compressed), or of a folder of Parquet files.
-
-    A SourceError says where reading failed and what to do.
-    """
+def read_file(path: Path) -> list[Row]:
+    """Read the rows of a file of FORMATS, or of a folder of Parquet files; a SourceError says where that failed."""
     if path.is_dir():
         return [row for shard in sorted(path.glob("*.parquet")) for row in _read_parquet(shard)]
-    match name_format(path):
-        case ".parquet":
-            return _read_parquet(path)
-        case ".csv" | ".tsv":
-            return _read_csv(path)
-        case ".json":
-            return _read_json(path)
-        case _:
-            return _read_json_lines(path)
+    readers = {".parquet": _read_parquet, ".json": _read_json, ".jsonl": _read_json_lines}
+    return readers.get(name_format(path), _read_csv)(path)
 
 
 def read_text(path: Path, *, detect: bool = False) -> str:
-    """Return the text of a file, decompressed: UTF-8, or UTF-16 with its mark; other encodings if `detect` is set.
-
-    A SourceError for a text in another encoding names the line.
-    """
+    """Return the decompressed text of a file in UTF-8, UTF-16 with a byte order mark, or any encoding if `detect`."""
     try:
         with pa.input_stream(str(path)) as stream:  # decompresses by the file's name
             content: bytes = stream.read()
@@ -75,19 +64,19 @@ def read_text(path: Path, *, detect: bool = False) -> str:
         raise SourceError(f"{path}, line {line} is not UTF-8 text (byte {error.start}): convert the file") from None
 
 
-def list_rows(part: Dataset) -> list[dict[str, Any]]:
+def list_rows(part: Dataset) -> list[Row]:
     """Return the rows of a split, with the names of class labels instead of their numbers."""
-    labels = {name: feature for name, feature in part.features.items() if isinstance(feature, ClassLabel)}
-    found: list[dict[str, Any]] = part.to_list()
-    for name, feature in labels.items():
-        for row in found:
-            row[name] = None if row[name] is None or row[name] < 0 else feature.int2str(row[name])
+    found: list[Row] = part.to_list()
+    for name, feature in part.features.items():
+        if isinstance(feature, ClassLabel):
+            for row in found:
+                row[name] = None if row[name] is None or row[name] < 0 else feature.int2str(row[name])
     return found
 
 
 def first_line(error: BaseException) -> str:
     """Return the class and the first line of an error."""
-    return f"{type(error).__name__}: {str(error).strip().splitlines()[0] if str(error).strip() else ''}"[:300]
+    return f"{type(error).__name__}: {next(iter(str(error).strip().splitlines()), '')}"[:300]
 
 
 def brief(value: object) -> str:
@@ -96,27 +85,27 @@ def brief(value: object) -> str:
     return f"{text[:80]}{'…' if len(text) > 80 else ''} ({type(value).__name__})"
 
 
-def _read_parquet(path: Path) -> list[dict[str, Any]]:
+def _read_parquet(path: Path) -> list[Row]:
     try:
         return list_rows(Dataset(pq.read_table(path)))
     except (pa.ArrowException, OSError, ValueError) as error:  # ValueError: features that datasets does not know
         raise SourceError(f"{path} cannot be read as Parquet: {first_line(error)}") from None
 
 
-def _read_json_lines(path: Path) -> list[dict[str, Any]]:
+def _read_json_lines(path: Path) -> list[Row]:
     lines = enumerate(read_text(path).split("\n"), start=1)
     return [_parse_object(line, f"{path}, row {number}") for number, line in lines if line.strip()]
 
 
-def _read_json(path: Path) -> list[dict[str, Any]]:
+def _read_json(path: Path) -> list[Row]:
     text = read_text(path)
     try:
         content = json.loads(text or "[]")
     except (ValueError, RecursionError) as error:
         if not text.lstrip().startswith("{"):
             raise SourceError(f"{path} cannot be read as JSON: {error}") from None
-        objects = list(_split_objects(text))
-        return [_parse_object(one, f"{path}, row {number}") for number, one in enumerate(objects, start=1)]
+        objects = enumerate(_split_objects(text), start=1)
+        return [_parse_object(one, f"{path}, row {number}") for number, one in objects]
     if isinstance(content, dict):
         content = next((content[name] for name in _LISTS if isinstance(content.get(name), list)), [content])
     if not isinstance(content, list):
@@ -125,7 +114,7 @@ def _read_json(path: Path) -> list[dict[str, Any]]:
 
 
 def _split_objects(text: str) -> Iterator[str]:
-    """Yield the JSON values that follow each other in a text, pretty-printed or not; the last may be broken."""
+    """Yield the JSON values that follow each other in a text, pretty-printed or not; the last may be invalid."""
     decoder, start = json.JSONDecoder(), 0
     while (start := _SPACE.match(text, start).end()) < len(text):  # type: ignore[union-attr]  # it matches ""
         try:
@@ -136,7 +125,7 @@ def _split_objects(text: str) -> Iterator[str]:
         start = end
 
 
-def _parse_object(text: str, where: str) -> dict[str, Any]:
+def _parse_object(text: str, where: str) -> Row:
     try:
         row = json.loads(text)
         json.dumps(row, ensure_ascii=False).encode()  # raises for half of a surrogate pair
@@ -147,7 +136,7 @@ def _parse_object(text: str, where: str) -> dict[str, Any]:
     return row
 
 
-def _read_csv(path: Path) -> list[dict[str, Any]]:
+def _read_csv(path: Path) -> list[Row]:
     # The standard library's reader keeps every cell as text, without a limit on its length.
     text = read_text(path, detect=True)
     first, _, rest = text.partition("\n")

@@ -128,8 +128,7 @@ def keep(judged: Dataset, *, phase: str, cache_dir: Path | None = None, trace: T
     The rows are cached as by `apply`, in the file of `phase`; the trace, if given, receives the dropped rows.
     """
     if trace is not None:
-        reasons = judged["rejected"][:]
-        trace.rejected = judged.select([row for row, reason in enumerate(reasons) if reason])
+        trace.rejected = judged.select([row for row, reason in enumerate(judged["rejected"][:]) if reason])
     features = Features({name: feature for name, feature in judged.features.items() if name != "rejected"})
     return apply(judged, kept_batch, phase=f"{phase}-kept", features=features, cache_dir=cache_dir)
 

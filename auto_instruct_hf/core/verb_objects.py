@@ -130,13 +130,11 @@ def _noun(words: list[str]) -> str:
             continue
         if not phrase and _is_adverb(word):
             continue
-        if word in {"following", "given"} and phrase and not begun:
+        if not begun and (word in _DETERMINERS or (phrase and word in {"following", "given"})):
             phrase.append(word)
         elif word in _JOINTS and phrase and _is_adjective(phrase[-1]):  # "a short, funny story"
             if following in _CLOSED or following in _VERBS - _ADJECTIVES or not following[0].isalnum():
                 break
-        elif word in _DETERMINERS and not begun:
-            phrase.append(word)
         elif word in _CLOSED or word in _JOINTS or not word[0].isalnum() or (begun and _is_apposed(word, following)):
             break
         else:

@@ -36,9 +36,8 @@ def require_model(settings: EmbeddingSettings) -> None:
     from huggingface_hub import HfApi, try_to_load_from_cache
 
     model = settings.model
-    if Path(model).is_dir() or isinstance(try_to_load_from_cache(model, "config.json"), str):
-        return
-    if model == PACKAGED_MODEL and find_spec(_MODULE) is not None:
+    is_packaged = model == PACKAGED_MODEL and find_spec(_MODULE) is not None
+    if is_packaged or Path(model).is_dir() or isinstance(try_to_load_from_cache(model, "config.json"), str):
         return
     try:
         HfApi().model_info(model, timeout=10)
@@ -68,7 +67,6 @@ def make_encoder(settings: EmbeddingSettings, folder: Path) -> Encode:
                 prompt=settings.prompt or None,
                 batch_size=len(batch),
                 normalize_embeddings=True,
-                convert_to_numpy=True,
                 show_progress_bar=False,
             )
             for batch in batches
@@ -95,9 +93,8 @@ def _count_tokens(model: "SentenceTransformer", texts: list[str]) -> list[int]:
     tokenizer = getattr(model, "tokenizer", None)
     if not hasattr(tokenizer, "pad"):  # not one of transformers
         return [1 + len(text) // 4 for text in texts]
-    max_length = model.max_seq_length or 512
     # Some of the kinds of tokenizer that the library's types allow cannot be called.
-    found = tokenizer(texts, truncation=True, max_length=max_length, return_attention_mask=False)  # type: ignore[misc]
+    found = tokenizer(texts, truncation=True, max_length=model.max_seq_length or 512)  # type: ignore[misc]
     return [len(one) for one in found["input_ids"]]
 
 

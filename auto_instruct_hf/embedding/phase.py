@@ -88,10 +88,10 @@ def _encode_new(texts: list[str], encode: Encode, store: Path) -> Vectors:
         new = sorted(missing, key=lambda key: (len(missing[key]), key))  # similar lengths together: less padding
         for start in range(0, len(new), _TEXTS_PER_COMMIT):
             part = new[start : start + _TEXTS_PER_COMMIT]
-            vectors = (vector.astype("<f4").tobytes() for vector in encode([missing[key] for key in part]))
-            rows = [(key, _checksum(vector) + vector) for key, vector in zip(part, vectors, strict=True)]
+            vectors = [vector.astype("<f4").tobytes() for vector in encode([missing[key] for key in part])]
+            packed = [zlib.crc32(vector).to_bytes(4, "little") + vector for vector in vectors]
             with connection:
-                connection.executemany("INSERT OR IGNORE INTO vectors VALUES (?, ?)", rows)
+                connection.executemany("INSERT OR IGNORE INTO vectors VALUES (?, ?)", zip(part, packed, strict=True))
         found |= _read(connection, new)
     return np.stack([np.frombuffer(found[key], dtype="<f4") for key in keys]).astype(np.float32)
 
@@ -102,12 +102,8 @@ def _read(connection: sqlite3.Connection, keys: list[bytes]) -> dict[bytes, byte
     with connection:
         for key in keys:
             for (packed,) in connection.execute("SELECT vector FROM vectors WHERE key = ?", (key,)).fetchall():
-                if packed[:4] == _checksum(packed[4:]):
+                if packed[:4] == zlib.crc32(packed[4:]).to_bytes(4, "little"):
                     found[key] = packed[4:]
                 else:
                     connection.execute("DELETE FROM vectors WHERE key = ?", (key,))
     return found
-
-
-def _checksum(content: bytes) -> bytes:
-    return zlib.crc32(content).to_bytes(4, "little")
