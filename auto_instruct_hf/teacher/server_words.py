@@ -41,9 +41,10 @@ def _list_words(body: object, depth: int = 0) -> Iterator[str]:
         for one in body[:5]:
             yield from _list_words(one, depth + 1)
     elif depth < _MAX_DEPTH and isinstance(body, Mapping):
+        place = ".".join(str(part) for part in body["loc"]) if isinstance(body.get("loc"), list) else ""
         for key in _KEYS:
             if body.get(key):
-                yield from _list_words(body[key], depth + 1)
+                yield from (f"{place}: {text}" if place else text for text in _list_words(body[key], depth + 1))
 
 
 def _find_status(error: Any) -> int | None:
