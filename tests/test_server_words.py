@@ -16,7 +16,7 @@ from auto_instruct_hf.teacher.server_words import find_error, read_words
         ({"error": {"message": "no seed", "type": "bad", "code": 400}}, "no seed"),
         ({"error": "no  seed\n"}, "no seed"),
         ({"detail": "no seed"}, "no seed"),
-        ({"detail": [{"loc": ["body", "seed"], "msg": "Extra inputs"}, {"msg": "two"}]}, "body.seed: Extra inputs; two"),
+        ({"detail": [{"loc": ["body", "seed"], "msg": "Extra"}, {"msg": "two"}]}, "body.seed: Extra; two"),
         ([{"error": {"code": 400, "message": "no seed", "details": []}}], "no seed"),
         ({"object": "error", "message": {"detail": [{"msg": "no seed"}]}}, "no seed"),
         ("no seed", "no seed"),
