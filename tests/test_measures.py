@@ -1,7 +1,6 @@
 import json
 import math
 import random
-from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +31,6 @@ from auto_instruct_hf.evaluation.measures import (
     measure_verb_nouns,
 )
 from auto_instruct_hf.evaluation.measures.distributions import describe_values
-from auto_instruct_hf.evaluation.measures.wording import find_nearest
 from auto_instruct_hf.generation.seeds import read_seeds
 from auto_instruct_hf.novelty.tokens import tokenize
 
@@ -232,10 +230,11 @@ def test_nearest_is_exact_for_all_and_for_a_sample(texts: list[str], num_rows: i
         max((rouge(one, other) for at, other in enumerate(texts) if at != row), default=0.0)
         for row, one in enumerate(texts)
     ]
-    assert find_nearest(texts).tolist() == exact
-    sampled = find_nearest(texts, num_rows=num_rows).tolist()
-    assert len(sampled) == min(num_rows, len(texts))
-    assert not Counter(sampled) - Counter(exact)
+    assert measure_nearest(texts)["rouge_l"] == describe_values(exact)
+    sampled, whole = measure_nearest(texts, num_rows=num_rows), measure_nearest(texts[::-1])
+    assert sampled == measure_nearest(texts[::-1], num_rows=num_rows)
+    assert sampled["rouge_l"]["count"] == min(num_rows, len(texts))
+    assert all(one <= other for one, other in zip(sampled["histogram"], whole["histogram"], strict=True))
 
 
 @given(TEXTS, TEXTS)

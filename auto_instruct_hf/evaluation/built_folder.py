@@ -39,16 +39,9 @@ class BuiltFolder:
 
 
 def read_built(out: Path) -> BuiltFolder:
-    """Read what a build left in a folder.
+    """Read the report and the recipe of the build in a folder; rows are read on demand.
 
-    Args:
-        out: Folder of the build, with `dataset` in it.
-
-    Returns:
-        The report and the recipe; rows are read on demand.
-
-    Raises:
-        SourceError: If there is no build in the folder, or it was built by another version.
+    Raises SourceError if there is no build in the folder, or it was built by another version.
     """
     folder = out / "dataset"
     try:
@@ -69,7 +62,7 @@ def read_built(out: Path) -> BuiltFolder:
 
 
 def digest_splits(instances: Mapping[str, Dataset], sample: Mapping[str, Dataset]) -> str:
-    """Return a hash of the rows of both configs, in any order; of the sample, of its ids by split."""
+    """Return a hash of the rows of all instances, in any order, and of the ids in each split of the sample."""
     names = sorted(set(next(iter(instances.values())).column_names) - {"messages"})
     whole = sorted(digest for part in instances.values() for digest in _digest_rows(part, names))
     drawn = [name.encode() + b"".join(_digest_rows(part, ["instance_id"])) for name, part in sorted(sample.items())]

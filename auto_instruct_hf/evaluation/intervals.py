@@ -9,10 +9,10 @@ CONFIDENCE = 0.95
 
 @dataclass(frozen=True)
 class ShareOfYes:
-    """The share of yes among answers.
+    """The share of yes among answers, and the bounds of its 95 % interval.
 
-    `low` and `high` are the bounds of the 95 % interval (Wilson 1927, "Probable inference, the law of succession, and
-    statistical inference"). Without answers `share` is None and the bounds are 0 and 1.
+    The interval is that of Wilson 1927, "Probable inference, the law of succession, and statistical inference". Without
+    answers `share` is None and the bounds are 0 and 1.
     """
 
     yes: int
@@ -45,16 +45,10 @@ def measure_share(answers: Iterable[bool | None]) -> ShareOfYes:
 
 
 def measure_paired_difference(pairs: Iterable[tuple[bool | None, bool | None]]) -> Difference:
-    """Measure the difference of two shares of yes over the same cases.
+    """Measure the first share of yes minus the second over the same cases; pairs with a None are skipped.
 
     The interval is that of Newcombe 1998, "Improved confidence intervals for the difference between binomial
     proportions based on paired data", Statistics in Medicine 17, 2635-2650, method 10.
-
-    Args:
-        pairs: The two answers in each case; cases with a None are skipped.
-
-    Returns:
-        The first share minus the second.
     """
     known = [(one, other) for one, other in pairs if one is not None and other is not None]
     size = len(known)

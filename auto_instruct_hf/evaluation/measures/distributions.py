@@ -108,17 +108,10 @@ def measure_evenness(kinds: Sequence[Hashable], num_kinds: int | None = None) ->
 
 
 def measure_labels(tasks: Sequence[Hashable], labels: Sequence[Hashable]) -> Figures:
-    """Measure how evenly the rows of each classification task are distributed over its labels.
+    """Measure how evenly the rows of each classification task are distributed over its labels that occur.
 
-    Labels without rows are unknown and do not count.
-
-    Args:
-        tasks: The task of each row.
-        labels: The label of each row.
-
-    Returns:
-        `num_tasks`; `num_one_label`: tasks with a single label; the distributions of `labels_a_task`, and of the
-        `normalised_entropy` of tasks with two labels or more.
+    `num_tasks`; `num_one_label`: tasks with a single label; the distributions of `labels_a_task`, and of the
+    `normalised_entropy` of tasks with two labels or more.
     """
     by_task: dict[Hashable, list[Hashable]] = {}
     for task, label in zip(tasks, labels, strict=True):
