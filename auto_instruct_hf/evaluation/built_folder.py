@@ -26,16 +26,16 @@ class BuiltFolder:
 
     def read_splits(self, config: str) -> DatasetDict:
         """Read a config, `default` or `instances`; splits in the order in which they were written."""
-        return DatasetDict({split: self._read_split(config, split) for split in self.report["configs"][config]})
-
-    def _read_split(self, config: str, split: str) -> Dataset:
-        files = sorted((self.path / "data" / config).glob(f"{split}-*.parquet"))
-        if not files:
-            raise SourceError(f"{self.path} has no file of {config}/{split}: run the build again, it asks for nothing")
-        try:
-            return Dataset(pyarrow.concat_tables(pyarrow.parquet.read_table(file) for file in files))
-        except (OSError, ValueError) as error:  # pyarrow's errors are of these kinds
-            raise SourceError(f"{self.path / 'data' / config} cannot be read: {error}") from None
+        folder, found = self.path / "data" / config, DatasetDict()
+        for split in self.report["configs"][config]:
+            files = sorted(folder.glob(f"{split}-*.parquet"))
+            if not files:
+                raise SourceError(f"{folder} has no file of {split}: run the build again, it sends no request twice")
+            try:
+                found[split] = Dataset(pyarrow.concat_tables(map(pyarrow.parquet.read_table, files)))
+            except (OSError, ValueError) as error:  # pyarrow's errors are of these kinds
+                raise SourceError(f"{folder} cannot be read: {error}") from None
+        return found
 
 
 def read_built(out: Path) -> BuiltFolder:
@@ -55,9 +55,8 @@ def read_built(out: Path) -> BuiltFolder:
             "`auto-instruct build`, or give a file or the id of a dataset on the Hub"
         ) from None
     except RecipeError as error:
-        raise SourceError(
-            f"{out} was built by another version: run the build again, it asks for nothing ({error})"
-        ) from None
+        remedy = f"run the build again, it sends no request twice ({error})"
+        raise SourceError(f"{out} was built by another version: {remedy}") from None
     return BuiltFolder(folder, report, recipe)
 
 

@@ -1,7 +1,7 @@
 """Shares of yes and their differences, with 95 % confidence intervals."""
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 CONFIDENCE = 0.95
@@ -56,21 +56,15 @@ def measure_paired_difference(pairs: Iterable[tuple[bool | None, bool | None]]) 
         return Difference(0, None, None, None)
     first, second = (measure_share(pair[side] for pair in known) for side in (0, 1))
     own, other = first.yes / size, second.yes / size
-    correlation = _correlate(known, first.yes, second.yes)
+    both = sum(one and other for one, other in known)
+    spread = first.yes * (size - first.yes) * second.yes * (size - second.yes)
+    excess = size * both - first.yes * second.yes
+    # Newcombe's phi, with his continuity correction if it is positive.
+    phi = (max(excess - size / 2, 0.0) if excess > 0 else excess) / math.sqrt(spread) if spread else 0.0
 
     def distance(one: float, two: float) -> float:
-        return math.sqrt(max(one**2 - 2 * correlation * one * two + two**2, 0.0))
+        return math.sqrt(max(one**2 - 2 * phi * one * two + two**2, 0.0))
 
     low = own - other - distance(own - first.low, second.high - other)
     high = own - other + distance(first.high - own, other - second.low)
     return Difference(size, own - other, low, high)
-
-
-def _correlate(pairs: Sequence[tuple[bool, bool]], first: int, second: int) -> float:
-    """Return Newcombe's phi, with his continuity correction where it is positive."""
-    size, both = len(pairs), sum(one and other for one, other in pairs)
-    spread = first * (size - first) * second * (size - second)
-    if not spread:
-        return 0.0
-    excess = both * (size - first - second + both) - (first - both) * (second - both)
-    return (max(excess - size / 2, 0.0) if excess > 0 else excess) / math.sqrt(spread)

@@ -37,12 +37,11 @@ def _measure_balance(
 
 
 Balance = make_measurement(
-    "Balance",
+    "balance",
     _measure_balance,
     ("clusters",),
     types=("int64", "string"),
     example="""\
-    >>> balance = evaluate.load("auto_instruct_hf/evaluation/balance")
     >>> balance.compute(clusters=[0, 0, 1, 1])["clusters"]["normalised_entropy"]
     1.0
 """,

@@ -66,11 +66,10 @@ def _measure_diversity(
 
 
 Diversity = make_measurement(
-    "Diversity",
+    "diversity",
     _measure_diversity,
     ("texts",),
     example="""\
-    >>> diversity = evaluate.load("auto_instruct_hf/evaluation/diversity")
     >>> diversity.compute(texts=["Name a fruit.", "Name a fruit."], embeddings=False)["nearest"]["share_above"]
     1.0
 """,

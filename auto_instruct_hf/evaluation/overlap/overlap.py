@@ -4,11 +4,10 @@ from auto_instruct_hf.evaluation.measurement import make_measurement
 from auto_instruct_hf.evaluation.measures import measure_overlap
 
 Overlap = make_measurement(
-    "Overlap",
+    "overlap",
     measure_overlap,
     ("texts",),
     example="""\
-    >>> overlap = evaluate.load("auto_instruct_hf/evaluation/overlap")
     >>> overlap.compute(texts=["Name a fruit.", "Sort the list."], others=["Name a fruit."])["share_above"]
     0.5
 """,

@@ -112,8 +112,8 @@ def _differs(row: DatasetRow) -> bool:
     return any(len({one[name] for one in given if one[name] is not None}) > 1 for name in NAMES)
 
 
-def _list_histograms(figures: EvaluationFigures) -> list[Figures]:
-    """Return the histograms: bars in percent of the highest, with labels, and the ends of the axis."""
+def _list_histograms(figures: EvaluationFigures) -> list[tuple[str, str, list[tuple[str, int]], tuple[str, str]]]:
+    """Return the title, the text, the bars (range and count) and the ends of the axis of each histogram."""
     found = []
     for name, one in figures["lengths"].items():
         if counts := one["counts"]:
@@ -122,25 +122,17 @@ def _list_histograms(figures: EvaluationFigures) -> list[Figures]:
             text = f"median {words['median']:,.0f}, mean {words['mean']:,.1f} words{beyond}"
             starts = range(1, len(counts) * width + 1, width)
             edges = [f"{start} to {start + width - 1}" if width > 1 else str(start) for start in starts]
-            ends = ("1", f"{len(counts) * width:,} words")
-            found.append(_histogram(f"Length of {name}s in words", text, counts, edges, ends))
+            ends = "1", f"{len(counts) * width:,} words"
+            found.append((f"Length of {name}s in words", text, list(zip(edges, counts, strict=True)), ends))
     for name in ("instructions", "outputs"):
         near = figures["measures"].get(name, {}).get("nearest")
         if near and near["rouge_l"]["count"]:
             counts = near["histogram"]
             edges = [f"{bar / len(counts):.2f} to {(bar + 1) / len(counts):.2f}" for bar in range(len(counts))]
             text = f"ROUGE-L F1; median {near['rouge_l']['median']:.2f}, of {near['rouge_l']['count']:,}; 1 is a copy"
-            found.append(_histogram(f"Each of the {name} and its nearest other", text, counts, edges, ("0", "1")))
+            bars = list(zip(edges, counts, strict=True))
+            found.append((f"Each of the {name} and its nearest other", text, bars, ("0", "1")))
     return found
-
-
-def _histogram(title: str, text: str, counts: Sequence[int], edges: Sequence[str], ends: tuple[str, str]) -> Figures:
-    top = max(counts)
-    bars = [
-        {"height": round(100 * size / top, 2), "edge": edge, "count": size}
-        for size, edge in zip(counts, edges, strict=True)
-    ]
-    return {"title": title, "text": text, "bars": bars, "ends": ends, "top": top}
 
 
 def _percent(share: float | None) -> str:

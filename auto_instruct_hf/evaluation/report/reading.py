@@ -46,18 +46,10 @@ class EvaluatedDataset:
 def read_build(
     out: Path, seeds: str | Path | None = None, columns: Mapping[str, str] | None = None
 ) -> EvaluatedDataset:
-    """Read a build.
+    """Read the build in the folder `out`.
 
-    Args:
-        out: Its folder, with `dataset` in it.
-        seeds: The seed tasks, as `read_rows` takes them; None: the bundled ones, if it was built from them.
-        columns: `instruction` -> the name of that column of the seeds, if it differs.
-
-    Returns:
-        The dataset.
-
-    Raises:
-        SourceError: If there is no build in the folder, or the seeds cannot be read.
+    `seeds` are compared with, as `read_rows` takes them, by default the bundled ones if it was built from them;
+    `columns` maps `instruction` to that column of theirs. If a part cannot be read, it raises SourceError.
     """
     built = read_built(out)
     report, recipe = built.report, built.recipe
@@ -65,12 +57,13 @@ def read_build(
     whole = concatenate_datasets(list(instances.values()))
     if seeds is None and report["seeds"]["is_bundled"]:
         seeds = BUNDLED
+    without = {*TEXT_COLUMNS, "messages"}
     return EvaluatedDataset(
         name=report["title"],
-        measured=_drop_columns(whole, ["messages"]),
+        measured=whole.select_columns([name for name in whole.column_names if name != "messages"]),
         judged=whole.select_columns([*INSTANCES, "cluster"]),
         splits={split: list(dict.fromkeys(part["instruction"][:])) for split, part in instances.items()},
-        sample=DatasetDict({split: _drop_columns(part, [*TEXT_COLUMNS, "messages"]) for split, part in sample.items()})
+        sample=sample.select_columns([name for name in sample["train"].column_names if name not in without])
         if "train" in sample
         else None,
         seeds=None if seeds is None else _read_seeds(seeds, columns or {}, "name it with instruction=YOURS"),
@@ -79,10 +72,6 @@ def read_build(
         embedding=recipe.embedding,
         seed=recipe.seed,
     )
-
-
-def _drop_columns(dataset: Dataset, names: Sequence[str]) -> Dataset:
-    return dataset.remove_columns([name for name in names if name in dataset.column_names])
 
 
 def _read_seeds(source: str | Path, columns: Mapping[str, str], remedy: str) -> list[str]:

@@ -4,11 +4,10 @@ from auto_instruct_hf.evaluation.measurement import make_measurement
 from auto_instruct_hf.evaluation.measures import measure_verb_nouns
 
 VerbNouns = make_measurement(
-    "VerbNouns",
+    "verb_nouns",
     measure_verb_nouns,
     ("instructions",),
     example="""\
-    >>> verb_nouns = evaluate.load("auto_instruct_hf/evaluation/verb_nouns")
     >>> verb_nouns.compute(instructions=["Write a story.", "Sort the list."])["num_pairs"]
     2
 """,
