@@ -4,8 +4,6 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-CONFIDENCE = 0.95
-
 
 @dataclass(frozen=True)
 class ShareOfYes:
@@ -40,7 +38,7 @@ def measure_share(answers: Iterable[bool | None]) -> ShareOfYes:
     yes, asked = sum(given), len(given)
     if not asked:
         return ShareOfYes(0, 0, 0.0, 1.0, None)
-    interval = binomtest(yes, asked).proportion_ci(CONFIDENCE, method="wilson")
+    interval = binomtest(yes, asked).proportion_ci(0.95, method="wilson")
     return ShareOfYes(yes, asked, float(interval.low), float(interval.high), yes / asked)
 
 

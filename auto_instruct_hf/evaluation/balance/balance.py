@@ -46,9 +46,8 @@ Balance = make_measurement(
     1.0
 """,
     citation="""\
-@article{pielou1966measurement,
+@article{pielou1966measurement, author = {Pielou, E. C.}, year = {1966}, volume = {13}, pages = {131--144},
   title = {The measurement of diversity in different types of biological collections},
-  author = {Pielou, E. C.}, journal = {Journal of Theoretical Biology}, volume = {13}, pages = {131--144}, year = {1966}
-}
+  journal = {Journal of Theoretical Biology}}
 """,
 )

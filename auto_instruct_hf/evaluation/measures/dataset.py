@@ -41,8 +41,8 @@ def measure_dataset(
         dataset: At least one of the columns `instruction`, `input` and `output` (text). `instance_id`,
             `instruction_id`, `attribute` (text), `is_classification` (bool), `cluster` and `num_draws` are optional.
         references: Instructions to compare with, such as the seeds; None: no overlap is measured.
-        embedding: The embedding model, as for `embedding.embed`.
-        with_embeddings: Whether to measure what needs an embedding model.
+        embedding: The embedding model.
+        with_embeddings: Whether to measure what needs it.
         nearest_outputs: Size of the random sample of outputs that are compared with all others; None: all outputs.
         aligned_rows: Size of the random sample of rows of each kind whose alignment is measured.
         seed: Seed of the samples.

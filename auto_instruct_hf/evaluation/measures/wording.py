@@ -78,20 +78,11 @@ def measure_nearest(
     seed: int = 42,
     threshold: float = _THRESHOLD,
 ) -> Figures:
-    """Measure the ROUGE-L F1 of each text with the nearest other text of the set, exactly.
+    """Measure the ROUGE-L F1 of each text with the nearest other text of the set, exactly; 0 for texts without tokens.
 
-    Texts without tokens have 0, even with each other.
-
-    Args:
-        texts: Any texts, in any order.
-        tokenizer: A name in `novelty.TOKENIZERS`; `auto`: as `novelty.choose_tokenizer` chooses.
-        num_rows: Size of the random sample of texts that are compared with all others; None: all texts.
-        seed: Seed of the sample.
-        threshold: In [0, 1].
-
-    Returns:
-        `num_texts`; `rouge_l`, the distribution of the F1 over the compared texts; `histogram`, their number in each of
-        20 bins of [0, 1], upper edges inclusive; `share_above` the `threshold` (None without texts); `threshold`.
+    `num_texts`; `rouge_l`, the distribution of the F1 over the compared texts, a random sample of `num_rows` or all;
+    `histogram`, their number in each of 20 bins of [0, 1], upper edges inclusive; `share_above` the `threshold` in
+    [0, 1], None without texts. The order of the texts does not matter; `tokenizer` is as for `measure_distinct`.
     """
     tokenizer = choose_tokenizer(texts) if tokenizer == "auto" else tokenizer
     times, chosen = Counter(texts), list(texts)

@@ -12,9 +12,7 @@ Overlap = make_measurement(
     0.5
 """,
     citation="""\
-@inproceedings{lin2004rouge,
-  title = {{ROUGE}: A Package for Automatic Evaluation of Summaries},
-  author = {Lin, Chin-Yew}, booktitle = {Text Summarization Branches Out}, year = {2004}
-}
+@inproceedings{lin2004rouge, author = {Lin, Chin-Yew}, year = {2004},
+  title = {{ROUGE}: A Package for Automatic Evaluation of Summaries}, booktitle = {Text Summarization Branches Out}}
 """,
 )

@@ -5,7 +5,7 @@ The template escapes all texts of models and people, and a Content-Security-Poli
 
 import base64
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from itertools import groupby
 from pathlib import Path
 
@@ -14,7 +14,7 @@ import jinja2
 from ...core import CONTROL
 from ..judging import passed_all
 from ..measures import Figures, find_figure
-from ..questions import NAMES, QUESTIONS, DatasetRow
+from ..questions import NAMES, DatasetRow
 from .results import Evaluation, EvaluationFigures
 
 _HERE = Path(__file__).parent
@@ -49,14 +49,13 @@ def render_page(evaluation: Evaluation) -> str:
             "script": script,
             "script_hash": base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
             "short": _SHORT,
-            "questions": QUESTIONS,
             "names": NAMES,
             "peers": list(dict.fromkeys(peer for row in figures["table"] for peer in row["published"])),
             "tiles": list_headlines(figures),
             "histograms": _list_histograms(figures),
             "groups": [
-                (name, _describe_group(list(rows)))
-                for name, rows in groupby(evaluation.samples, key=lambda row: str(row["cluster"]))
+                (name, list(rows))
+                for name, rows in groupby(map(_mark, evaluation.samples), key=lambda row: str(row["cluster"]))
             ],
             "num_samples": len(evaluation.samples),
         }
@@ -98,18 +97,12 @@ def list_headlines(figures: Mapping[str, object]) -> list[tuple[str, str, str]]:
     ]
 
 
-def _describe_group(rows: Sequence[DatasetRow]) -> Figures:
-    shown = [
-        {**row, "refused": bool(row["judgement"]) and not passed_all(row["judgement"]), "differs": _differs(row)}
-        for row in rows
-    ]
-    return {"rows": shown, "refused": sum(row["refused"] for row in shown)}
-
-
-def _differs(row: DatasetRow) -> bool:
-    """Return whether two raters, models or people, answered a question differently."""
-    given = [*row["ratings"], *([row["judgement"]] if row["judgement"] else [])]
-    return any(len({one[name] for one in given if one[name] is not None}) > 1 for name in NAMES)
+def _mark(row: DatasetRow) -> Figures:
+    """Add whether the judge answered no to a question, and whether two raters, models or people, disagree on one."""
+    judgement = row["judgement"]
+    given = [*row["ratings"], *([judgement] if judgement else [])]
+    differs = any(len({one[name] for one in given} - {None}) > 1 for name in NAMES)
+    return {**row, "refused": bool(judgement) and not passed_all(judgement), "differs": differs}
 
 
 def _list_histograms(figures: EvaluationFigures) -> list[tuple[str, str, list[tuple[str, int]], tuple[str, str]]]:

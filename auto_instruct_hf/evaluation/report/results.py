@@ -212,7 +212,7 @@ def _pick_samples(
     size: int,
     seed: int,
 ) -> list[DatasetRow]:
-    """Return the instances to look at: those that people rated, and a sample of `size`, those judged."""
+    """Return the instances to show: those that people rated, and a random sample of `size`, which the judge judged."""
     picked = pick(rows, size, seed)["instance_id"][:]
     keys = list(dict.fromkeys([*answers, *picked]))[:_MAX_SHOWN]
     place = {key: row for row, key in enumerate(rows["instance_id"][:])}

@@ -12,11 +12,8 @@ VerbNouns = make_measurement(
     2
 """,
     citation="""\
-@article{wang2022selfinstruct,
-  title = {Self-Instruct: Aligning Language Models with Self-Generated Instructions},
-  author = {Wang, Yizhong and Kordi, Yeganeh and Mishra, Swaroop and Liu, Alisa and Smith, Noah A. and Khashabi, Daniel
-            and Hajishirzi, Hannaneh},
-  journal = {arXiv:2212.10560}, year = {2022}, note = {figure 3}
-}
+@article{wang2022selfinstruct, author = {Wang, Yizhong and Kordi, Yeganeh and Mishra, Swaroop and Liu, Alisa and
+  Smith, Noah A. and Khashabi, Daniel and Hajishirzi, Hannaneh}, journal = {arXiv:2212.10560}, year = {2022},
+  title = {Self-Instruct: Aligning Language Models with Self-Generated Instructions}, note = {figure 3}}
 """,
 )
