@@ -26,9 +26,9 @@ def evaluate_into(
 
     Args:
         out: Folder for `evaluation.json`, `evaluation.html`, the journal and the cache; people's ratings are read from
-            it where there are any.
-        dataset: As `evaluation.report.reading` returns it.
-        is_build: Whether `out` is the folder of the build that it was read from: then its card shows the evaluation.
+            it if there are any.
+        dataset: As `evaluation.report` reads it.
+        is_build: Whether `out` is the build that it was read from; its card then shows the evaluation.
         settings: The judge, and how many instances it judges.
         asking: How requests are sent, and the budget.
         with_judge: Whether a model judges, if one is available.

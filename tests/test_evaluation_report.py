@@ -1,5 +1,3 @@
-"""What an evaluation says is what is in the data, says the same again, and runs nothing that a model wrote."""
-
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from html.parser import HTMLParser
@@ -9,7 +7,7 @@ from typing import Any
 import pytest
 import stub_teacher
 from datasets import ClassLabel, Dataset, Features, load_dataset
-from stub_instances import instance, open_teacher, patch_embedding, run_command
+from stub_instances import instance, open_teacher, patch_embedding, patch_plots, run_command
 from stub_teacher import KEY, StubTeacher, serve_stub, sign
 
 from auto_instruct_hf import Recipe, build, read_seeds
@@ -26,6 +24,7 @@ from auto_instruct_hf.publishing.build_report import parse_report
 from auto_instruct_hf.publishing.card import render_card
 from auto_instruct_hf.recipe import BootstrapSettings, ClusteringSettings, JudgeSettings
 
+Evaluated = tuple[Path, StubTeacher]
 RECIPE = Recipe(
     num_instructions=20,
     bootstrap=BootstrapSettings(requests_per_round=4),
@@ -42,17 +41,16 @@ def run(out: Path, stub: StubTeacher, recipe: Recipe) -> None:
 def patch() -> Iterator[pytest.MonkeyPatch]:
     with pytest.MonkeyPatch.context() as found:
         patch_embedding(found)
+        patch_plots(found)
         yield found
 
 
 @pytest.fixture(scope="module")
-def evaluated(
-    tmp_path_factory: pytest.TempPathFactory, patch: pytest.MonkeyPatch
-) -> Iterator[tuple[Path, StubTeacher]]:
+def evaluated(tmp_path_factory: pytest.TempPathFactory, patch: pytest.MonkeyPatch) -> Iterator[Evaluated]:
     """A build that was evaluated by the command, with the ratings of two people."""
     out = tmp_path_factory.mktemp("evaluated")
+    patch.setenv("JUDGE_API_KEY", KEY)
     with serve_stub() as stub:
-        patch.setenv("JUDGE_API_KEY", KEY)
         run(out, stub, RECIPE)
         rate(out)
         done = judge(out, stub)
@@ -65,9 +63,9 @@ def judge(out: Path, stub: StubTeacher) -> Any:
 
 
 def rate(out: Path) -> None:
-    """Let one person find all right, and another find two of five outputs wrong; the last is of an older dataset."""
+    """Let one person rate all outputs as correct, and another two of them as wrong; the last row is outdated."""
     rows = list(load_dataset(str(out / "dataset"), "instances", split="train"))[:6]
-    rows[5] = {**rows[5], "output": "What it was when it was rated."}  # an id does not tell of the output
+    rows[5] = {**rows[5], "output": "What it was when it was rated."}  # the id does not depend on the output
     with open_store(out / "ratings.sqlite") as store:
         store.add_items([{name: row[name] for name in INSTANCES} for row in rows], 42)
         for name, wrong in (("Ada <script>", ()), ("Ben", (0, 1))):
@@ -78,20 +76,19 @@ def rate(out: Path) -> None:
                 store.save(rater, place + 1, answers)
 
 
-def files_of(out: Path) -> dict[str, tuple[bytes, int]]:
-    made = [out / "evaluation.json", out / "evaluation.html", *(out / "dataset").rglob("*")]
-    return {str(path): (path.read_bytes(), path.stat().st_mtime_ns) for path in made if path.is_file()}
-
-
-def test_evaluating_again_asks_nothing_and_touches_no_file(evaluated: tuple[Path, StubTeacher]) -> None:
+def test_a_rerun_sends_no_request_and_writes_no_file(evaluated: Evaluated) -> None:
     out, stub = evaluated
-    before, asked = files_of(out), len(stub.answered)
+
+    def files() -> dict[Path, tuple[bytes, int]]:
+        made = [out / "evaluation.json", out / "evaluation.html", *(out / "dataset").rglob("*.*")]
+        return {path: (path.read_bytes(), path.stat().st_mtime_ns) for path in made}
+
+    before, asked = files(), len(stub.answered)
     assert judge(out, stub).exit_code == 0
-    assert len(stub.answered) == asked
-    assert files_of(out) == before
+    assert (files(), len(stub.answered)) == (before, asked)
 
 
-def test_the_figures_say_what_the_build_holds(evaluated: tuple[Path, StubTeacher]) -> None:
+def test_the_figures_describe_the_build(evaluated: Evaluated) -> None:
     out, stub = evaluated
     figures = json.loads((out / "evaluation.json").read_text())
     parts = {config: load_dataset(str(out / "dataset"), config) for config in ("default", "instances")}
@@ -115,9 +112,7 @@ def test_the_figures_say_what_the_build_holds(evaluated: tuple[Path, StubTeacher
     assert not [secret for secret in (stub.url, str(out)) if secret in json.dumps(figures)]
 
 
-def test_people_stand_beside_the_judge_as_far_as_the_dataset_is_the_one_they_rated(
-    evaluated: tuple[Path, StubTeacher],
-) -> None:
+def test_ratings_of_unchanged_rows_are_shown_beside_the_judge(evaluated: Evaluated) -> None:
     out, _ = evaluated
     figures = json.loads((out / "evaluation.json").read_text())
     people = figures["ratings"]
@@ -125,7 +120,7 @@ def test_people_stand_beside_the_judge_as_far_as_the_dataset_is_the_one_they_rat
     output = people["questions"]["output_correct"]
     assert (output["majority"]["yes"], output["majority"]["asked"], output["majority"]["ties"]) == (3, 5, 2)
     assert output["agreement"]["raw"] == 0.6
-    # The judge was asked about all that people rated; ties are no answer to agree with.
+    # The judge was asked about all instances that people rated; ties do not count.
     assert figures["agreement"]["output_correct"]["asked"] == 3
     assert figures["agreement"]["valid_task"]["asked"] == 5
     card = " ".join((out / "dataset" / "README.md").read_text().split())
@@ -136,7 +131,7 @@ def test_people_stand_beside_the_judge_as_far_as_the_dataset_is_the_one_they_rat
     assert "Ada" not in page  # names of people stay in their file
 
 
-def test_the_card_tells_of_the_evaluation_and_a_push_renders_the_same(evaluated: tuple[Path, StubTeacher]) -> None:
+def test_the_card_shows_the_evaluation_and_a_push_renders_the_same(evaluated: Evaluated) -> None:
     out, stub = evaluated
     report = json.loads((out / "dataset" / "report.json").read_text())
     card = (out / "dataset" / "README.md").read_text()
@@ -149,9 +144,7 @@ def test_the_card_tells_of_the_evaluation_and_a_push_renders_the_same(evaluated:
     assert stub.url not in card
 
 
-def test_a_build_that_gives_the_same_rows_keeps_its_evaluation_and_another_does_not(
-    evaluated: tuple[Path, StubTeacher],
-) -> None:
+def test_only_a_build_with_the_same_rows_keeps_its_evaluation(evaluated: Evaluated) -> None:
     out, stub = evaluated
     kept = json.loads((out / "evaluation.json").read_text())
     run(out, stub, RECIPE)
@@ -165,7 +158,7 @@ def test_a_build_that_gives_the_same_rows_keeps_its_evaluation_and_another_does_
 
 @pytest.fixture(scope="module")
 def sound() -> list[dict[str, Any]]:
-    """Seed tasks, written by hand, each with an answer that the stub's judge knows for right."""
+    """Seed tasks with outputs that the judge of the stub accepts."""
     rows = [row for row in read_seeds().to_list() if not row["is_classification"]][:60]
     return [
         {"prompt": row["instruction"], "input": row["input"], "output": f"{sign(row['instruction'])} {row['output']}"}
@@ -173,15 +166,18 @@ def sound() -> list[dict[str, Any]]:
     ]
 
 
+def write_rows(rows: Sequence[Mapping[str, Any]], folder: Path) -> str:
+    (folder / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return str(folder / "rows.jsonl")
+
+
 def figures_of(rows: Sequence[Mapping[str, Any]], stub: StubTeacher, folder: Path) -> Any:
-    file = folder / "rows.jsonl"
-    file.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    material = read_any(str(file), {"instruction": "prompt"})
+    dataset = read_any(write_rows(rows, folder), {"instruction": "prompt"})
     with open_teacher(stub, folder) as teacher:
-        return evaluate(material, teacher, with_embeddings=False, cache_dir=folder / "c").figures
+        return evaluate(dataset, teacher, with_embeddings=False, cache_dir=folder / "c").figures
 
 
-def test_planted_flaws_move_the_figures_that_are_of_them(
+def test_planted_flaws_change_only_the_figures_about_them(
     sound: list[dict[str, Any]], stub: StubTeacher, tmp_path: Path
 ) -> None:
     before = figures_of(sound, stub, tmp_path)
@@ -189,8 +185,8 @@ def test_planted_flaws_move_the_figures_that_are_of_them(
     assert (correct["yes"], correct["asked"]) == (60, 60)
     assert before["judge"]["checks"]["other output"]["discerns"]
 
-    turned = sound[:6]
-    shuffled = [{**row, "output": other["output"]} for row, other in zip(turned, [*turned[1:], turned[0]], strict=True)]
+    outputs = [row["output"] for row in [*sound[1:6], sound[0]]]
+    shuffled = [{**row, "output": output} for row, output in zip(sound[:6], outputs, strict=True)]
     after = figures_of([*shuffled, *sound[6:]], stub, tmp_path)
     assert after["judge"]["shares"]["output_correct"]["share"] == 0.9
     assert after["table"][-1]["judge"]["low"] < 0.9 < after["table"][-1]["judge"]["high"]
@@ -208,29 +204,26 @@ def test_planted_flaws_move_the_figures_that_are_of_them(
     assert twice["judge"]["asked"] == 60
 
 
-def test_of_rows_with_the_same_texts_the_same_is_judged_in_any_order(tmp_path: Path) -> None:
+def test_the_row_judged_for_equal_texts_does_not_depend_on_the_order(tmp_path: Path) -> None:
     rows = [{"instruction": "a", "output": "b", "cluster": name} for name in ("two", "one")]
-    found = []
-    for order in (rows, rows[::-1]):
-        (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in order))
-        judged = read_any(str(tmp_path / "rows.jsonl")).judged
-        assert judged is not None
-        found.append((judged.to_list(), judged.features))
-    assert found[0] == found[1]
+    one, other = (read_any(write_rows(order, tmp_path)).judged for order in (rows, rows[::-1]))
+    assert one
+    assert other
+    assert (one.to_list(), one.features) == (other.to_list(), other.features)
 
 
-def test_names_in_exported_ratings_are_told_as_numbers(tmp_path: Path) -> None:
+def test_names_in_exported_ratings_become_numbers(tmp_path: Path) -> None:
     (tmp_path / "ratings").mkdir()
     row = {**dict.fromkeys(RATINGS, ""), **dict.fromkeys(NAMES, True), "confidence": None, "is_classification": False}
-    for names, told in ((("Ben", "Ada", "Ben"), [1, 2, 1]), (("rater-2", "rater-1", "rater-2"), [2, 1, 2])):
+    for names, numbers in ((("Ben", "Ada", "Ben"), [1, 2, 1]), (("rater-2", "rater-1", "rater-2"), [2, 1, 2])):
         exported = Dataset.from_list([{**row, "rater": name} for name in names], features=RATINGS)
         exported.to_parquet(tmp_path / "ratings" / "train.parquet")
         read = read_ratings(tmp_path)
         assert read is not None
-        assert read["rater"][:] == [f"rater-{number}" for number in told]
+        assert read["rater"][:] == [f"rater-{number}" for number in numbers]
 
 
-def test_the_order_of_rows_decides_nothing(sound: list[dict[str, Any]], stub: StubTeacher, tmp_path: Path) -> None:
+def test_the_order_of_rows_does_not_matter(sound: list[dict[str, Any]], stub: StubTeacher, tmp_path: Path) -> None:
     assert figures_of(sound, stub, tmp_path) == figures_of(sound[::-1], stub, tmp_path)
 
 
@@ -238,8 +231,6 @@ HOSTILE = (
     "</script><script>alert(1)</script><img src=x onerror=alert(1)>\"' onmouseover='alert(1)' "
     "<a href=javascript:a>{{ 7*7 }}\x00\u202e"
 )
-
-
 OURS = {
     *("html", "head", "meta", "title", "style", "body", "header", "main", "nav", "section", "article", "div", "span"),
     *("h1", "h2", "h3", "h4", "p", "a", "b", "i", "small", "bdi", "ul", "li", "dl", "dt", "dd", "figure", "figcaption"),
@@ -250,11 +241,11 @@ OURS = {
 class Page(HTMLParser):
     """Tags with their attributes, and all text."""
 
-    def __init__(self, page: str) -> None:
+    def __init__(self, evaluation: Evaluation) -> None:
         super().__init__()
         self.tags: list[tuple[str, dict[str, str | None]]] = []
-        self.text = ""
-        self.feed(page)
+        self.text, self.source = "", render_page(evaluation)
+        self.feed(self.source)
 
     def handle_starttag(self, tag: str, attrs: Any) -> None:
         self.tags.append((tag, dict(attrs)))
@@ -265,7 +256,7 @@ class Page(HTMLParser):
 
 @pytest.fixture(scope="module")
 def hostile(tmp_path_factory: pytest.TempPathFactory, patch: pytest.MonkeyPatch) -> Evaluation:
-    """An evaluation in which every text is an attack: of the dataset, the judge, and people."""
+    """An evaluation in which every text of the dataset, the judge and people is an attack."""
     names = [f"{HOSTILE} {number}" for number in range(2)]
     texts = ("instruction", "attribute", "input", "output")
     rows = [
@@ -289,9 +280,8 @@ def hostile(tmp_path_factory: pytest.TempPathFactory, patch: pytest.MonkeyPatch)
             return evaluate(material, teacher, ratings=ratings, **options)
 
 
-def test_nothing_that_a_model_or_a_person_wrote_runs_or_loads(hostile: Evaluation) -> None:
-    text = render_page(hostile)
-    page = Page(text)
+def test_no_text_of_a_model_or_a_person_runs_or_loads_anything(hostile: Evaluation) -> None:
+    page = Page(hostile)
     assert [attributes for tag, attributes in page.tags if tag == "script"] == [{}]
     assert {tag for tag, _ in page.tags} <= OURS
     assert {"article", "details", "table"} <= OURS & {tag for tag, _ in page.tags}
@@ -301,14 +291,14 @@ def test_nothing_that_a_model_or_a_person_wrote_runs_or_loads(hostile: Evaluatio
         assert "alert" not in (attributes.get("style") or "")
     policy = next(one["content"] or "" for tag, one in page.tags if one.get("http-equiv"))
     assert policy.startswith("default-src 'none'")
-    # It is shown as it is, every text of it, and was never a template.
+    # Every text is shown as it is, none as a template.
     shown = HOSTILE.replace("\x00\u202e", " ").strip()
     assert page.text.count(shown) > 8 * 4 + 8 * 2
-    assert not [words for words in ("\x00", "\u202e", "http://", "https://") if words in text]
+    assert not [words for words in ("\x00", "\u202e", "http://", "https://") if words in page.source]
 
 
-def test_pictures_have_words_and_the_page_is_whole_without_a_script(hostile: Evaluation) -> None:
-    page = Page(render_page(hostile))
+def test_figures_have_labels_and_the_page_is_complete_without_its_script(hostile: Evaluation) -> None:
+    page = Page(hostile)
     pictures = [attributes for _, attributes in page.tags if attributes.get("role") == "img"]
     assert len(pictures) >= 8
     assert all(len(one["aria-label"] or "") > 20 for one in pictures)
@@ -317,41 +307,39 @@ def test_pictures_have_words_and_the_page_is_whole_without_a_script(hostile: Eva
     assert not [tag for tag, attributes in page.tags if tag != "form" and "hidden" in attributes]
 
 
-def test_the_page_speaks_of_people_only_where_there_are_some(evaluated: tuple[Path, StubTeacher]) -> None:
+def test_the_page_mentions_people_only_if_there_are_ratings(evaluated: Evaluated) -> None:
     figures = json.loads((evaluated[0] / "evaluation.json").read_text())
-    assert "set beside people" in Page(render_page(Evaluation(figures, []))).text
+    assert "set beside people" in Page(Evaluation(figures, [])).text
     table = [{**row, "people": None} for row in figures["table"]]
-    alone = Page(render_page(Evaluation({**figures, "ratings": None, "agreement": None, "table": table}, []))).text
+    alone = Page(Evaluation({**figures, "ratings": None, "agreement": None, "table": table}, [])).text
     assert "Asked again" in alone
     assert "set beside people" not in alone
 
 
-def test_the_page_of_a_dataset_that_nobody_judged(sound: list[dict[str, Any]], tmp_path: Path) -> None:
-    file = tmp_path / "rows.jsonl"
-    file.write_text(json.dumps({"output": "Yes."}) + "\n")
-    found = evaluate(read_any(str(file)), with_embeddings=False, cache_dir=tmp_path / "c")
-    text = " ".join(Page(render_page(found)).text.split())
+def test_the_page_of_a_dataset_that_nobody_judged(tmp_path: Path) -> None:
+    dataset = read_any(write_rows([{"output": "Yes."}], tmp_path))
+    found = evaluate(dataset, with_embeddings=False, cache_dir=tmp_path / "c")
+    text = " ".join(Page(found).text.split())
     assert "No model has judged them. No person has rated them." in text
-    assert "Self-Instruct" not in text  # no figures of others where there are none of our own
+    assert "Self-Instruct" not in text  # no published figures without own ones
     assert found.samples == []
     assert found.figures["judge"] is None
     assert "judge" in found.figures["left_out"]
 
 
 @pytest.fixture
-def rows(sound: list[dict[str, Any]], tmp_path: Path) -> Path:
-    Dataset.from_list(sound).to_parquet(tmp_path / "rows.parquet")
-    return tmp_path / "rows.parquet"
+def rows(sound: list[dict[str, Any]], tmp_path: Path) -> str:
+    return write_rows(sound, tmp_path)
 
 
-def test_any_dataset_is_evaluated_into_a_folder_of_its_own(rows: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_any_dataset_is_evaluated_into_a_folder(rows: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("JUDGE_API_KEY", raising=False)
-    out = rows.parent / "found"
+    out = tmp_path / "found"
     done = run_command("evaluate", rows, "--column", "instruction=prompt", "--out", out, "--no-embeddings")
     assert done.exit_code == 0, done.output
     assert "there is no endpoint to ask" in done.stdout
     figures = json.loads((out / "evaluation.json").read_text())
-    assert figures["dataset"]["name"] == "rows.parquet"
+    assert figures["dataset"]["name"] == "rows.jsonl"
     assert figures["measures"]["rows"]["instructions"] == 60
     assert (out / "evaluation.html").is_file()
 
@@ -371,15 +359,21 @@ def test_any_dataset_is_evaluated_into_a_folder_of_its_own(rows: Path, monkeypat
         (["rows.jsonl", "--column", "output=a", "--column", "is_classification=a"], 1, "must be true or false"),
     ],
 )
-def test_a_mistake_is_one_line_and_a_status(
+def test_a_mistake_gives_one_line_and_a_status(
     arguments: list[str], status: int, words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    Path("rows.jsonl").write_text('{"a": "text"}\n')
+    write_rows([{"a": "text"}], tmp_path)
     done = run_command("evaluate", *arguments)
     assert done.exit_code == status
     assert words in done.stderr
     assert len(done.stderr.splitlines()) == 1
+
+
+def test_a_seed_out_of_range_is_rejected() -> None:
+    for seed in (-1, 2**32):
+        done = run_command("evaluate", "rows.jsonl", "--no-judge", "--seed", seed)
+        assert (done.exit_code, "--seed" in done.stderr) == (2, True)
 
 
 def test_a_build_of_another_version_is_named_with_its_remedy(tmp_path: Path) -> None:
@@ -391,21 +385,15 @@ def test_a_build_of_another_version_is_named_with_its_remedy(tmp_path: Path) -> 
             read_build(tmp_path)
 
 
-@pytest.mark.parametrize("seed", [-1, 2**32])
-def test_a_seed_that_no_generator_takes_is_refused(seed: int) -> None:
-    done = run_command("evaluate", "rows.jsonl", "--no-judge", "--seed", seed)
-    assert (done.exit_code, "--seed" in done.stderr) == (2, True)
-
-
 @pytest.mark.parametrize("words", [("Yes", "No"), ("True", "False"), ("1", ""), (True, None)])
-def test_yes_and_no_are_read_as_datasets_write_them(words: tuple[Any, Any], tmp_path: Path) -> None:
+def test_yes_and_no_are_parsed_as_datasets_write_them(words: tuple[Any, Any], tmp_path: Path) -> None:
     file = tmp_path / "rows.parquet"
     Dataset.from_dict({"output": ["a", "b"], "is_classification": list(words)}).to_parquet(file)
     assert read_any(str(file)).measured["is_classification"][:] == [True, False]
 
 
-def test_a_budget_for_a_judge_without_a_price_is_a_mistake(rows: Path, stub: StubTeacher) -> None:
-    asked = ("--judge", "mine", "--judge-base-url", stub.url, "--budget", "1", "--out", rows.parent / "found")
+def test_a_budget_for_a_judge_without_a_price_is_rejected(rows: str, stub: StubTeacher, tmp_path: Path) -> None:
+    asked = ("--judge", "mine", "--judge-base-url", stub.url, "--budget", "1", "--out", tmp_path / "found")
     done = run_command("evaluate", rows, "--column", "instruction=prompt", "--no-embeddings", *asked)
     assert done.exit_code == 2
     assert "judge.input_price" in done.stderr

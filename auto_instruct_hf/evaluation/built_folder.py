@@ -26,29 +26,22 @@ class BuiltFolder:
 
     def read_splits(self, config: str) -> DatasetDict:
         """Read a config, `default` or `instances`; splits in the order in which they were written."""
-        return DatasetDict({split: self._read_split(config, split) for split in self.report["configs"][config]})
-
-    def _read_split(self, config: str, split: str) -> Dataset:
-        files = sorted((self.path / "data" / config).glob(f"{split}-*.parquet"))
-        if not files:
-            raise SourceError(f"{self.path} has no file of {config}/{split}: run the build again, it asks for nothing")
-        try:
-            return Dataset(pyarrow.concat_tables(pyarrow.parquet.read_table(file) for file in files))
-        except (OSError, ValueError) as error:  # pyarrow's errors are of these kinds
-            raise SourceError(f"{self.path / 'data' / config} cannot be read: {error}") from None
+        folder, found = self.path / "data" / config, DatasetDict()
+        for split in self.report["configs"][config]:
+            files = sorted(folder.glob(f"{split}-*.parquet"))
+            if not files:
+                raise SourceError(f"{folder} has no file of {split}: run the build again, it sends no request twice")
+            try:
+                found[split] = Dataset(pyarrow.concat_tables(map(pyarrow.parquet.read_table, files)))
+            except (OSError, ValueError) as error:  # pyarrow's errors are of these kinds
+                raise SourceError(f"{folder} cannot be read: {error}") from None
+        return found
 
 
 def read_built(out: Path) -> BuiltFolder:
-    """Read what a build left in a folder.
+    """Read the report and the recipe of the build in a folder; rows are read on demand.
 
-    Args:
-        out: Folder of the build, with `dataset` in it.
-
-    Returns:
-        The report and the recipe; rows are read on demand.
-
-    Raises:
-        SourceError: If there is no build in the folder, or it was built by another version.
+    Raises SourceError if there is no build in the folder, or it was built by another version.
     """
     folder = out / "dataset"
     try:
@@ -62,14 +55,13 @@ def read_built(out: Path) -> BuiltFolder:
             "`auto-instruct build`, or give a file or the id of a dataset on the Hub"
         ) from None
     except RecipeError as error:
-        raise SourceError(
-            f"{out} was built by another version: run the build again, it asks for nothing ({error})"
-        ) from None
+        remedy = f"run the build again, it sends no request twice ({error})"
+        raise SourceError(f"{out} was built by another version: {remedy}") from None
     return BuiltFolder(folder, report, recipe)
 
 
 def digest_splits(instances: Mapping[str, Dataset], sample: Mapping[str, Dataset]) -> str:
-    """Return a hash of the rows of both configs, in any order; of the sample, of its ids by split."""
+    """Return a hash of the rows of all instances, in any order, and of the ids in each split of the sample."""
     names = sorted(set(next(iter(instances.values())).column_names) - {"messages"})
     whole = sorted(digest for part in instances.values() for digest in _digest_rows(part, names))
     drawn = [name.encode() + b"".join(_digest_rows(part, ["instance_id"])) for name, part in sorted(sample.items())]

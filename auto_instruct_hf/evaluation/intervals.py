@@ -1,18 +1,16 @@
 """Shares of yes and their differences, with 95 % confidence intervals."""
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
-
-CONFIDENCE = 0.95
 
 
 @dataclass(frozen=True)
 class ShareOfYes:
-    """The share of yes among answers.
+    """The share of yes among answers, and the bounds of its 95 % interval.
 
-    `low` and `high` are the bounds of the 95 % interval (Wilson 1927, "Probable inference, the law of succession, and
-    statistical inference"). Without answers `share` is None and the bounds are 0 and 1.
+    The interval is that of Wilson 1927, "Probable inference, the law of succession, and statistical inference". Without
+    answers `share` is None and the bounds are 0 and 1.
     """
 
     yes: int
@@ -40,21 +38,15 @@ def measure_share(answers: Iterable[bool | None]) -> ShareOfYes:
     yes, asked = sum(given), len(given)
     if not asked:
         return ShareOfYes(0, 0, 0.0, 1.0, None)
-    interval = binomtest(yes, asked).proportion_ci(CONFIDENCE, method="wilson")
+    interval = binomtest(yes, asked).proportion_ci(0.95, method="wilson")
     return ShareOfYes(yes, asked, float(interval.low), float(interval.high), yes / asked)
 
 
 def measure_paired_difference(pairs: Iterable[tuple[bool | None, bool | None]]) -> Difference:
-    """Measure the difference of two shares of yes over the same cases.
+    """Measure the first share of yes minus the second over the same cases; pairs with a None are skipped.
 
     The interval is that of Newcombe 1998, "Improved confidence intervals for the difference between binomial
     proportions based on paired data", Statistics in Medicine 17, 2635-2650, method 10.
-
-    Args:
-        pairs: The two answers in each case; cases with a None are skipped.
-
-    Returns:
-        The first share minus the second.
     """
     known = [(one, other) for one, other in pairs if one is not None and other is not None]
     size = len(known)
@@ -62,21 +54,15 @@ def measure_paired_difference(pairs: Iterable[tuple[bool | None, bool | None]]) 
         return Difference(0, None, None, None)
     first, second = (measure_share(pair[side] for pair in known) for side in (0, 1))
     own, other = first.yes / size, second.yes / size
-    correlation = _correlate(known, first.yes, second.yes)
+    both = sum(one and other for one, other in known)
+    spread = first.yes * (size - first.yes) * second.yes * (size - second.yes)
+    excess = size * both - first.yes * second.yes
+    # Newcombe's phi, with his continuity correction if it is positive.
+    phi = (max(excess - size / 2, 0.0) if excess > 0 else excess) / math.sqrt(spread) if spread else 0.0
 
     def distance(one: float, two: float) -> float:
-        return math.sqrt(max(one**2 - 2 * correlation * one * two + two**2, 0.0))
+        return math.sqrt(max(one**2 - 2 * phi * one * two + two**2, 0.0))
 
     low = own - other - distance(own - first.low, second.high - other)
     high = own - other + distance(first.high - own, other - second.low)
     return Difference(size, own - other, low, high)
-
-
-def _correlate(pairs: Sequence[tuple[bool, bool]], first: int, second: int) -> float:
-    """Return Newcombe's phi, with his continuity correction where it is positive."""
-    size, both = len(pairs), sum(one and other for one, other in pairs)
-    spread = first * (size - first) * second * (size - second)
-    if not spread:
-        return 0.0
-    excess = both * (size - first - second + both) - (first - both) * (second - both)
-    return (max(excess - size / 2, 0.0) if excess > 0 else excess) / math.sqrt(spread)

@@ -16,22 +16,26 @@ def make_measurement(
     citation: str = "",
     types: Sequence[str] = ("string",),
 ) -> type[evaluate.Measurement]:
-    """Make the class `name` of `evaluate` from a function; its docstring describes the measurement.
+    """Make a class of `evaluate` from a function, whose docstring describes the measurement.
 
-    `columns` are the arguments that may arrive in batches, of the first of the `types` that fits; `example` is a call
-    in doctest format, `citation` BibTeX. The class must be in the module that `evaluate.load` reads.
+    `name` is that of the folder; the class has the same name in CamelCase, and must be in the module that
+    `evaluate.load` reads. `columns` are the arguments that may arrive in batches, of the first of the `types` that
+    fits; `example` is a call in doctest format, `citation` BibTeX.
     """
+    load = f'evaluate.load("auto_instruct_hf/evaluation/{name}")'
     description, heading, inputs = inspect.getdoc(compute).partition("Args:")  # type: ignore[union-attr]
 
     def info(_: evaluate.Measurement) -> evaluate.MeasurementInfo:
         return evaluate.MeasurementInfo(
             description=description,
             citation=citation,
-            inputs_description=f"{heading}{inputs}\nExamples:\n{example}",
+            inputs_description=f"{heading}{inputs}\nExamples:\n    >>> {name} = {load}\n{example}",
             features=[Features({column: Value(kind) for column in columns}) for kind in types],
         )
 
     def run(_: evaluate.Measurement, **arguments: object) -> object:
         return compute(**arguments)
 
-    return type(name, (evaluate.Measurement,), {"__doc__": description, "_info": info, "_compute": run})
+    return type(
+        name.title().replace("_", ""), (evaluate.Measurement,), {"__doc__": description, "_info": info, "_compute": run}
+    )

@@ -9,16 +9,13 @@ from datasets import Features, Value
 
 @dataclass(frozen=True)
 class Question:
-    """One question, answered yes or no.
-
-    `published` has the shares of yes that Auto-Instruct (Mansutti) reports for 50 instructions of each dataset.
-    """
+    """One question, answered yes or no; `published` has the shares of yes in the paper (Mansutti) by dataset."""
 
     name: str
     text: str
     published: Mapping[str, float]
     needs_strategy: bool = False
-    """Whether it is asked only of instances that were written by a strategy."""
+    """Whether it applies only to instances that were written by a strategy."""
 
 
 QUESTIONS = (
@@ -62,8 +59,5 @@ DatasetRow = Mapping[str, Any]
 
 
 def applies(question: Question, instance: DatasetRow) -> bool:
-    """Return whether a question applies to an instance, a row with `is_classification` and `attribute`.
-
-    A classification task has a label instead of a strategy; the label is not rated.
-    """
+    """Return whether a question applies to an instance: a classification task has a label instead of a strategy."""
     return not question.needs_strategy or bool(instance["attribute"] and not instance["is_classification"])

@@ -49,11 +49,10 @@ def _align_texts(
 
 
 Alignment = make_measurement(
-    "Alignment",
+    "alignment",
     _align_texts,
     ("instructions", "inputs", "outputs"),
     example="""\
-    >>> alignment = evaluate.load("auto_instruct_hf/evaluation/alignment")
     >>> alignment.compute(instructions=["Name a planet.", "Name a cheese."], inputs=["", ""],
     ...                   outputs=["Mars is a planet.", "Brie is a cheese."])["auc"]
     1.0

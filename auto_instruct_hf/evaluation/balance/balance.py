@@ -37,19 +37,17 @@ def _measure_balance(
 
 
 Balance = make_measurement(
-    "Balance",
+    "balance",
     _measure_balance,
     ("clusters",),
     types=("int64", "string"),
     example="""\
-    >>> balance = evaluate.load("auto_instruct_hf/evaluation/balance")
     >>> balance.compute(clusters=[0, 0, 1, 1])["clusters"]["normalised_entropy"]
     1.0
 """,
     citation="""\
-@article{pielou1966measurement,
+@article{pielou1966measurement, author = {Pielou, E. C.}, year = {1966}, volume = {13}, pages = {131--144},
   title = {The measurement of diversity in different types of biological collections},
-  author = {Pielou, E. C.}, journal = {Journal of Theoretical Biology}, volume = {13}, pages = {131--144}, year = {1966}
-}
+  journal = {Journal of Theoretical Biology}}
 """,
 )

@@ -66,27 +66,20 @@ def _measure_diversity(
 
 
 Diversity = make_measurement(
-    "Diversity",
+    "diversity",
     _measure_diversity,
     ("texts",),
     example="""\
-    >>> diversity = evaluate.load("auto_instruct_hf/evaluation/diversity")
     >>> diversity.compute(texts=["Name a fruit.", "Name a fruit."], embeddings=False)["nearest"]["share_above"]
     1.0
 """,
     citation="""\
-@inproceedings{li2016diversity,
-  title = {A Diversity-Promoting Objective Function for Neural Conversation Models},
-  author = {Li, Jiwei and Galley, Michel and Brockett, Chris and Gao, Jianfeng and Dolan, Bill},
-  booktitle = {NAACL}, year = {2016}, note = {arXiv:1510.03055, distinct-n}
-}
-@inproceedings{lin2004rouge,
-  title = {{ROUGE}: A Package for Automatic Evaluation of Summaries},
-  author = {Lin, Chin-Yew}, booktitle = {Text Summarization Branches Out}, year = {2004}
-}
-@article{friedman2022vendi,
-  title = {The Vendi Score: A Diversity Evaluation Metric for Machine Learning},
-  author = {Friedman, Dan and Dieng, Adji Bousso}, journal = {arXiv:2210.02410}, year = {2022}
-}
+@inproceedings{li2016diversity, author = {Li, Jiwei and Galley, Michel and Brockett, Chris and Gao, Jianfeng and Dolan,
+  Bill}, title = {A Diversity-Promoting Objective Function for Neural Conversation Models}, booktitle = {NAACL},
+  year = {2016}, note = {arXiv:1510.03055, distinct-n}}
+@inproceedings{lin2004rouge, author = {Lin, Chin-Yew}, year = {2004},
+  title = {{ROUGE}: A Package for Automatic Evaluation of Summaries}, booktitle = {Text Summarization Branches Out}}
+@article{friedman2022vendi, author = {Friedman, Dan and Dieng, Adji Bousso}, year = {2022},
+  title = {The Vendi Score: A Diversity Evaluation Metric for Machine Learning}, journal = {arXiv:2210.02410}}
 """,
 )

@@ -4,11 +4,10 @@ from auto_instruct_hf.evaluation.measurement import make_measurement
 from auto_instruct_hf.evaluation.measures import measure_lengths
 
 LengthProfile = make_measurement(
-    "LengthProfile",
+    "length_profile",
     measure_lengths,
     ("texts",),
     example="""\
-    >>> length_profile = evaluate.load("auto_instruct_hf/evaluation/length_profile")
     >>> length_profile.compute(texts=["", "two words"])["share_empty"]
     0.5
 """,

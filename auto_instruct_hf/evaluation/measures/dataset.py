@@ -1,6 +1,6 @@
 """All measurements of an instruction dataset in one call, ready for JSON."""
 
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -34,15 +34,15 @@ def measure_dataset(
 ) -> Figures:
     """Measure an instruction dataset. The order of its rows does not change the result.
 
-    Of the rows with the same `instance_id` only the first counts. Without that column, but with `num_draws` (rows were
-    sampled more than once), the first of equal rows. In other datasets all rows count.
+    Of the rows with the same `instance_id` only the first counts; without that column, but with `num_draws` (rows were
+    sampled more than once), the first of equal rows; else all rows.
 
     Args:
         dataset: At least one of the columns `instruction`, `input` and `output` (text). `instance_id`,
             `instruction_id`, `attribute` (text), `is_classification` (bool), `cluster` and `num_draws` are optional.
         references: Instructions to compare with, such as the seeds; None: no overlap is measured.
-        embedding: The embedding model, as for `embedding.embed`.
-        with_embeddings: Whether to measure what needs an embedding model.
+        embedding: The embedding model.
+        with_embeddings: Whether to measure what needs it.
         nearest_outputs: Size of the random sample of outputs that are compared with all others; None: all outputs.
         aligned_rows: Size of the random sample of rows of each kind whose alignment is measured.
         seed: Seed of the samples.
@@ -111,11 +111,9 @@ def _count_once(dataset: Dataset) -> tuple[Dataset, str | None]:
     if key is None:
         return dataset, None
     names = (key,) if key == "instance_id" else (*TEXT_COLUMNS, "attribute")
-    first: dict[Hashable, int] = {}
-    values = zip(*(dataset[name][:] for name in names if name in dataset.column_names), strict=True)
-    for row, value in enumerate(values):
-        first.setdefault(value, row)
-    return dataset.select(list(first.values())), key
+    values = list(zip(*(dataset[name][:] for name in names if name in dataset.column_names), strict=True))
+    first = {values[row]: row for row in reversed(range(len(values)))}
+    return dataset.select(sorted(first.values())), key
 
 
 def list_instructions(columns: Mapping[str, Sequence[str]]) -> list[str]:
@@ -125,10 +123,8 @@ def list_instructions(columns: Mapping[str, Sequence[str]]) -> list[str]:
     """
     if "instruction_id" not in columns:
         return list(columns["instruction"])
-    found: dict[str, str] = {}
-    for key, text in zip(columns["instruction_id"], columns["instruction"], strict=True):
-        found[key] = min(found.get(key, text), text)
-    return list(found.values())
+    spellings = zip(columns["instruction_id"], columns["instruction"], strict=True)
+    return list(dict(sorted(spellings, reverse=True)).values())
 
 
 def _measure_labels(columns: Columns) -> Figures:

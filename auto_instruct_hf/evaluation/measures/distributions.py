@@ -76,18 +76,11 @@ def measure_lengths(texts: Sequence[str]) -> Figures:
 def measure_evenness(kinds: Sequence[Hashable], num_kinds: int | None = None) -> Figures:
     """Measure how evenly rows are distributed over kinds, such as clusters.
 
-    Args:
-        kinds: The kind of each row.
-        num_kinds: The number of possible kinds; None: those that occur.
-
-    Returns:
-        `num_rows`; `num_kinds`; `num_met`, the kinds that occur; `coverage`: their share (None without kinds);
-        `normalised_entropy`: the entropy divided by log(`num_kinds`) (Pielou 1966, "The measurement of diversity in
-        different types of biological collections"), 1 if all kinds have the same size, None for fewer than two kinds;
-        `effective_number`: the number of equally large kinds with the same entropy; `largest_share`.
-
-    Raises:
-        ValueError: If more kinds occur than are possible.
+    `num_rows`; `num_kinds`, the possible kinds, by default those that occur; `num_met`, those that occur; `coverage`,
+    their share; `normalised_entropy`, the entropy divided by log(`num_kinds`) (Pielou 1966, "The measurement of
+    diversity in different types of biological collections"), 1 if all kinds have the same size, None for fewer than two
+    kinds; `effective_number`, that of equally large kinds with the same entropy; `largest_share`. It raises ValueError
+    if more kinds occur than are possible.
     """
     counts = np.array(sorted(Counter(kinds).values()), dtype=np.float64)
     possible = len(counts) if num_kinds is None else num_kinds
@@ -108,17 +101,10 @@ def measure_evenness(kinds: Sequence[Hashable], num_kinds: int | None = None) ->
 
 
 def measure_labels(tasks: Sequence[Hashable], labels: Sequence[Hashable]) -> Figures:
-    """Measure how evenly the rows of each classification task are distributed over its labels.
+    """Measure how evenly the rows of each classification task are distributed over its labels that occur.
 
-    Labels without rows are unknown and do not count.
-
-    Args:
-        tasks: The task of each row.
-        labels: The label of each row.
-
-    Returns:
-        `num_tasks`; `num_one_label`: tasks with a single label; the distributions of `labels_a_task`, and of the
-        `normalised_entropy` of tasks with two labels or more.
+    `num_tasks`; `num_one_label`: tasks with a single label; the distributions of `labels_a_task`, and of the
+    `normalised_entropy` of tasks with two labels or more.
     """
     by_task: dict[Hashable, list[Hashable]] = {}
     for task, label in zip(tasks, labels, strict=True):

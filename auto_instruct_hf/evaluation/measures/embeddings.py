@@ -45,23 +45,16 @@ def measure_alignment(
 ) -> Figures:
     """Measure how often an output is nearer to its own prompt than to that of a random row of another group.
 
-    The figure is the area under the ROC curve of the own prompt against the control prompts, averaged over rows: 0.5 is
-    chance. If a share s of the outputs is exchanged at random, the excess over 0.5 falls by s. It measures subject
-    matter only: a wrong answer on the right subject counts as aligned, and short outputs (a label, a number) say little
-    of their prompts. Compare only figures of the same embedding model.
+    `prompts` and `outputs` are embeddings of unit length, shape (n, d). Each output ranks its own prompt against those
+    of the controls, at most `num_controls` random rows; rows of the same group (instruction) are not controls of each
+    other. If a share s of the outputs is exchanged at random, the excess of `auc` over 0.5 falls by s. It measures
+    subject matter only: a wrong answer on the right subject counts as aligned, and short outputs (a label, a number)
+    say little of their prompts. Compare only figures of the same embedding model.
 
-    Args:
-        prompts: Embeddings of instruction and input, shape (n, d), of unit length.
-        outputs: Embeddings of the outputs, likewise.
-        groups: The instruction of each row; rows of one instruction are not controls of each other.
-        num_controls: Maximum number of rows that serve as controls, a random sample.
-        seed: Seed of that sample.
-
-    Returns:
-        `auc`; its `standard_error`, as if rows were independent; `share_below_chance`: rows that win against less than
-        half of their controls; `own_cosine` and `other_cosine`: the mean cosine of outputs with their own prompt and
-        with the controls' prompts; `num_rows` that have a control; `num_controls`. The first five are None if no row
-        has a control.
+    `auc` is the area under the ROC curve, averaged over rows, 0.5 for chance; `standard_error` is as if rows were
+    independent; `share_below_chance` counts rows that win against less than half of their controls; `own_cosine` and
+    `other_cosine` are mean cosines of outputs with their own prompt and with those of the controls; `num_rows` have a
+    control. Without any all but the counts are None.
     """
     rows = np.sort(np.random.default_rng(seed).permutation(len(prompts))[:num_controls])
     numbers: dict[Hashable, int] = {}
@@ -93,18 +86,9 @@ def measure_alignment(
 def measure_vendi(vectors: npt.NDArray[np.floating]) -> float | None:
     """Measure the Vendi score of order 1 (Friedman and Dieng 2022, arXiv:2210.02410) with the cosine as its kernel.
 
-    It is the exponential of the entropy of the eigenvalues of the kernel matrix divided by the number of rows: 1 for n
-    equal rows, n for n orthogonal ones. It is computed from the matrix of second moments, which has the same non-zero
-    eigenvalues, and is at most the number of dimensions.
-
-    Args:
-        vectors: Shape (n, d), finite, of any length but 0.
-
-    Returns:
-        The score, in [1, min(n, d)]; None without rows.
-
-    Raises:
-        ValueError: If a row is zero or not finite: it has no cosine.
+    It is the exponential of the entropy of the eigenvalues of the kernel matrix divided by n: 1 for n equal rows, n for
+    n orthogonal ones, None without rows. It is computed from the matrix of second moments, which has the same non-zero
+    eigenvalues. `vectors` has the shape (n, d); a row that is zero or not finite raises ValueError.
     """
     if not len(vectors):
         return None

@@ -6,7 +6,7 @@ from itertools import chain
 
 import numpy as np
 
-from ...core import FloatArray, root_verb_and_object
+from ...core import root_verb_and_object
 from ...novelty import TOKENIZERS, NoveltyIndex, choose_tokenizer
 from .distributions import Figures, describe_values, measure_evenness
 
@@ -18,18 +18,11 @@ _NUM_SHOWN = 20  # as many verbs as figure 3 of Self-Instruct shows
 
 
 def measure_distinct(texts: Sequence[str], *, tokenizer: str = "auto", max_n: int = 4) -> Figures:
-    """Measure distinct-n (Li et al. 2016, arXiv:1510.03055) over the whole set.
+    """Measure distinct-n over the whole set (Li et al. 2016, arXiv:1510.03055), for n from 1 to `max_n`.
 
-    It falls as a set grows: compare sets of the same size.
-
-    Args:
-        texts: Any texts.
-        tokenizer: A name in `novelty.TOKENIZERS`; `auto`: as `novelty.choose_tokenizer` chooses.
-        max_n: The largest n.
-
-    Returns:
-        `num_tokens`, and for each n from 1 `distinct_n`: the number of different n-grams divided by that of all
-        n-grams, in (0, 1]; no n-gram spans two texts. None if there is no n-gram.
+    `num_tokens`, and for each n `distinct_n`: the number of different n-grams divided by that of all, in (0, 1], None
+    if there is none; no n-gram spans two texts. It falls as a set grows: compare sets of the same size. `tokenizer` is
+    a name in `novelty.TOKENIZERS`, or `auto` as `novelty.choose_tokenizer` chooses.
     """
     tokenize = TOKENIZERS[choose_tokenizer(texts) if tokenizer == "auto" else tokenizer]
     codes: dict[str, int] = {}
@@ -77,16 +70,22 @@ def measure_verb_nouns(instructions: Iterable[str]) -> Figures:
     }
 
 
-def find_nearest(
-    texts: Sequence[str], *, tokenizer: str = "auto", num_rows: int | None = None, seed: int = 42
-) -> FloatArray:
-    """Find the highest ROUGE-L F1 of each text with any other text of the set, exactly; 0 for texts without tokens.
+def measure_nearest(
+    texts: Sequence[str],
+    *,
+    tokenizer: str = "auto",
+    num_rows: int | None = None,
+    seed: int = 42,
+    threshold: float = _THRESHOLD,
+) -> Figures:
+    """Measure the ROUGE-L F1 of each text with the nearest other text of the set, exactly; 0 for texts without tokens.
 
-    One value per text in the order of the texts; for a sample of `num_rows` texts in random order.
+    `num_texts`; `rouge_l`, the distribution of the F1 over the compared texts, a random sample of `num_rows` or all;
+    `histogram`, their number in each of 20 bins of [0, 1], upper edges inclusive; `share_above` the `threshold` in
+    [0, 1], None without texts. The order of the texts does not matter; `tokenizer` is as for `measure_distinct`.
     """
     tokenizer = choose_tokenizer(texts) if tokenizer == "auto" else tokenizer
-    times = Counter(texts)
-    chosen = list(texts)
+    times, chosen = Counter(texts), list(texts)
     if num_rows is not None and num_rows < len(texts):
         ordered = sorted(texts)
         chosen = [ordered[row] for row in np.random.default_rng(seed).permutation(len(texts))[:num_rows]]
@@ -101,33 +100,9 @@ def find_nearest(
         pool = NoveltyIndex(_ADMITS_ALL, tokenizer)
         pool.add(sorted(rest))
         best = np.maximum(best, pool.compare(own).similarity)
-    copied = [times[text] > 1 and bool(TOKENIZERS[tokenizer](text)) for text in own]
-    found = dict(zip(own, np.where(copied, 1.0, best).tolist(), strict=True))
-    return np.array([found[text] for text in chosen], dtype=np.float64)
-
-
-def measure_nearest(
-    texts: Sequence[str],
-    *,
-    tokenizer: str = "auto",
-    num_rows: int | None = None,
-    seed: int = 42,
-    threshold: float = _THRESHOLD,
-) -> Figures:
-    """Measure the ROUGE-L F1 of each text with the nearest other text of the set.
-
-    Args:
-        texts: Any texts; those without tokens have 0, even with each other.
-        tokenizer: A name in `novelty.TOKENIZERS`; `auto`: as `novelty.choose_tokenizer` chooses.
-        num_rows: Size of the random sample of texts that are compared with all others; None: all texts.
-        seed: Seed of the sample, which does not depend on the order of the texts.
-        threshold: In [0, 1].
-
-    Returns:
-        `num_texts`; `rouge_l`, the distribution of the F1 over the compared texts; `histogram`, their number in each of
-        20 bins of [0, 1], upper edges inclusive; `share_above` the `threshold` (None without texts); `threshold`.
-    """
-    return _describe(find_nearest(texts, tokenizer=tokenizer, num_rows=num_rows, seed=seed), len(texts), threshold)
+    is_copy = [times[text] > 1 and bool(TOKENIZERS[tokenizer](text)) for text in own]
+    found = dict(zip(own, np.where(is_copy, 1.0, best).tolist(), strict=True))
+    return _describe([found[text] for text in chosen], len(texts), threshold)
 
 
 def measure_overlap(
@@ -150,11 +125,11 @@ def measure_overlap(
     index.add(list(dict.fromkeys(others)))
     own = list(dict.fromkeys(texts))
     best = dict(zip(own, index.compare(own).similarity.tolist(), strict=True))
-    found = np.array([best[text] for text in texts], dtype=np.float64)
-    return {**_describe(found, len(texts), threshold), "num_references": len(others)}
+    return {**_describe([best[text] for text in texts], len(texts), threshold), "num_references": len(others)}
 
 
-def _describe(found: FloatArray, num_texts: int, threshold: float) -> Figures:
+def _describe(values: Sequence[float], num_texts: int, threshold: float) -> Figures:
+    found = np.array(values, dtype=np.float64)
     # Slightly less, so that a value on an edge falls into the lower bin however it was rounded.
     bins = np.clip(np.ceil(found * _NUM_BINS - 1e-9).astype(int) - 1, 0, _NUM_BINS - 1)
     return {

@@ -1,8 +1,7 @@
 """Measurements, verdicts and ratings of a dataset in one report."""
 
 from ..built_folder import digest_splits
-from .headlines import list_headlines
-from .page import render_page
+from .page import list_headlines, render_page
 from .reading import EvaluatedDataset, read_any, read_build
 from .results import Evaluation, EvaluationFigures, evaluate
 

@@ -5,7 +5,7 @@ The template escapes all texts of models and people, and a Content-Security-Poli
 
 import base64
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping
 from itertools import groupby
 from pathlib import Path
 
@@ -13,9 +13,8 @@ import jinja2
 
 from ...core import CONTROL
 from ..judging import passed_all
-from ..measures import Figures
-from ..questions import NAMES, QUESTIONS, DatasetRow
-from .headlines import count, list_headlines, number, percent
+from ..measures import Figures, find_figure
+from ..questions import NAMES, DatasetRow
 from .results import Evaluation, EvaluationFigures
 
 _HERE = Path(__file__).parent
@@ -26,6 +25,7 @@ _SHORT = {
     "strategy_valid": "The strategy is sound",
     "output_correct": "The output is correct",
 }
+_ALIGNMENT = {"all": "Alignment", "other": "Alignment, texts", "classification": "Alignment, labels"}
 
 
 def render_page(evaluation: Evaluation) -> str:
@@ -37,7 +37,9 @@ def render_page(evaluation: Evaluation) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters.update(percent=percent, number=number, count=count, readable=_readable, whole=_whole)
+    environment.filters.update(
+        percent=_percent, number=_number, count=_count, readable=_readable, whole=lambda share: f"{100 * share:.2f}"
+    )
     script = (_HERE / "page.js").read_text(encoding="utf-8")
     figures = evaluation.figures
     return environment.get_template("page.html.jinja").render(
@@ -47,76 +49,99 @@ def render_page(evaluation: Evaluation) -> str:
             "script": script,
             "script_hash": base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
             "short": _SHORT,
-            "questions": QUESTIONS,
             "names": NAMES,
             "peers": list(dict.fromkeys(peer for row in figures["table"] for peer in row["published"])),
             "tiles": list_headlines(figures),
             "histograms": _list_histograms(figures),
             "groups": [
-                (name, _describe_group(list(rows)))
-                for name, rows in groupby(evaluation.samples, key=lambda row: str(row["cluster"]))
+                (name, list(rows))
+                for name, rows in groupby(map(_mark, evaluation.samples), key=lambda row: str(row["cluster"]))
             ],
             "num_samples": len(evaluation.samples),
         }
     )
 
 
-def _describe_group(rows: Sequence[DatasetRow]) -> Figures:
-    shown = [{**row, "verdict": _verdict(row["judgement"]), "differs": _differs(row)} for row in rows]
-    return {"rows": shown, "refused": sum(row["verdict"] == "no" for row in shown)}
+def list_headlines(figures: Mapping[str, object]) -> list[tuple[str, str, str]]:
+    """Return the most telling figures of an evaluation, for the page and the card.
+
+    Args:
+        figures: As `evaluate` returns them.
+
+    Returns:
+        Name, value and meaning of each figure that is known.
+    """
+    measures = figures["measures"]
+    alignment = find_figure(measures, "alignment")
+    near = "share whose nearest other has a ROUGE-L above {:g}"
+    meaning = "how often an output is nearer to its own task than to another; 0.5: chance"
+    headlines: list[tuple[str, str, str, Callable[..., str]]] = [
+        ("Near copies, instructions", "instructions.nearest.share_above", near, _percent),
+        ("Near copies, outputs", "outputs.nearest.share_above", near, _percent),
+        ("Near the seeds", "overlap.share_above", "share of instructions above {:g} to a seed task", _percent),
+        ("Vendi score", "instructions.vendi", "so many different instructions, by their embeddings", _number),
+        ("Distinct bigrams", "outputs.distinct.distinct_2", "of all word pairs in outputs", _percent),
+        ("Verb-object pairs", "instructions.verb_nouns.num_pairs", "different ones in instructions", _count),
+        ("Without an input", "inputs.lengths.share_empty", "share of the instances", _percent),
+        ("Without an output", "outputs.lengths.share_empty", "share of the instances", _percent),
+        ("Evenness of topics", "balance.clusters.normalised_entropy", "1: all of one size", _number),
+        *(
+            (_ALIGNMENT[kind], f"alignment.{kind}.auc", meaning, _number)
+            for kind in (alignment if isinstance(alignment, Mapping) else ())
+        ),
+    ]
+    return [
+        (name, show(value), means.format(find_figure(measures, path.rpartition(".")[0] + ".threshold") or 0))
+        for name, path, means, show in headlines
+        if (value := find_figure(measures, path)) is not None
+    ]
 
 
-def _verdict(judgement: DatasetRow | None) -> str:
-    return "" if judgement is None else "yes" if passed_all(judgement) else "no"
+def _mark(row: DatasetRow) -> Figures:
+    """Add whether the judge answered no to a question, and whether two raters, models or people, disagree on one."""
+    judgement = row["judgement"]
+    given = [*row["ratings"], *([judgement] if judgement else [])]
+    differs = any(len({one[name] for one in given} - {None}) > 1 for name in NAMES)
+    return {**row, "refused": bool(judgement) and not passed_all(judgement), "differs": differs}
 
 
-def _differs(row: DatasetRow) -> bool:
-    """Return whether two raters, models or people, answered a question differently."""
-    said = [*row["ratings"], *([row["judgement"]] if row["judgement"] else [])]
-    return any(len({one[name] for one in said if one[name] is not None}) > 1 for name in NAMES)
-
-
-def _list_histograms(figures: EvaluationFigures) -> list[Figures]:
-    """Return the histograms: bars in percent of the highest, with labels, and the ends of the axis."""
+def _list_histograms(figures: EvaluationFigures) -> list[tuple[str, str, list[tuple[str, int]], tuple[str, str]]]:
+    """Return the title, the text, the bars (range and count) and the ends of the axis of each histogram."""
     found = []
     for name, one in figures["lengths"].items():
-        if one["counts"]:
-            width, counts = one["width"], one["counts"]
-            words = figures["measures"][f"{name}s"]["lengths"]["words"]
+        if counts := one["counts"]:
+            width, words = one["width"], figures["measures"][f"{name}s"]["lengths"]["words"]
             beyond = f"; {one['beyond']:,} longer, up to {words['max']:,.0f}" if one["beyond"] else ""
             text = f"median {words['median']:,.0f}, mean {words['mean']:,.1f} words{beyond}"
-            edges = [
-                (f"{bar * width + 1} to {(bar + 1) * width}" if width > 1 else str(bar + 1))
-                for bar in range(len(counts))
-            ]
-            ends = ("1", f"{len(counts) * width:,} words")
-            found.append(_histogram(f"Length of {name}s in words", text, counts, edges, ends))
+            starts = range(1, len(counts) * width + 1, width)
+            edges = [f"{start} to {start + width - 1}" if width > 1 else str(start) for start in starts]
+            ends = "1", f"{len(counts) * width:,} words"
+            found.append((f"Length of {name}s in words", text, list(zip(edges, counts, strict=True)), ends))
     for name in ("instructions", "outputs"):
         near = figures["measures"].get(name, {}).get("nearest")
         if near and near["rouge_l"]["count"]:
             counts = near["histogram"]
             edges = [f"{bar / len(counts):.2f} to {(bar + 1) / len(counts):.2f}" for bar in range(len(counts))]
             text = f"ROUGE-L F1; median {near['rouge_l']['median']:.2f}, of {near['rouge_l']['count']:,}; 1 is a copy"
-            found.append(_histogram(f"Each of the {name} and its nearest other", text, counts, edges, ("0", "1")))
+            bars = list(zip(edges, counts, strict=True))
+            found.append((f"Each of the {name} and its nearest other", text, bars, ("0", "1")))
     return found
 
 
-def _histogram(title: str, text: str, counts: Sequence[int], edges: Sequence[str], ends: tuple[str, str]) -> Figures:
-    top = max(counts)
-    bars = [
-        {"height": round(100 * size / top, 2), "edge": edge, "count": size}
-        for size, edge in zip(counts, edges, strict=True)
-    ]
-    return {"title": title, "text": text, "bars": bars, "ends": ends, "top": top}
+def _percent(share: float | None) -> str:
+    return "" if share is None else f"{share:.1%}"
 
 
-def _whole(share: float) -> str:
-    """Return a share in percent, as CSS takes it."""
-    return f"{100 * share:.2f}"
+def _number(value: float | None) -> str:
+    return "" if value is None else f"{value:,.1f}" if abs(value) >= 10 else f"{value:.2f}"
+
+
+def _count(value: int | None) -> str:
+    return "" if value is None else f"{value:,}"
 
 
 def _readable(text: str) -> str:
-    """Return text for the page: control characters other than line ends removed, long texts truncated."""
+    """Replace control characters other than line ends, and truncate long texts."""
     shown = CONTROL.sub(lambda found: "\n" * found[0].count("\n") or " ", text[:_MAX_LETTERS])
     more = len(text) - _MAX_LETTERS
     return f"{shown} … ({more:,} characters more)" if more > 0 else shown

@@ -1,4 +1,4 @@
-"""What is evaluated: a built folder, or any instruction dataset, as rows that can be measured and judged."""
+"""Read what is evaluated: a built folder, or any instruction dataset, as rows that can be measured and judged."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -13,7 +13,7 @@ from ...recipe import EmbeddingSettings
 from ..built_folder import digest_splits, read_built
 from ..questions import DatasetRow
 
-_MORE = ("is_classification", "attribute", "cluster")
+_COLUMNS = (*TEXT_COLUMNS, "is_classification", "attribute", "cluster")
 
 
 @dataclass(frozen=True)
@@ -24,14 +24,14 @@ class EvaluatedDataset:
     measured: Dataset
     """For `measures.measure_dataset`: the columns as they are."""
     judged: Dataset | None
-    """For `judging.assess`: columns as `schema.INSTANCES`, each instance once, and `cluster` where there is one; None
-    if a column that the questions are about is missing."""
+    """For `judging.assess`: each instance once, columns as `schema.INSTANCES`, and `cluster` if there is one; None
+    without instructions or outputs."""
     splits: Mapping[str, Sequence[str]] = field(default_factory=dict)
     """The instructions of each split, each once."""
     sample: DatasetDict | None = None
     """The stratified sample of a build, without its texts."""
     seeds: Sequence[str] | None = None
-    """The instructions of the seed tasks, where they are available."""
+    """The instructions of the seed tasks, if they are available."""
     teacher: str = ""
     """The model that wrote it; "": unknown."""
     is_embedded: bool = False
@@ -46,18 +46,10 @@ class EvaluatedDataset:
 def read_build(
     out: Path, seeds: str | Path | None = None, columns: Mapping[str, str] | None = None
 ) -> EvaluatedDataset:
-    """Read a build.
+    """Read the build in the folder `out`.
 
-    Args:
-        out: Its folder, with `dataset` in it.
-        seeds: The seed tasks, as `read_rows` takes them; None: the bundled ones, if it was built from them.
-        columns: Where their column is not called `instruction`: `instruction` -> its name.
-
-    Returns:
-        The dataset.
-
-    Raises:
-        SourceError: If there is no build in the folder, or the seeds cannot be read.
+    `seeds` are compared with, as `read_rows` takes them, by default the bundled ones if it was built from them;
+    `columns` maps `instruction` to that column of theirs. If a part cannot be read, it raises SourceError.
     """
     built = read_built(out)
     report, recipe = built.report, built.recipe
@@ -65,12 +57,13 @@ def read_build(
     whole = concatenate_datasets(list(instances.values()))
     if seeds is None and report["seeds"]["is_bundled"]:
         seeds = BUNDLED
+    without = {*TEXT_COLUMNS, "messages"}
     return EvaluatedDataset(
         name=report["title"],
-        measured=_drop_columns(whole, ["messages"]),
+        measured=whole.select_columns([name for name in whole.column_names if name != "messages"]),
         judged=whole.select_columns([*INSTANCES, "cluster"]),
         splits={split: list(dict.fromkeys(part["instruction"][:])) for split, part in instances.items()},
-        sample=DatasetDict({split: _drop_columns(part, [*TEXT_COLUMNS, "messages"]) for split, part in sample.items()})
+        sample=sample.select_columns([name for name in sample["train"].column_names if name not in without])
         if "train" in sample
         else None,
         seeds=None if seeds is None else _read_seeds(seeds, columns or {}, "name it with instruction=YOURS"),
@@ -79,10 +72,6 @@ def read_build(
         embedding=recipe.embedding,
         seed=recipe.seed,
     )
-
-
-def _drop_columns(dataset: Dataset, names: Sequence[str]) -> Dataset:
-    return dataset.remove_columns([name for name in names if name in dataset.column_names])
 
 
 def _read_seeds(source: str | Path, columns: Mapping[str, str], remedy: str) -> list[str]:
@@ -104,12 +93,12 @@ def read_any(
     seeds: str | Path | None = None,
     seed: int = 42,
 ) -> EvaluatedDataset:
-    """Read any instruction dataset.
+    """Read any instruction dataset. Rows with equal texts are one instance.
 
     Args:
         source: A Parquet, CSV, JSON or JSON Lines file, or the id of a dataset on the Hub.
-        columns: Where names differ: `instruction`, `input`, `output`, `is_classification`, `attribute` or `cluster` ->
-            the column of the source. At least one of the first three must exist.
+        columns: `instruction`, `input`, `output`, `is_classification`, `attribute` or `cluster` -> the column of the
+            source, if it differs. At least one of the first three must exist.
         config: Configuration of a dataset on the Hub.
         split: Split of a dataset on the Hub; None: `train`, or the only one.
         revision: Revision of a dataset on the Hub.
@@ -117,25 +106,27 @@ def read_any(
         seed: Seed of the samples.
 
     Returns:
-        The dataset. Rows have no ids of their own: those with equal texts are one instance.
+        The dataset.
 
     Raises:
         SourceError: If it cannot be read, is empty, lacks a column, or holds something that is not text.
     """
     columns = dict(columns or {})
-    known = (*TEXT_COLUMNS, *_MORE)
-    if unknown := sorted(set(columns) - set(known)):
-        raise SourceError(f"unknown column {unknown[0]!r} in the mapping; there are {', '.join(known)}")
+    if unknown := sorted(set(columns) - set(_COLUMNS)):
+        raise SourceError(f"unknown column {unknown[0]!r} in the mapping; there are {', '.join(_COLUMNS)}")
     table = read_rows(source, "instructions and outputs", config=config, split=split, revision=revision)
     if not table:
         raise SourceError(f"{source} is empty: there is nothing to evaluate")
     there = list(dict.fromkeys(key for row in table for key in row))
     missing = [name for name in columns.values() if name not in there]
-    names = {name: columns.get(name, name) for name in known if columns.get(name, name) in there}
+    names = {name: columns.get(name, name) for name in _COLUMNS if columns.get(name, name) in there}
     if missing or not set(names) & set(TEXT_COLUMNS):
         lacks = f"column {missing[0]!r}" if missing else f"column {', '.join(TEXT_COLUMNS[:-1])} or {TEXT_COLUMNS[-1]}"
         raise SourceError(f"{source} has no {lacks}; it has {', '.join(there)}. Map one: instruction=YOURS")
-    rows = [_parse_row(row, names, f"{source}, row {number}") for number, row in enumerate(table, start=1)]
+    rows = [
+        {name: _parse_cell(name, row.get(column), f"{source}, row {at}: {column!r}") for name, column in names.items()}
+        for at, row in enumerate(table, start=1)
+    ]
     features = Features({name: Value("bool" if name == "is_classification" else "string") for name in names})
     return EvaluatedDataset(
         name=Path(source).name if Path(source).is_file() else source,
@@ -146,22 +137,16 @@ def read_any(
     )
 
 
-def _parse_row(row: DatasetRow, names: Mapping[str, str], where: str) -> dict[str, str | bool]:
-    found: dict[str, str | bool] = {}
-    for name, column in names.items():
-        value = row.get(column)
-        if name == "cluster":
-            found[name] = str(value)
-        elif name == "is_classification":
-            flag = to_flag(value)
-            if flag is None:
-                raise SourceError(f"{where}: {column!r} must be true or false, found {brief(value)}")
-            found[name] = flag
-        elif value is not None and not isinstance(value, str):
-            raise SourceError(f"{where}: {column!r} must be text, found {brief(value)}")
-        else:
-            found[name] = value or ""
-    return found
+def _parse_cell(name: str, value: object, where: str) -> str | bool:
+    if name == "cluster":
+        return str(value)
+    if name == "is_classification":
+        if (flag := to_flag(value)) is None:
+            raise SourceError(f"{where} must be true or false, found {brief(value)}")
+        return flag
+    if value is not None and not isinstance(value, str):
+        raise SourceError(f"{where} must be text, found {brief(value)}")
+    return value or ""
 
 
 def _to_instances(rows: Sequence[DatasetRow]) -> Dataset:

@@ -8,13 +8,13 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TypedDict
 
-from datasets import ClassLabel, Dataset
+from datasets import ClassLabel, Dataset, concatenate_datasets
 
 from ...core import TEXT_COLUMNS, from_rows
 from ...recipe import JudgeSettings
 from ...sampling import pick
 from ...teacher import Teacher
-from ..judging import Assessment, assess, index, judge, measure_agreement
+from ..judging import assess, index, judge, measure_agreement
 from ..measures import (
     Figures,
     count_lengths,
@@ -28,10 +28,8 @@ from ..questions import QUESTIONS, DatasetRow
 from ..rating import list_answers, rated_only, summarise_people, vote
 from .reading import EvaluatedDataset
 
-# Further digits would differ between machines and mean nothing.
-_DIGITS = 6
-# Ours: browsers show this many instances with texts of a hundred words at once.
-_MAX_SHOWN = 300
+_DIGITS = 6  # further digits differ between machines and mean nothing
+_MAX_SHOWN = 300  # ours: browsers show so many instances with texts of a hundred words at once
 
 
 class EvaluationFigures(TypedDict):
@@ -53,14 +51,12 @@ class EvaluationFigures(TypedDict):
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What an evaluation found: the figures, ready for JSON, and the instances that the page shows.
-
-    `samples` are rows with the columns of `schema.INSTANCES`, `cluster` (str), `judgement` (a row with the columns of
-    `questions.JUDGEMENTS`, or None) and `ratings` (a list of such rows).
-    """
+    """The figures, ready for JSON, and the instances that the page shows."""
 
     figures: EvaluationFigures
     samples: Sequence[DatasetRow]
+    """Columns of `schema.INSTANCES`, `cluster` (str), `judgement` (a row of `questions.JUDGEMENTS`, or None) and
+    `ratings` (a list of such rows)."""
 
 
 def evaluate(
@@ -74,15 +70,15 @@ def evaluate(
     with_embeddings: bool = True,
     cache_dir: Path | None = None,
 ) -> Evaluation:
-    """Evaluate a dataset. The order of its rows does not change the result, and a rerun gives the same figures.
+    """Evaluate a dataset. Neither the order of its rows nor a rerun changes the figures.
 
     Args:
-        dataset: As `reading` returns it.
-        teacher: The model that judges; None: none does.
+        dataset: As `read_build` or `read_any` returns it.
+        teacher: The model that judges; None: no judge.
         settings: The number of instances that are judged.
         unjudged: The reason why no model judges.
         warnings: Further warnings about the judge.
-        ratings: People's ratings, as `rating.read_ratings` returns them; None: there are none.
+        ratings: As `rating.read_ratings` returns them; None: there are none.
         with_embeddings: Whether to measure what needs an embedding model.
         cache_dir: Folder of the cache; None: as in `core.apply`.
 
@@ -90,51 +86,56 @@ def evaluate(
         The evaluation.
     """
     settings = settings or JudgeSettings()
-    rows = dataset.judged
+    rows, splits, seed = dataset.judged, dataset.splits, dataset.seed
     people, votes, answers = None, [], {}
     if ratings is not None and rows is not None:
         people, current = summarise_people(ratings, rows)
         votes, answers = vote(current), list_answers(current)
-    found, agreement = None, None
+    judged, judgements, agreement = None, [], None
     if teacher is not None and rows is not None:
-        found = assess(
-            rows, teacher, settings=settings, seed=dataset.seed, written_by=dataset.teacher, cache_dir=cache_dir
-        )
-        found = replace(found, figures=replace(found.figures, warnings=[*found.figures.warnings, *warnings]))
+        found = assess(rows, teacher, settings=settings, seed=seed, written_by=dataset.teacher, cache_dir=cache_dir)
+        judged = asdict(replace(found.figures, warnings=[*found.figures.warnings, *warnings]))
+        judgements = found.judgements.to_list()
         if votes:
-            found = _judge_rated(found, rows, votes, teacher, settings, cache_dir)
-            compared = measure_agreement(found.judgements.to_list(), votes)
-            agreement = {name: asdict(one) for name, one in compared.items()}
-    # After the judge: a judge that cannot be asked is reported at once.
+            # The rated instances count for the agreement with people, not for the shares.
+            more = rated_only(rows, votes, found.judgements["instance_id"][:])
+            if len(more):
+                more = from_rows(more.to_list(), more.features)
+                judgements += judge(more, teacher, settings=settings, cache_dir=cache_dir).to_list()
+            agreement = {name: asdict(one) for name, one in measure_agreement(judgements, votes).items()}
+    # After the judge, so that a judge that cannot be asked fails at once.
     measures = measure_dataset(
         dataset.measured,
         references=dataset.seeds,
         embedding=dataset.embedding,
         with_embeddings=with_embeddings,
-        seed=dataset.seed,
+        seed=seed,
         cache_dir=cache_dir,
     )
     left_out = {f"measures.{name}": reason for name, reason in measures.pop("left_out").items()}
-    if found is None:
+    if judged is None:
         reason = "a column that the questions are about is missing" if rows is None else unjudged
         left_out["judge"] = reason or "no model was asked to judge"
     if dataset.seeds is None:
         left_out["overlap with the seeds"] = "the seed tasks are not available: name them with --seeds"
     clusters = _count_clusters(dataset)
-    judged = None if found is None else asdict(found.figures)
     figures: EvaluationFigures = {
         "dataset": {
             "name": dataset.name,
             "teacher": dataset.teacher,
             "is_embedded": dataset.is_embedded,
             "rows": len(dataset.measured),
-            "splits": {name: len(texts) for name, texts in dataset.splits.items()},
+            "splits": {name: len(texts) for name, texts in splits.items()},
             "digest": dataset.digest(),
         },
         "measures": measures,
         "lengths": _count_lengths(dataset.measured),
         "clusters": clusters,
-        "splits": _compare_splits(dataset.splits),
+        "splits": {
+            name: measure_overlap(own, [text for other, texts in splits.items() if other != name for text in texts])
+            for name, own in list(splits.items())[1:]
+            if own
+        },
         "sample": _measure_sample(dataset, clusters),
         "judge": judged,
         "ratings": people,
@@ -143,25 +144,10 @@ def evaluate(
         "left_out": left_out,
         "version": importlib.metadata.version("auto-instruct-hf"),
     }
-    plain: EvaluationFigures = json.loads(json.dumps(_round(figures)))
-    return Evaluation(plain, [] if rows is None else _pick_samples(rows, found, answers, settings.size, dataset.seed))
-
-
-def _judge_rated(
-    found: Assessment,
-    rows: Dataset,
-    votes: Sequence[DatasetRow],
-    teacher: Teacher,
-    settings: JudgeSettings,
-    cache_dir: Path | None,
-) -> Assessment:
-    """Judge the rated instances as well: for the agreement with people, not for the shares."""
-    more = rated_only(rows, votes, found.judgements["instance_id"][:])
-    if not len(more):
-        return found
-    judged = judge(from_rows(more.to_list(), more.features), teacher, settings=settings, cache_dir=cache_dir)
-    both = [*found.judgements.to_list(), *judged.to_list()]
-    return replace(found, judgements=from_rows(both, found.judgements.features))
+    # Through JSON, which rounds the floats.
+    figures = json.loads(json.dumps(figures), parse_float=lambda text: float(f"{float(text):.{_DIGITS}g}"))
+    size = min(settings.size, _MAX_SHOWN) if judged is None else settings.size
+    return Evaluation(figures, [] if rows is None else _pick_samples(rows, judgements, answers, size, seed))
 
 
 def _count_lengths(rows: Dataset) -> Figures:
@@ -177,31 +163,19 @@ def _count_clusters(dataset: EvaluatedDataset) -> list[Figures] | None:
     feature = dataset.measured.features["cluster"]
     whole = Counter(dataset.measured["cluster"][:])
     drawn = Counter(one for part in (dataset.sample or {}).values() for one in part["cluster"][:])
-    is_named = isinstance(feature, ClassLabel)
-    kinds = range(feature.num_classes) if is_named else sorted(whole)
+    names = feature.names if isinstance(feature, ClassLabel) else sorted(whole)
+    kinds = range(len(names)) if isinstance(feature, ClassLabel) else names
     return [
-        {
-            "name": feature.int2str(kind) if is_named else str(kind),
-            "instances": whole[kind],
-            "sample": drawn[kind] if dataset.sample else None,
-        }
-        for kind in kinds
+        {"name": str(name), "instances": whole[kind], "sample": drawn[kind] if dataset.sample else None}
+        for kind, name in zip(kinds, names, strict=True)
     ]
-
-
-def _compare_splits(splits: Mapping[str, Sequence[str]]) -> Figures:
-    return {
-        name: measure_overlap(texts, [text for other, own in splits.items() if other != name for text in own])
-        for name, texts in list(splits.items())[1:]
-        if texts
-    }
 
 
 def _measure_sample(dataset: EvaluatedDataset, clusters: Sequence[Figures] | None) -> Figures | None:
     if dataset.sample is None:
         return None
-    names = ("instance_id", "instruction_id", "attribute", "is_classification", "cluster")
-    rows = [row for part in dataset.sample.values() for row in part.select_columns(list(names))]
+    names = ["instance_id", "instruction_id", "attribute", "is_classification", "cluster"]
+    rows = concatenate_datasets(list(dataset.sample.values())).select_columns(names).to_list()
     times = Counter(row["instance_id"] for row in rows)
     labelled = [row for row in rows if row["is_classification"] and row["attribute"]]
     return {
@@ -220,8 +194,8 @@ def _tabulate(judged: Figures | None, people: Figures | None) -> list[Figures]:
             "name": question.name,
             "question": question.text,
             "published": dict(question.published),
-            "judge": None if judged is None else _select_bounds(judged["shares"][question.name]),
-            "people": None if people is None else _select_bounds(people["questions"][question.name]["majority"]),
+            "judge": judged and _select_bounds(judged["shares"][question.name]),
+            "people": people and _select_bounds(people["questions"][question.name]["majority"]),
         }
         for question in QUESTIONS
     ]
@@ -232,14 +206,17 @@ def _select_bounds(share: Figures) -> Figures | None:
 
 
 def _pick_samples(
-    rows: Dataset, found: Assessment | None, answers: Mapping[str, Sequence[DatasetRow]], size: int, seed: int
+    rows: Dataset,
+    judgements: Sequence[DatasetRow],
+    answers: Mapping[str, Sequence[DatasetRow]],
+    size: int,
+    seed: int,
 ) -> list[DatasetRow]:
-    """Return the instances to look at: those that people rated, and a sample of those judged."""
-    picked = pick(rows, min(size, _MAX_SHOWN) if found is None else size, seed)
-    keys = [*answers, *(key for key in picked["instance_id"][:] if key not in answers)][:_MAX_SHOWN]
+    """Return the instances to show: those that people rated, and a random sample of `size`, which the judge judged."""
+    picked = pick(rows, size, seed)["instance_id"][:]
+    keys = list(dict.fromkeys([*answers, *picked]))[:_MAX_SHOWN]
     place = {key: row for row, key in enumerate(rows["instance_id"][:])}
-    judged = {} if found is None else index(found.judgements.to_list())
-    feature = rows.features.get("cluster")
+    judged, feature = index(judgements), rows.features.get("cluster")
     shown = [
         {
             **row,
@@ -250,11 +227,3 @@ def _pick_samples(
         for row in rows.select([place[key] for key in keys if key in place])
     ]
     return sorted(shown, key=lambda row: row["cluster"])
-
-
-def _round(value: object) -> object:
-    if isinstance(value, float):
-        return float(f"{value:.{_DIGITS}g}")
-    if isinstance(value, Mapping):
-        return {name: _round(one) for name, one in value.items()}
-    return [_round(one) for one in value] if isinstance(value, list | tuple) else value
