@@ -1,5 +1,6 @@
 """Requests to a teacher and its replies, which are validated on arrival."""
 
+import contextlib
 import hashlib
 import json
 import re
@@ -17,13 +18,10 @@ REFUSED = "refused"
 NOT_BY_SCHEMA = "not as the schema asks"
 Body = dict[str, Any]
 """The JSON body of a chat completion request."""
-# One bad row often spoils the reply for a whole group; asked one by one, the other rows succeed.
-_MAX_GROUP_ATTEMPTS = 2
-# Added to the draw number per attempt, so that the draws of two attempts do not overlap.
-_NEXT_ATTEMPT = 1_000_003
+_MAX_GROUP_ATTEMPTS = 2  # one bad row often spoils the reply for a whole group; one by one, the others succeed
+_NEXT_ATTEMPT = 1_000_003  # added to the draw number per attempt: the draws of two attempts do not overlap
 _SEEDS = 2**31  # servers differ in the number of bits of a seed
-# At temperature 0 another draw would repeat the unusable reply.
-_MIN_RETRY_TEMPERATURE = 0.7
+_MIN_RETRY_TEMPERATURE = 0.7  # at temperature 0 another draw would repeat the unusable reply
 _MAX_TOKENS = 2**40  # a larger count is an error of the server, and may not fit SQLite
 _THOUGHT = re.compile(r"^.*</think>", re.DOTALL)  # of reasoning models
 
@@ -86,18 +84,20 @@ def is_final(entry: Entry) -> bool:
 
 
 def read_completion(completion: object, prompt: Prompt, seconds: float, *, repair: bool = False) -> Entry:
-    """Validate a response (JSON of any shape): a completion, not truncated, not refused, JSON valid under the schema.
+    """Validate a response (JSON text, or parsed): a completion, not truncated, not refused, valid under the schema.
 
     `repair` repairs its JSON first: for servers that do not enforce the schema.
     """
+    if isinstance(completion, bytes):
+        with contextlib.suppress(ValueError, RecursionError):
+            completion = json.loads(completion)
     match completion:
         case {"choices": [{"message": {**message}, **choice}, *_], **others}:
             pass
         case _:
             return Entry("", NOT_A_COMPLETION, seconds=seconds)
     refusal, content = message.get("refusal"), message.get("content")
-    # A lone surrogate cannot be stored.
-    raw = str(refusal or content or "").encode("utf-8", "replace").decode()
+    raw = str(refusal or content or "").encode("utf-8", "replace").decode()  # a lone surrogate cannot be stored
     text = _repair(raw) if repair and not refusal else raw
     return Entry(
         text=text,
