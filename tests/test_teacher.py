@@ -262,9 +262,7 @@ def test_usage_is_summed_by_phase(stub: StubTeacher, tmp_path: Path) -> None:
 
 def test_an_endpoint_that_fails_too_often_stops_the_run_and_keeps_everything(tmp_path: Path) -> None:
     with serve_stub(faults={"poison": 0.7}) as stub, open_teacher(stub, tmp_path, max_retries=0) as teacher:
-        with pytest.raises(
-            TeacherError, match=r"of its last 100 answers \d\d were of no use \(\d\d InternalServerError"
-        ):
+        with pytest.raises(TeacherError, match=r"\d\d of its last 100 answers .* \(\d\d InternalServerError"):
             teacher.ask(make_requests(1000))
         assert len(stub.answered) < 400  # it did not go on to the end
         good = {json.dumps(body["messages"]) for body in stub.answered if "response_format" in body}

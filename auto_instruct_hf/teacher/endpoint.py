@@ -29,7 +29,7 @@ class Endpoint:
     """
 
     def __init__(self, model: str | None, base_url: str | None, api_key: str | None, settings: TeacherSettings) -> None:
-        self._settings = settings
+        self._timeout = settings.timeout
         self._base_url = base_url or settings.base_url or os.environ.get("OPENAI_BASE_URL") or None
         if self._base_url and not _is_url(self._base_url):
             raise RecipeError(
@@ -93,19 +93,18 @@ class Endpoint:
 
         async with self._connecting:
             if self._client is None:
-                base_url, api_key = self._base_url, self._api_key
+                url, key = self._base_url, self._api_key
                 if self.is_local:
-                    started = await asyncio.to_thread(start_embedded_server, self.local_model)
-                    base_url, api_key, self._stop_server = started
-                if not api_key and not base_url:
+                    url, key, self._stop_server = await asyncio.to_thread(start_embedded_server, self.local_model)
+                if not key and not url:
                     raise TeacherError(
                         f"the teacher {self.model} needs a key: set OPENAI_API_KEY, or name another endpoint"
                     )
                 self._client = openai.AsyncOpenAI(
-                    base_url=base_url,
-                    api_key=api_key or _NO_KEY,  # local servers need no key, but the client does
+                    base_url=url,
+                    api_key=key or _NO_KEY,  # local servers need no key, but the client does
                     max_retries=0,  # retries wait for the throttle like any other request: see sender.py
-                    timeout=self._settings.timeout,
+                    timeout=self._timeout,
                     http_client=openai.DefaultAioHttpClient(),  # takes less CPU per request: benchmarks/teacher.py
                 )
         return self._client

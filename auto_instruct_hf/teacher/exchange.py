@@ -18,13 +18,10 @@ REFUSED = "refused"
 NOT_BY_SCHEMA = "not as the schema asks"
 Body = dict[str, Any]
 """The JSON body of a chat completion request."""
-# One bad row often spoils the reply for a whole group; asked one by one, the other rows succeed.
-_MAX_GROUP_ATTEMPTS = 2
-# Added to the draw number per attempt, so that the draws of two attempts do not overlap.
-_NEXT_ATTEMPT = 1_000_003
+_MAX_GROUP_ATTEMPTS = 2  # one bad row often spoils the reply for a whole group; one by one, the others succeed
+_NEXT_ATTEMPT = 1_000_003  # added to the draw number per attempt: the draws of two attempts do not overlap
 _SEEDS = 2**31  # servers differ in the number of bits of a seed
-# At temperature 0 another draw would repeat the unusable reply.
-_MIN_RETRY_TEMPERATURE = 0.7
+_MIN_RETRY_TEMPERATURE = 0.7  # at temperature 0 another draw would repeat the unusable reply
 _MAX_TOKENS = 2**40  # a larger count is an error of the server, and may not fit SQLite
 
 
@@ -86,7 +83,7 @@ def is_final(entry: Entry) -> bool:
 
 
 def read_completion(completion: object, prompt: Prompt, seconds: float, *, repair: bool = False) -> Entry:
-    """Validate a response (JSON of any shape): a completion, not truncated, not refused, JSON valid under the schema.
+    """Validate a response (JSON of any shape): a completion, not truncated, not refused, valid under the schema.
 
     With `repair`, for servers that do not enforce the schema, small faults and harmless differences are accepted.
     """

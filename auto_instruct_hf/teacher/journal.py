@@ -5,7 +5,6 @@ request that two of them have in flight at the same time is paid and counted twi
 """
 
 import json
-import sqlite3
 import threading
 import time
 from collections import Counter
@@ -17,49 +16,29 @@ from typing import Any
 from ..core import open_database, transaction
 from ..errors import TeacherError
 
-JOURNAL_FORMAT = 2
+_FORMAT = 2
 _TABLES = """
 CREATE TABLE replies (
-    key TEXT NOT NULL UNIQUE,
-    phase TEXT NOT NULL,
-    model TEXT NOT NULL,
-    is_batch INTEGER NOT NULL,
-    request TEXT NOT NULL,
-    text TEXT NOT NULL,
-    raw TEXT NOT NULL,
-    error TEXT NOT NULL,
-    input_tokens INTEGER NOT NULL,
-    cached_tokens INTEGER NOT NULL,
-    output_tokens INTEGER NOT NULL,
-    seconds REAL NOT NULL,
-    created REAL NOT NULL
+    key TEXT NOT NULL UNIQUE, phase TEXT NOT NULL, model TEXT NOT NULL, is_batch INTEGER NOT NULL,
+    request TEXT NOT NULL, text TEXT NOT NULL, raw TEXT NOT NULL, error TEXT NOT NULL, input_tokens INTEGER NOT NULL,
+    cached_tokens INTEGER NOT NULL, output_tokens INTEGER NOT NULL, seconds REAL NOT NULL, created REAL NOT NULL
 );
 -- Updated in the transaction that inserts the replies, and unchanged when replies are pruned: they were paid.
 CREATE TABLE sums (
-    phase TEXT NOT NULL,
-    model TEXT NOT NULL,
-    is_batch INTEGER NOT NULL,
-    requests INTEGER NOT NULL,
-    failed INTEGER NOT NULL,
-    input_tokens INTEGER NOT NULL,
-    cached_tokens INTEGER NOT NULL,
-    output_tokens INTEGER NOT NULL,
-    seconds REAL NOT NULL,
-    PRIMARY KEY (phase, model, is_batch)
+    phase TEXT NOT NULL, model TEXT NOT NULL, is_batch INTEGER NOT NULL, requests INTEGER NOT NULL,
+    failed INTEGER NOT NULL, input_tokens INTEGER NOT NULL, cached_tokens INTEGER NOT NULL,
+    output_tokens INTEGER NOT NULL, seconds REAL NOT NULL, PRIMARY KEY (phase, model, is_batch)
 );
 """
 # Format 1 had no sums, no batch mode and no repaired replies.
-_FROM_1 = (
-    "ALTER TABLE replies RENAME TO replies_1;"
-    + _TABLES
-    + """
+_FROM_1 = f"""
+ALTER TABLE replies RENAME TO replies_1;{_TABLES}
 INSERT INTO replies SELECT key, phase, model, 0, request, text, '', error, input_tokens, cached_tokens, output_tokens,
     seconds, created FROM replies_1 ORDER BY created;
 INSERT INTO sums SELECT phase, model, 0, COUNT(*), SUM(error != ''), SUM(input_tokens), SUM(cached_tokens),
     SUM(output_tokens), SUM(seconds) FROM replies GROUP BY phase, model ORDER BY MIN(created);
 DROP TABLE replies_1;
 """
-)
 _ENTRY = "text, error, input_tokens, cached_tokens, output_tokens, seconds, raw"
 _FIND = f"SELECT key, {_ENTRY} FROM replies WHERE key IN (SELECT value FROM json_each(?))"
 _REPLIES = f"replies (key, phase, model, is_batch, request, created, {_ENTRY})"
@@ -129,7 +108,10 @@ class Journal:
         self.path = path
         self._writing, self._reading = threading.Lock(), threading.Lock()
         # Two connections: a reader does not wait for a commit.
-        self._writer, self._reader = self._open(), self._open()
+        self._writer, self._reader = (
+            open_database(path, _TABLES, format=_FORMAT, error=TeacherError, upgrades={1: _FROM_1}, name="journal")
+            for _ in range(2)
+        )
 
     def __enter__(self) -> "Journal":
         return self
@@ -202,11 +184,6 @@ class Journal:
             places = ", ".join([f"({', '.join('?' * len(chosen[0]))})"] * len(chosen))
             values = [value for row in chosen for value in row]
             self._writer.execute(f"INSERT INTO {table} VALUES {places} {on_conflict}", values)
-
-    def _open(self) -> sqlite3.Connection:
-        return open_database(
-            self.path, _TABLES, format=JOURNAL_FORMAT, error=TeacherError, upgrades={1: _FROM_1}, name="journal"
-        )
 
 
 def _reply_values(record: Record) -> tuple[object, ...]:

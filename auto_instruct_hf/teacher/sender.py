@@ -41,17 +41,12 @@ _NO_MONEY = "insufficient_quota"  # OpenAI: a 429 that waiting does not cure
 MAX_CONCURRENCY = 64
 """Requests in flight where neither the recipe nor the server sets a limit."""
 _RETRIES_AT_FIRST = 3
-# Seconds after which the run stops, if every answer is a 429 or Retry-After is longer.
-_MAX_REFUSED = 600.0
-# Seconds between retries, as in the openai client.
-_FIRST_WAIT, _MAX_WAIT, _MAX_ASKED = 0.5, 8.0, 120.0
-_WINDOW = 100  # answers, to tell a failing endpoint from bad luck
-# After this many unusable replies and no usable one, the server ignores the schema.
-_IGNORED_SCHEMA = 8
-# After this many unanswered requests, and none answered, the endpoint is at fault.
-_MAX_UNANSWERED = 8
-# An average over languages and tokenizers, for the estimate of tokens per minute; the real number is charged later.
-_BYTES_PER_TOKEN = 4
+_MAX_REFUSED = 600.0  # seconds after which the run stops, if every answer is a 429 or Retry-After is longer
+_FIRST_WAIT, _MAX_WAIT, _MAX_ASKED = 0.5, 8.0, 120.0  # seconds between retries, as in the openai client
+_WINDOW = 100  # answers, to distinguish a failing endpoint from chance
+_IGNORED_SCHEMA = 8  # after so many unusable replies and no usable one, the server ignores the schema
+_MAX_UNANSWERED = 8  # after so many unanswered requests, and none answered, the endpoint is at fault
+_BYTES_PER_TOKEN = 4  # an average, for the estimate of tokens per minute; the real number is charged later
 _PROBE = {"messages": [{"role": "user", "content": "Answer with the word yes."}]}
 
 
@@ -65,9 +60,7 @@ class Sender:
     def __init__(
         self, endpoint: Endpoint, journal: Journal, settings: TeacherSettings, concurrency: int | None
     ) -> None:
-        self.endpoint = endpoint
-        self.journal = journal
-        self._settings = settings
+        self.endpoint, self.journal, self._settings = endpoint, journal, settings
         self.request_format = RequestFormat(settings.structured)
         self._throttle = Throttle(concurrency, settings.rpm, settings.tpm, MAX_CONCURRENCY)
         self.has_answered = any(one.requests > one.failed for one in journal.usage() if one.model == endpoint.model)
@@ -218,7 +211,7 @@ class Sender:
         if len(self._recent) == _WINDOW and len(failed) > self._settings.max_failing * _WINDOW:
             kinds = ", ".join(f"{count} {kind}" for kind, count in Counter(failed).most_common())
             raise self._stopped_by(
-                f"fails too often: of its last {_WINDOW} answers {len(failed)} were of no use ({kinds})"
+                f"fails too often: {len(failed)} of its last {_WINDOW} answers were unusable ({kinds})"
             )
 
     def _stop(self, error: Exception) -> TeacherError:

@@ -34,9 +34,7 @@ class BatchApi:
     """The Batch API behind a client; `pause` is the number of seconds to wait after a failure."""
 
     def __init__(self, client: "openai.AsyncOpenAI", pause: float) -> None:
-        self._client = client
-        self._once = client.with_options(max_retries=0)
-        self._pause = pause
+        self._client, self._once, self._pause = client, client.with_options(max_retries=0), pause
 
     async def upload(self, name: str, file: IO[bytes]) -> str:
         """Upload an input file as a stream, and return its id."""
@@ -66,15 +64,11 @@ class BatchApi:
         """Return the submitted batches with one of the names, by name."""
 
         async def search() -> "dict[str, Batch] | None":
-            found: dict[str, Batch] = {}
-            try:
-                async for batch in self._client.batches.list(limit=100):
-                    name = (batch.metadata or {}).get(_MARK, "")
-                    if name in names:
-                        found.setdefault(name, batch)
-            except AttributeError:  # not a list: the client does not check it before it reads it
-                return None
-            return found
+            with contextlib.suppress(AttributeError):  # the client does not check whether it is a list
+                listed = [batch async for batch in self._client.batches.list(limit=100)]
+                named = {(batch.metadata or {}).get(_MARK, ""): batch for batch in reversed(listed)}
+                return {name: named[name] for name in names if name in named}
+            return None
 
         return await self._retry(search)
 
@@ -110,7 +104,7 @@ class BatchApi:
         return False
 
     async def delete(self, file: str) -> None:
-        """Delete an uploaded file, ignoring errors: it costs nothing."""
+        """Delete an uploaded file; ignore errors, as it costs nothing."""
         import openai
 
         with contextlib.suppress(openai.APIError, ValueError):
@@ -156,10 +150,10 @@ class BatchApi:
 
 def describe_error(status: int, body: object) -> str:
     """Return a status with the message of the server, from any form of error body."""
-    if isinstance(body, dict) and isinstance(body.get("error"), dict):
-        body = body["error"]
-    message = body.get("message") if isinstance(body, dict) else body
-    return f"HTTP {status}: {message or 'no reason given'}"
+    match body:
+        case {"error": {**error}} | {**error}:
+            body = error.get("message")
+    return f"HTTP {status}: {body or 'no reason given'}"
 
 
 def is_transient_status(status: int) -> bool:

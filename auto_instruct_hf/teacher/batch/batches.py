@@ -70,11 +70,7 @@ class Batches:
         """Close the file. Open batches continue at the API; another run collects them."""
 
     async def answer(
-        self,
-        client: "openai.AsyncOpenAI",
-        requests: Mapping[str, Body],
-        *,
-        note: Callable[[str], None] = lambda _: None,
+        self, client: "openai.AsyncOpenAI", requests: Mapping[str, Body], note: Callable[[str], None] = lambda _: None
     ) -> AsyncGenerator[Answer, None]:
         """Submit requests that are in no open batch, wait, and yield answers in any order, each key once.
 
@@ -102,9 +98,15 @@ class Batches:
             refused: list[BatchRow] = []
             async with aclosing(self._wait(api, rows, note)) as ended:
                 async for row, batch in ended:
+                    if batch.status != "failed":
+                        async with aclosing(self._collect(api, row, batch)) as answers:
+                            async for one in answers:
+                                if one.key not in answered:
+                                    answered.add(one.key)
+                                    yield one
+                    self._log.update(row, status=batch.status, is_collected=True)
+                    await api.delete(row.file)
                     if batch.status == "failed":
-                        self._log.update(row, status="failed", is_collected=True)
-                        await api.delete(row.file)
                         refused.append(row)
                         errors = (batch.errors and batch.errors.data) or []
                         is_over_limit = any(error.code == _OVER_LIMIT for error in errors)
@@ -114,14 +116,6 @@ class Batches:
                                 f"the Batch API refuses {batch.id} of {len(row.keys)} requests: {words}. Nothing in it "
                                 "was answered or paid for; fix this, then run the same command again"
                             )
-                        continue
-                    async with aclosing(self._collect(api, row, batch)) as answers:
-                        async for one in answers:
-                            if one.key not in answered:
-                                answered.add(one.key)
-                                yield one
-                    self._log.update(row, status=batch.status, is_collected=True)
-                    await api.delete(row.file)
             if len(refused) == len(rows):
                 at_once, size = 1, max(1, max(len(row.keys) for row in refused) // 2)
             elif refused:

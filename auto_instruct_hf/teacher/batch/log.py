@@ -17,13 +17,8 @@ PLANNED = "planned"
 UPLOADED = "uploaded"
 _TABLE = """
 CREATE TABLE IF NOT EXISTS batches (
-    name TEXT PRIMARY KEY,
-    keys TEXT NOT NULL,
-    file TEXT NOT NULL,
-    batch TEXT NOT NULL,
-    status TEXT NOT NULL,
-    collected INTEGER NOT NULL,
-    created REAL NOT NULL
+    name TEXT PRIMARY KEY, keys TEXT NOT NULL, file TEXT NOT NULL, batch TEXT NOT NULL, status TEXT NOT NULL,
+    collected INTEGER NOT NULL, created REAL NOT NULL
 )
 """
 _UPDATE = "UPDATE batches SET status = ?, file = ?, batch = ?, collected = ? WHERE name = ?"
