@@ -1,6 +1,7 @@
 """Write the folder of a build, and push it: Parquet, the card, the recipe, the report."""
 
 import json
+import logging
 import shutil
 from collections.abc import Mapping
 from dataclasses import replace
@@ -20,6 +21,7 @@ from .hub import Pushed, push_files
 from .hub_terms import check_terms
 from .manifest import read_manifest, write_manifest
 
+_LOG = logging.getLogger(__name__)
 _SHARD_BYTES = 500_000_000
 # Files that this or an earlier version pushed; all other files in a repository belong to its owner.
 _OURS = "|".join(
@@ -48,11 +50,10 @@ def write_build(
     """
     plots = draw_plots(inputs, cache_dir=out / "cache")
     report = replace(report, plots=[CardFigure(f"assets/{name}.png", CAPTIONS[name]) for name in plots])
-    public = replace(
-        _without_timings(report),
-        estimate=None,  # only of interest to the payer
-        evaluation=_read_evaluation(out / "evaluation.json", digest_splits(inputs.instances, inputs.sample)),
-    )
+    evaluation = _read_evaluation(out / "evaluation.json", digest_splits(inputs.instances, inputs.sample))
+    if evaluation is None and (out / "evaluation.json").exists():
+        _LOG.warning("%s is of other rows: run `auto-instruct evaluate %s` again", out / "evaluation.json", out)
+    public = replace(_without_timings(report), estimate=None, evaluation=evaluation)  # the estimate is the payer's
     files = {
         "README.md": render_card(public, (out / "dataset").as_posix(), on_hub=False).encode(),
         **_copy_prompts(recipe.prompts),
@@ -152,7 +153,7 @@ def push_build(
     report = replace(report, license=license or report.license, language=language or report.language)
     card = render_card(report, repo_id)
     files: dict[str, Path | bytes] = {**read_manifest(Path(folder)), "README.md": card.encode()}
-    return push_files(
+    pushed = push_files(
         files,
         repo_id,
         private=private,
@@ -162,6 +163,7 @@ def push_build(
         token=token,
         owned=_OURS,
     )
+    return replace(pushed, license=report.license)
 
 
 def _read_report(folder: Path) -> BuildReport:

@@ -41,6 +41,8 @@ class Pushed:
     url: str
     commit: str
     is_new: bool
+    license: str | None = None
+    """The license on the card."""
 
     def describe(self) -> str:
         """Return one line of text."""

@@ -211,7 +211,8 @@ class Sender:
         if len(self._recent) == _WINDOW and len(failed) > self._settings.max_failing * _WINDOW:
             kinds = ", ".join(f"{count} {kind}" for kind, count in Counter(failed).most_common())
             raise self._stopped_by(
-                f"fails too often: {len(failed)} of its last {_WINDOW} answers were unusable ({kinds})"
+                f"fails too often: {len(failed)} of its last {_WINDOW} answers were unusable ({kinds}). See them with "
+                "`auto-instruct journal OUT --export-failures FILE`, then try --structured text or another model"
             )
 
     def _stop(self, error: Exception) -> TeacherError:
