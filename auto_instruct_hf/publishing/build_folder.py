@@ -7,14 +7,14 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from datasets import Dataset, DatasetDict
+from datasets import DatasetDict
 
 from ..core import Trace, hide_folder, without_bars, write_changed
 from ..errors import HubError
 from ..evaluation.report import digest_splits
 from ..prompts import REQUESTS, find_folder, list_names
 from ..recipe import Recipe, TeacherSettings
-from .build_report import CUSTOM, BuildReport, CardFigure, Facts, parse_report
+from .build_report import CUSTOM, BuildReport, Facts, parse_report
 from .card import render_card
 from .card_figures import CAPTIONS, CardInputs, draw_plots
 from .hub import Pushed, push_files
@@ -49,14 +49,29 @@ def write_build(
         The report with the figures of the card, as written to `out/report.json`.
     """
     plots = draw_plots(inputs, cache_dir=out / "cache")
-    report = replace(report, plots=[CardFigure(f"assets/{name}.png", CAPTIONS[name]) for name in plots])
     evaluation = _read_evaluation(out / "evaluation.json", digest_splits(inputs.instances, inputs.sample))
     if evaluation is None and (out / "evaluation.json").exists():
         _LOG.warning("%s is of other rows: run `auto-instruct evaluate %s` again", out / "evaluation.json", out)
-    public = replace(_without_timings(report), estimate=None, evaluation=evaluation)  # the estimate is the payer's
+    report = replace(report, plots=[{"file": f"assets/{name}.png", "caption": CAPTIONS[name]} for name in plots])
+    public = replace(
+        report,
+        # Without durations, so that equal rows give equal files.
+        phases={
+            phase: {name: value for name, value in found.items() if name != "seconds"}
+            for phase, found in report.phases.items()
+        },
+        usage=[replace(usage, seconds=0.0) for usage in report.usage],
+        estimate=None,  # only of interest to the payer
+        evaluation=evaluation,
+    )
+    prompts = {}
+    if report.prompts == CUSTOM and recipe.prompts:
+        folder = find_folder(recipe.prompts)
+        names = list_names(recipe.prompts)
+        prompts = {f"prompts/{name}.yaml": (folder / f"{name}.yaml").read_bytes() for name in names}
     files = {
         "README.md": render_card(public, (out / "dataset").as_posix(), on_hub=False).encode(),
-        **_copy_prompts(recipe.prompts),
+        **prompts,
         "recipe.yaml": _resolve(recipe, report).to_yaml().encode(),
         "report.json": public.to_json(),
         **{f"assets/{name}.png": png for name, png in plots.items()},
@@ -75,14 +90,9 @@ def write_build(
 
 
 def add_evaluation(out: Path, figures: Mapping[str, object]) -> None:
-    """Add an evaluation to the card and report of a build. Files that already contain it are not touched.
+    """Add the content of `evaluation.json` to the card and report of a build; unchanged files are not touched.
 
-    Args:
-        out: Folder of the build.
-        figures: The content of `evaluation.json`.
-
-    Raises:
-        HubError: If there is no built dataset in the folder, or it was built by another version.
+    Raises a HubError if the folder `out` has no built dataset, or it was built by another version.
     """
     folder = out / "dataset"
     report = replace(_read_report(folder), evaluation=dict(figures))
@@ -92,19 +102,21 @@ def add_evaluation(out: Path, figures: Mapping[str, object]) -> None:
 
 
 def write_dataset(folder: Path, configs: Mapping[str, DatasetDict], files: Mapping[str, bytes]) -> None:
-    """Write the published folder next to an earlier one, then replace that: it is never a mix of both.
+    """Write splits by config and other files by path next to an earlier folder, then replace that: never a mix of both.
 
-    Args:
-        folder: The folder. A kill between the two renames leaves none; the next run writes it.
-        configs: Splits by config.
-        files: Other files by path: the card, the recipe, the figures.
+    A kill between the two renames leaves no folder; the next run writes it.
     """
     fresh, old = folder.with_name(f".{folder.name}.new"), folder.with_name(f".{folder.name}.old")
     for leftover in (fresh, old):
         shutil.rmtree(leftover, ignore_errors=True)
     for config, splits in configs.items():
+        (fresh / "data" / config).mkdir(parents=True)
         for split, dataset in splits.items():
-            _write_parquet(dataset, fresh / "data" / config, split)
+            shards = min(max(1, -(-dataset.data.nbytes // _SHARD_BYTES)), len(dataset))
+            for number in range(shards):
+                path = fresh / "data" / config / f"{split}-{number:05d}-of-{shards:05d}.parquet"
+                with without_bars():
+                    dataset.shard(shards, number, contiguous=True).to_parquet(path)
     for name, content in files.items():
         (fresh / name).parent.mkdir(parents=True, exist_ok=True)
         (fresh / name).write_bytes(content)
@@ -154,14 +166,7 @@ def push_build(
     card = render_card(report, repo_id)
     files: dict[str, Path | bytes] = {**read_manifest(Path(folder)), "README.md": card.encode()}
     pushed = push_files(
-        files,
-        repo_id,
-        private=private,
-        revision=revision,
-        tag=tag,
-        create_pr=create_pr,
-        token=token,
-        owned=_OURS,
+        files, repo_id, _OURS, private=private, revision=revision, tag=tag, create_pr=create_pr, token=token
     )
     return replace(pushed, license=report.license)
 
@@ -186,8 +191,12 @@ def _read_evaluation(path: Path, digest: str) -> Facts | None:
 
 
 def _resolve(recipe: Recipe, report: BuildReport) -> Recipe:
-    """Return the recipe that repeats the build: with the actual teacher, without local paths."""
+    """Return the recipe that repeats the build: with the actual teacher and judge, without local paths."""
     model = "embedded" if report.is_embedded else report.teacher
+    judge = hide_folder(recipe.judge.model) if recipe.judge.model else None
+    if "judge" in report.phases:
+        used: str = report.phases["judge"]["before"]["judge"]
+        judge = model if used == report.teacher else used
     return replace(
         recipe,
         prompts="prompts" if report.prompts == CUSTOM else report.prompts,
@@ -197,44 +206,5 @@ def _resolve(recipe: Recipe, report: BuildReport) -> Recipe:
             recipe.decontamination, sources=tuple(map(hide_folder, recipe.decontamination.sources))
         ),
         embedding=replace(recipe.embedding, model=report.embedding),
-        judge=replace(
-            recipe.judge,
-            model=_name_judge(recipe, report),
-            base_url=None,
-            input_price=None,
-            cached_price=None,
-            output_price=None,
-        ),
+        judge=replace(recipe.judge, model=judge, base_url=None, input_price=None, cached_price=None, output_price=None),
     )
-
-
-def _name_judge(recipe: Recipe, report: BuildReport) -> str | None:
-    """Return the model that judged the build, as a recipe names it; if none did, that of the recipe."""
-    if "judge" not in report.phases:
-        return hide_folder(recipe.judge.model) if recipe.judge.model else None
-    used: str = report.phases["judge"]["before"]["judge"]
-    return "embedded" if report.is_embedded and used == report.teacher else used
-
-
-def _copy_prompts(source: str | None) -> dict[str, bytes]:
-    """Return custom prompts by their path in the published folder."""
-    if source in (None, "default", "small"):
-        return {}
-    return {f"prompts/{name}.yaml": (find_folder(source) / f"{name}.yaml").read_bytes() for name in list_names(source)}
-
-
-def _without_timings(report: BuildReport) -> BuildReport:
-    """Remove all durations, so that equal rows give equal files."""
-    phases = {
-        name: {key: value for key, value in facts.items() if key != "seconds"} for name, facts in report.phases.items()
-    }
-    return replace(report, phases=phases, usage=[replace(usage, seconds=0.0) for usage in report.usage])
-
-
-def _write_parquet(dataset: Dataset, folder: Path, split: str) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
-    shards = min(max(1, -(-dataset.data.nbytes // _SHARD_BYTES)), len(dataset))
-    for number in range(shards):
-        path = folder / f"{split}-{number:05d}-of-{shards:05d}.parquet"
-        with without_bars():
-            dataset.shard(shards, number, contiguous=True).to_parquet(path)

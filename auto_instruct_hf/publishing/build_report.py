@@ -1,12 +1,12 @@
 """The report of a build: everything the card says, and what `report.json` holds."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
+from ..core import to_json
 from ..errors import HubError
 from ..estimate import PhaseComparison
 from ..teacher import Usage
@@ -70,14 +70,6 @@ class TokensPerRow:
 
 
 @dataclass(frozen=True)
-class CardFigure:
-    """A figure of the card."""
-
-    file: str
-    caption: str
-
-
-@dataclass(frozen=True)
 class BuildReport:
     """All that is reported of a build; the card is made of nothing else. Settings are named as in the recipe."""
 
@@ -126,39 +118,27 @@ class BuildReport:
     """The publisher's own words, as Markdown."""
     estimate: list[PhaseComparison] | None = None
     """The estimate beside the actual usage, by phase."""
-    plots: list[CardFigure] = field(default_factory=list)
+    plots: list[dict[str, str]] = field(default_factory=list)
+    """The figures: `file` and `caption`."""
     evaluation: Facts | None = None
     """The content of `evaluation.json`, if the build was evaluated."""
 
     def to_json(self) -> bytes:
         """Return the content of `report.json`."""
-        left_out = {name for name in ("estimate", "evaluation") if getattr(self, name) is None}
-        content = {name: value for name, value in asdict(self).items() if name not in left_out}
-        # A usage without its duration, as published, has none rather than 0.
-        content["usage"] = [
-            {name: one[name] for name in one if name != "seconds" or one[name]} for one in content["usage"]
-        ]
-        return json.dumps(content, indent=2, ensure_ascii=False).encode()
-
-
-_REPORT = TypeAdapter(BuildReport)
+        content = asdict(self)
+        for name in ("estimate", "evaluation"):
+            if content[name] is None:
+                del content[name]
+        for usage in content["usage"]:
+            if not usage["seconds"]:  # left out of a published report
+                del usage["seconds"]
+        return to_json(content)
 
 
 def parse_report(content: Mapping[str, object], folder: object) -> BuildReport:
-    """Parse the content of a `report.json`.
-
-    Args:
-        content: What it holds.
-        folder: Where it is, for the message.
-
-    Returns:
-        The report.
-
-    Raises:
-        HubError: If it is not a report of this version.
-    """
+    """Parse the content of the `report.json` in a folder; raise a HubError if another version wrote it."""
     try:
-        return _REPORT.validate_python(content)
+        return TypeAdapter(BuildReport).validate_python(content)
     except ValidationError:
         raise HubError(f"{folder} was built by another version: run the build again, it asks for nothing") from None
 

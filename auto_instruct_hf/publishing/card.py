@@ -29,24 +29,16 @@ _COLUMNS = {
 
 
 def render_card(report: BuildReport, location: str, *, on_hub: bool = True) -> str:
-    """Render the card.
+    """Render README.md, YAML first; text of the teacher is escaped.
 
-    Args:
-        report: The report of the build.
-        location: The argument of `load_dataset`: `user/name`, or a folder.
-        on_hub: Whether it is the former.
-
-    Returns:
-        The text of README.md, YAML first. Text of the teacher is escaped.
+    `location` is the argument of `load_dataset`: `user/name` if the card is for the Hub, else a folder.
     """
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(_TEMPLATES), undefined=jinja2.StrictUndefined, keep_trailing_newline=True
     )
     environment.filters["inline"] = inline
     evaluation = report.evaluation or {}
-    rejected = [
-        (phase, reason, count) for phase, found in report.phases.items() for reason, count in found["rejected"].items()
-    ]
+    phases, sample = report.phases, report.configs["default"]
     commands = [f"hf download {location} --repo-type dataset --local-dir . --include recipe.yaml --include 'prompts/*'"]
     commands.append(report.command)
     if not on_hub:
@@ -61,19 +53,19 @@ def render_card(report: BuildReport, location: str, *, on_hub: bool = True) -> s
             "num_instances": sum(report.configs["instances"].values()),
             "tokens_in": sum(one.input_per_instance for one in report.tokens_by_phase),
             "tokens_out": sum(one.output_per_instance for one in report.tokens_by_phase),
-            "num_samples": sum(report.configs["default"].values()),
-            "splits": list(report.configs["default"]),
+            "num_samples": sum(sample.values()),
+            "splits": list(sample),
             "columns": [(name, kind, _COLUMNS.get(name, "")) for name, kind in report.columns.items()],
             "examples": [(kind, json_block(row)) for kind, row in report.examples.items()],
             "phases": PHASES,
             "table": [(row.name, list(map(format_figure, row.ours))) for row in report.table],
-            "rejected": rejected,
-            "clusters": report.phases["cluster"] if "choice" in report.phases.get("cluster", {}) else None,
-            "nearest": report.phases["split"]["nearest"],
-            "most_draws": max(report.phases["sample"]["most_draws"].values()),
-            "num_repeated": sum(report.phases["sample"]["repeated"].values()),
-            "decontaminated": report.phases.get("decontaminate", {}).get("sources", []),
-            "filtered": report.phases.get("judge"),
+            "rejected": [(phase, *one) for phase, found in phases.items() for one in found["rejected"].items()],
+            "clusters": phases["cluster"] if "choice" in phases.get("cluster", {}) else None,
+            "nearest": phases["split"]["nearest"],
+            "most_draws": max(phases["sample"]["most_draws"].values()),
+            "num_repeated": sum(phases["sample"]["repeated"].values()),
+            "decontaminated": phases.get("decontaminate", {}).get("sources", []),
+            "filtered": phases.get("judge"),
             "sampled": evaluation.get("judge"),
             "rated": evaluation.get("ratings"),
             "agreement": evaluation.get("agreement"),

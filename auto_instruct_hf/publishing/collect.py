@@ -49,26 +49,18 @@ _OPEN = "gpt-oss"
 def tabulate_phases(
     instructions: Dataset, attributed: Dataset, instances: Dataset, sample: DatasetDict
 ) -> list[TableRow]:
-    """Compute the figures of the published table.
-
-    Args:
-        instructions: After bootstrap.
-        attributed: After attribute.
-        instances: After complete.
-        sample: After stratify.
-
-    Returns:
-        The rows of the table.
-    """
+    """Compute the rows of the published table from what bootstrap, attribute, complete and stratify returned."""
     kinds = attributed["is_classification"][:]
     sizes = list(zip(kinds, map(len, attributed["attributes"]), strict=True))
     second: dict[str, Figure] = {
         "instructions": len(attributed),
         "instances": len(attributed),
         "CLF instructions": sum(kinds),
-        "labels a CLF instruction": _mean([size for kind, size in sizes if kind]),
+        "labels a CLF instruction": _divide(sum(size for kind, size in sizes if kind), sum(kinds)),
         # As published: instances, of which an instruction without a strategy has one.
-        "strategies a NON-CLF instruction": _mean([max(size, 1) for kind, size in sizes if not kind]),
+        "strategies a NON-CLF instruction": _divide(
+            sum(max(size, 1) for kind, size in sizes if not kind), len(kinds) - sum(kinds)
+        ),
     }
     first: dict[str, Figure] = {"instructions": len(instructions), "instances": len(instructions)}
     by_phase = (first, second, _count(instances), _count(concatenate_datasets(list(sample.values()))))
@@ -79,25 +71,22 @@ def tabulate_phases(
 
 
 def _count(instances: Dataset) -> dict[str, Figure]:
-    kind_of = dict(zip(instances["instruction_id"], instances["is_classification"], strict=True))
-    attributes: dict[str, set[str]] = {key: set() for key in kind_of}
-    for key, attribute in zip(instances["instruction_id"], instances["attribute"], strict=True):
-        attributes[key] |= {attribute} - {""}
-    keys = zip(instances["instance_id"], instances["is_classification"], strict=True)
-    others = {key for key, is_classification in keys if not is_classification}
+    kinds = instances["is_classification"][:]
+    kind_of = dict(zip(instances["instruction_id"], kinds, strict=True))
+    num_clf = sum(kind_of.values())
+    rows = list(zip(kinds, instances["instruction_id"], instances["attribute"], instances["instance_id"], strict=True))
+    labels = {(key, attribute) for _, key, attribute, _ in rows if kind_of[key] and attribute}
     return {
         "instructions": len(kind_of),
         "instances": len(instances),
         "empty input": sum(text == "" for text in instances["input"]),
-        "CLF instructions": sum(kind_of.values()),
-        "CLF instances": sum(instances["is_classification"]),
-        "labels a CLF instruction": _mean([len(attributes[key]) for key, kind in kind_of.items() if kind]),
-        "strategies a NON-CLF instruction": _divide(len(others), len(kind_of) - sum(kind_of.values())),
+        "CLF instructions": num_clf,
+        "CLF instances": sum(kinds),
+        "labels a CLF instruction": _divide(len(labels), num_clf),
+        "strategies a NON-CLF instruction": _divide(
+            len({instance for kind, *_, instance in rows if not kind}), len(kind_of) - num_clf
+        ),
     }
-
-
-def _mean(numbers: Sequence[float]) -> float | None:
-    return _divide(sum(numbers), len(numbers))
 
 
 def _divide(total: float, count: int) -> float | None:
@@ -117,23 +106,15 @@ def list_costs(teacher: Teacher) -> list[PricedUsage]:
     ]
 
 
-def _divide_tokens(teacher: Teacher, instructions: int, instances: int) -> list[TokensPerRow]:
+def _divide_tokens(usage: Sequence[PricedUsage], instructions: int, instances: int) -> list[TokensPerRow]:
     """Return the tokens of each phase per published instruction and instance."""
-    sums: dict[str, tuple[int, int]] = {}
-    for usage in teacher.journal.usage():
-        before = sums.get(usage.phase, (0, 0))
-        sums[usage.phase] = (before[0] + usage.input_tokens, before[1] + usage.output_tokens)
-    return [
-        TokensPerRow(
-            phase, *(round(tokens / max(count, 1), 1) for count in (instructions, instances) for tokens in both)
-        )
-        for phase, both in sums.items()
-    ]
-
-
-def list_versions() -> dict[str, str]:
-    """Return the versions of the packages that affect the result."""
-    return {name: importlib.metadata.version(name) for name in _VERSIONS}
+    found = []
+    for phase in dict.fromkeys(one.phase for one in usage):
+        parts = [one for one in usage if one.phase == phase]
+        tokens = (sum(one.input_tokens for one in parts), sum(one.output_tokens for one in parts))
+        shares = (round(part / max(count, 1), 1) for count in (instructions, instances) for part in tokens)
+        found.append(TokensPerRow(phase, *shares))
+    return found
 
 
 def collect_report(
@@ -153,9 +134,9 @@ def collect_report(
     """Collect the report of a build.
 
     Args:
-        table: The figures by phase.
+        table: As `tabulate_phases` returns it.
         configs: The published splits by config.
-        seeds: The seed tasks; their info holds name and licence.
+        seeds: The seed tasks; their info holds name and license.
         teacher: The teacher.
         recipe: The settings.
         traces: What the phases found, by name.
@@ -173,11 +154,14 @@ def collect_report(
     features = next(iter(next(iter(configs.values())).values())).features
     instances = list(configs["instances"].values())
     num_instructions = len({key for part in instances for key in part["instruction_id"]})
-    given = {"--license": license, "--language": language}
-    words = [word for option, value in given.items() if value for word in (option, value)]
-    columns = seeds.info.description or ""
-    seeds_options = [] if is_bundled else ["--seeds", name]
-    seeds_options += [word for pair in columns.split() for word in ("--column", pair)]
+    columns, usage = seeds.info.description or "", list_costs(teacher)
+    options = [
+        ("--seeds", "" if is_bundled else name),
+        *(("--column", pair) for pair in columns.split()),
+        ("--license", license or ""),
+        ("--language", language or ""),
+    ]
+    words = [word for option in options if option[1] for word in option]
     decontamination = recipe.decontamination
     return BuildReport(
         title=title or f"Instructions by {hide_folder(teacher.model)}",
@@ -189,7 +173,7 @@ def collect_report(
         license=license,
         terms=warn_of_terms(teacher.model),
         language=language or ("en" if is_bundled else None),
-        command=shlex.join(["auto-instruct", "build", "--recipe", "recipe.yaml", *seeds_options, *words]),
+        command=shlex.join(["auto-instruct", "build", "--recipe", "recipe.yaml", *words]),
         max_similarity=recipe.bootstrap.max_similarity,
         max_similarity_across_splits=recipe.splitting.max_similarity,
         num_distinct=len({key for part in configs["default"].values() for key in part["instance_id"]}),
@@ -209,10 +193,10 @@ def collect_report(
         table=table,
         phases={phase: {**one.facts, "rejected": count_reasons(one.rejected)} for phase, one in traces.items()},
         stopped=traces["bootstrap"].facts["stopped"],
-        usage=list_costs(teacher),
-        tokens_by_phase=_divide_tokens(teacher, num_instructions, sum(map(len, instances))),
+        usage=usage,
+        tokens_by_phase=_divide_tokens(usage, num_instructions, sum(map(len, instances))),
         dollars=teacher.spent().dollars,
-        versions=list_versions(),
+        versions={package: importlib.metadata.version(package) for package in _VERSIONS},
         description=description,
         estimate=estimate,
     )
@@ -249,7 +233,7 @@ def _name_type(feature: object) -> str:
 
 
 def _pick_examples(instances: DatasetDict) -> dict[str, Facts]:
-    """Return the first row of each kind of task, long texts truncated."""
+    """Return the first row of each kind of task, texts over 600 characters truncated."""
     found: dict[str, Facts] = {}
     for part in instances.values():
         topics = part.features["cluster"].names
@@ -257,11 +241,9 @@ def _pick_examples(instances: DatasetDict) -> dict[str, Facts]:
             kind = "an open task with an input" if row["input"] else "an open task without an input"
             kind = "a classification task" if row["is_classification"] else kind
             if kind not in found:
+                row["cluster"] = topics[row["cluster"]]
                 found[kind] = {
-                    name: _truncate(value) for name, value in {**row, "cluster": topics[row["cluster"]]}.items()
+                    name: f"{value[:600]} …" if isinstance(value, str) and len(value) > 600 else value
+                    for name, value in row.items()
                 }
     return found
-
-
-def _truncate(value: object) -> object:
-    return value[:600] + " …" if isinstance(value, str) and len(value) > 600 else value

@@ -25,32 +25,22 @@ def describe_seeds(seeds: Dataset) -> str:
 def require_same_build(out: Path, seeds: Dataset, teacher: Teacher, recipe: Recipe) -> None:
     """Raise a BuildError if the folder has a finished build with another teacher, other seeds or another recipe.
 
-    Args:
-        out: Folder of the build.
-        seeds: The seed tasks of the new build.
-        teacher: Its teacher.
-        recipe: Its settings.
-
-    Raises:
-        BuildError: If the builds differ; the message names each difference.
+    The message names each difference. A build by a version whose recipe cannot be read counts as not finished.
     """
     try:
         report = json.loads((out / "report.json").read_text(encoding="utf-8"))
         before = Recipe.from_yaml(out / "dataset" / "recipe.yaml")
     except (OSError, ValueError, RecipeError):
-        return  # not finished, or by a version whose recipe cannot be read
-    prompts = recipe.prompts or teacher.prompts
+        return
     earlier = {
         "teacher": report.get("teacher"),
         "seeds": report.get("seeds", {}).get("digest"),
-        **_list_settings(before),
-        "prompts": _read_prompts(before.prompts or "default"),
+        **_list_settings(before, before.prompts or "default"),
     }
     now = {
         "teacher": hide_folder(teacher.model),
         "seeds": describe_seeds(seeds),
-        **_list_settings(recipe),
-        "prompts": _read_prompts(prompts),
+        **_list_settings(recipe, recipe.prompts or teacher.prompts),
     }
     changes = [
         f"{name} is {_brief(now[name])} (was {_brief(value)})"
@@ -64,10 +54,13 @@ def require_same_build(out: Path, seeds: Dataset, teacher: Teacher, recipe: Reci
         )
 
 
-def _list_settings(recipe: Recipe) -> dict[str, object]:
+def _list_settings(recipe: Recipe, prompts: str) -> dict[str, object]:
     """Return the settings that affect the rows, by their path, as they are published."""
     values = asdict(recipe)
-    del values["prompts"]
+    values["prompts"] = prompts
+    if prompts not in ("default", "small"):
+        texts = [(find_folder(prompts) / f"{name}.yaml").read_text() for name in list_names(prompts)]
+        values["prompts"] = f"custom ({fingerprint(texts)[:8]})"
     values["teacher"] = {"max_attempts": recipe.teacher.max_attempts}
     values["embedding"]["model"] = hide_folder(recipe.embedding.model)
     values["decontamination"]["sources"] = [hide_folder(source) for source in recipe.decontamination.sources]
@@ -81,13 +74,6 @@ def _list_settings(recipe: Recipe) -> dict[str, object]:
         for name, value in (content if isinstance(content, Mapping) else {"": content}).items()
         if name not in _WITHOUT_EFFECT
     }
-
-
-def _read_prompts(source: str) -> str:
-    if source in ("default", "small"):
-        return source
-    folder = find_folder(source)
-    return f"custom ({fingerprint([(folder / f'{name}.yaml').read_text() for name in list_names(source)])[:8]})"
 
 
 def _brief(value: object) -> str:

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 from typing import TypeVar
 
@@ -51,14 +52,7 @@ class Pushed:
 
 
 def check_name(repo_id: str) -> None:
-    """Check a repository id.
-
-    Args:
-        repo_id: `user/name`.
-
-    Raises:
-        RecipeError: If it is not valid.
-    """
+    """Raise a RecipeError if a repository id (`user/name`) is not valid."""
     try:
         validate_repo_id(repo_id)
     except HFValidationError as error:
@@ -83,19 +77,20 @@ def check_access(repo_id: str, *, create_pr: bool = False, token: str | None = N
     api, namespace = _open_api(token), repo_id.partition("/")[0]
     with _translate_errors(repo_id, "Nothing was built or spent"):
         account = _retry(api.whoami)
-    owned = {one["name"]: one.get("roleInOrg", "admin") for one in (account, *account.get("orgs", ()))}
-    token_info = account.get("auth", {}).get("accessToken", {})
-    scopes = token_info.get("fineGrained", {}).get("scoped", ())
-    granted = [one for one in scopes if one["entity"].get("name") in (namespace, repo_id)]
     if create_pr:
         return
-    if namespace not in owned or owned[namespace] == "read":
-        yours = ", ".join(name for name, role in owned.items() if role != "read")
+    roles = {one["name"]: one.get("roleInOrg", "admin") for one in (account, *account.get("orgs", ()))}
+    if roles.get(namespace, "read") == "read":
+        yours = ", ".join(name for name, role in roles.items() if role != "read")
         raise HubError(f"the account {account['name']} cannot write to {namespace}: push to one of {yours}")
-    is_limited = token_info.get("role") == "fineGrained" and not any(
-        "repo.write" in one["permissions"] for one in granted
-    )
-    if token_info.get("role") == "read" or is_limited:
+    scope = account.get("auth", {}).get("accessToken", {})
+    can_write = scope.get("role") != "read"
+    if scope.get("role") == "fineGrained":
+        can_write = any(
+            one["entity"].get("name") in (namespace, repo_id) and "repo.write" in one["permissions"]
+            for one in scope.get("fineGrained", {}).get("scoped", ())
+        )
+    if not can_write:
         raise HubError(f"the token (HF_TOKEN) cannot write to {namespace}: create one with write access")
 
 
@@ -108,87 +103,28 @@ def _open_api(token: str | None) -> HfApi:
 def push_files(
     files: Mapping[str, Path | bytes],
     repo_id: str,
+    owned: str,
     *,
-    private: bool = False,
-    revision: str | None = None,
-    tag: str | None = None,
-    create_pr: bool = False,
-    token: str | None = None,
-    owned: str = "",
+    private: bool,
+    revision: str | None,
+    tag: str | None,
+    create_pr: bool,
+    token: str | None,
 ) -> Pushed:
-    """Publish files as a dataset, in one commit.
+    """Publish files, or their content, by their path in the repository. The other arguments are as in `push_build`.
 
-    Unchanged files are not sent; without changes there is no commit. Files of an earlier push that are no longer among
-    them are deleted in the same commit; other files of the repository stay.
-
-    Args:
-        files: Files or their content, by their path in the repository.
-        repo_id: `user/name`. The repository is created if missing.
-        private: Whether a new repository is private.
-        revision: Branch to commit to, created if missing; None: `main`.
-        tag: Name for the commit.
-        create_pr: Open a pull request instead of committing to the branch.
-        token: Access token; None: HF_TOKEN or the stored one. Never written anywhere.
-        owned: Pattern of files to delete if they are no longer among them; "": none.
-
-    Returns:
-        The commit or pull request.
-
-    Raises:
-        RecipeError: If it is not valid.
-        HubError: If the Hub rejects it or cannot be reached, the repository is public despite `private`, or the tag
-            exists on another commit.
+    Unchanged files are not sent; without changes there is no commit. Files that match the pattern `owned` and are no
+    longer among `files` are deleted in the same commit; other files of the repository stay.
     """
     check_name(repo_id)
     if create_pr and tag:
         raise RecipeError("a pull request cannot be tagged: leave out --tag, and tag the commit once it is merged")
     api = _open_api(token)
-    with _translate_errors(repo_id):
-        _retry(lambda: api.create_repo(repo_id, repo_type="dataset", private=private or None, exist_ok=True))
-        if private and not _retry(lambda: api.repo_info(repo_id, repo_type="dataset")).private:
-            raise HubError(f"{repo_id} exists and is public: make it private in its settings, or push to another name")
-        if revision and not create_pr and not revision.startswith("refs/"):
-            _retry(lambda: api.create_branch(repo_id, branch=revision, repo_type="dataset", exist_ok=True))
-        tags = _retry(lambda: api.list_repo_refs(repo_id, repo_type="dataset")).tags if tag else []
-        tagged = next((one.target_commit for one in tags if one.name == tag), None)
-        pushed = _commit(api, files, repo_id, revision, create_pr, tagged, owned)
-    if tag and not tagged:
-        with _translate_errors(
-            repo_id, f"the dataset is published as commit {pushed.commit[:12]}, only the tag {tag} is missing"
-        ):
-            _retry(lambda: api.create_tag(repo_id, tag=tag, revision=pushed.commit, repo_type="dataset", exist_ok=True))
-    return pushed
-
-
-def _retry(call: Callable[[], _Result]) -> _Result:
-    """Retry an idempotent call on transient errors, with exponential backoff."""
-    for attempt in range(_ATTEMPTS):
-        try:
-            return call()
-        except (HfHubHTTPError, httpx2.TransportError) as error:
-            status = getattr(getattr(error, "response", None), "status_code", None)
-            if attempt == _ATTEMPTS - 1 or (status is not None and status not in _TRANSIENT):
-                raise
-            time.sleep(_SECONDS_TO_WAIT * 2**attempt)
-    raise AssertionError("the last attempt returns or raises")
-
-
-def _commit(
-    api: HfApi,
-    files: Mapping[str, Path | bytes],
-    repo_id: str,
-    revision: str | None,
-    create_pr: bool,
-    tagged: str | None,
-    owned: str,
-) -> Pushed:
-    """Commit the differences; `tagged` is the commit that already has the requested tag, or None."""
-    url = f"{api.endpoint}/datasets/{repo_id}"
+    url, branch = f"{api.endpoint}/datasets/{repo_id}", None if create_pr else revision
     heads: list[str] = []
 
-    def attempt() -> Pushed:
+    def commit() -> Pushed:
         # Each attempt compares again: it sees commits of other writers, and its own whose response was lost.
-        branch = None if create_pr else revision
         head = api.repo_info(repo_id, repo_type="dataset", revision=branch).sha or ""
         heads.append(head)
         operations = _find_changes(api, files, repo_id, head, owned)
@@ -207,8 +143,34 @@ def _commit(
         )
         return Pushed(made.pr_url or url, made.oid, is_new=made.oid != head)
 
-    # A pull request whose response was lost would be opened twice.
-    return attempt() if create_pr else _retry(attempt)
+    with _translate_errors(repo_id):
+        _retry(lambda: api.create_repo(repo_id, repo_type="dataset", private=private or None, exist_ok=True))
+        if private and not _retry(lambda: api.repo_info(repo_id, repo_type="dataset")).private:
+            raise HubError(f"{repo_id} exists and is public: make it private in its settings, or push to another name")
+        if branch and not branch.startswith("refs/"):
+            _retry(lambda: api.create_branch(repo_id, branch=branch, repo_type="dataset", exist_ok=True))
+        tags = _retry(lambda: api.list_repo_refs(repo_id, repo_type="dataset")).tags if tag else []
+        tagged = next((one.target_commit for one in tags if one.name == tag), None)
+        # A pull request whose response was lost would be opened twice.
+        pushed = commit() if create_pr else _retry(commit)
+    if tag and not tagged:
+        done = f"the dataset is published as commit {pushed.commit[:12]}, only the tag {tag} is missing"
+        with _translate_errors(repo_id, done):
+            _retry(lambda: api.create_tag(repo_id, tag=tag, revision=pushed.commit, repo_type="dataset", exist_ok=True))
+    return pushed
+
+
+def _retry(call: Callable[[], _Result]) -> _Result:
+    """Retry an idempotent call on transient errors, with exponential backoff."""
+    for attempt in count():
+        try:
+            return call()
+        except (HfHubHTTPError, httpx2.TransportError) as error:
+            status = getattr(getattr(error, "response", None), "status_code", None)
+            if attempt == _ATTEMPTS - 1 or (status is not None and status not in _TRANSIENT):
+                raise
+            time.sleep(_SECONDS_TO_WAIT * 2**attempt)
+    raise AssertionError
 
 
 def _find_changes(

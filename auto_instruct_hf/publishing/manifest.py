@@ -12,22 +12,20 @@ from ..errors import HubError
 
 def write_manifest(folder: Path) -> None:
     """Write `manifest.json` beside a `dataset` folder: size, SHA-256 and (of Parquet files) rows of each file in it."""
-    files = (path for path in sorted(folder.rglob("*")) if path.is_file())
-    content = {path.relative_to(folder).as_posix(): _describe(path) for path in files}
+    content: dict[str, dict[str, object]] = {}
+    for path in sorted(folder.rglob("*")):
+        if path.is_file():
+            content[path.relative_to(folder).as_posix()] = found = {"sha256": _hash(path), "bytes": path.stat().st_size}
+            if path.suffix == ".parquet":
+                found["rows"] = pq.read_metadata(path).num_rows
     write_changed(folder.with_name("manifest.json"), to_json({"files": content}))
 
 
 def read_manifest(folder: Path) -> dict[str, Path]:
-    """Verify a `dataset` folder against its manifest.
+    """Verify a `dataset` folder against the manifest beside it; return the files of the manifest by their path.
 
-    Args:
-        folder: The folder; the manifest is beside it.
-
-    Returns:
-        The files of the manifest by their path in the folder. Other files that lie there are not among them.
-
-    Raises:
-        HubError: If there is no manifest, or a file is missing, has another content, or is a link.
+    Other files in the folder are left out. Raises a HubError if there is no manifest, or a file is missing, has
+    another content, or is a link.
     """
     path = folder.with_name("manifest.json")
     try:
@@ -41,7 +39,7 @@ def read_manifest(folder: Path) -> dict[str, Path]:
             faults.append(f"{name} is missing")
         elif file.is_symlink() or folder.resolve() not in file.resolve().parents:
             faults.append(f"{name} is a link to elsewhere")
-        elif _describe(file, with_rows=False)["sha256"] != description.get("sha256"):
+        elif _hash(file) != description.get("sha256"):
             faults.append(f"{name} has changed")
     if faults:
         more = f" and {len(faults) - 3} more" if len(faults) > 3 else ""
@@ -51,10 +49,6 @@ def read_manifest(folder: Path) -> dict[str, Path]:
     return {name: folder / name for name in expected}
 
 
-def _describe(path: Path, *, with_rows: bool = True) -> dict[str, object]:
+def _hash(path: Path) -> str:
     with path.open("rb") as stream:
-        found: dict[str, object] = {"sha256": hashlib.file_digest(stream, "sha256").hexdigest()}
-    found["bytes"] = path.stat().st_size
-    if with_rows and path.suffix == ".parquet":
-        found["rows"] = pq.read_metadata(path).num_rows
-    return found
+        return hashlib.file_digest(stream, "sha256").hexdigest()
