@@ -194,8 +194,6 @@ def test_planted_flaws_change_only_the_figures_about_them(
     assert empty[1] - empty[0] == pytest.approx(0.1, abs=1e-5)
 
     twice = figures_of([*sound, *sound[:6]], stub, tmp_path)
-    near = [one["measures"]["outputs"]["nearest"]["share_above"] for one in (before, twice)]
-    assert near == [0, pytest.approx(12 / 66, abs=1e-5)]
     assert twice["measures"]["outputs"]["nearest"]["histogram"][-1] == 12
     assert twice["judge"]["asked"] == 60
 
