@@ -21,7 +21,7 @@ from ..rating import list_answers, rated_only, summarise_people, vote
 from .reading import EvaluatedDataset
 
 _DIGITS = 6  # further digits differ between machines and mean nothing
-_MAX_SHOWN = 300  # ours: browsers show so many instances with texts of a hundred words at once
+_MAX_SHOWN = 300  # ours: browsers show this many instances of a hundred words at once
 
 
 class EvaluationFigures(TypedDict):
