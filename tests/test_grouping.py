@@ -26,7 +26,7 @@ GROUPED = {"type": "object", "properties": {"answers": {"type": "array", "items"
 ECHO, OTHER = (Prompt(name, "s", "{{ items | tojson }}", GROUPED, 0.0, 100) for name in ("echo", "other"))
 ALONE = Prompt("alone", "s", "{{ instruction }}/{{ strategy }}", {"type": "object", "properties": {}}, 0.0, 100)
 HAS_OUTPUT = itemgetter("output")
-FAULTS = ("none", "failed", "missing", "doubled", "empty", "shuffled", "stray", "incomplete")
+FAULTS = ("none", "failed", "missing", "doubled", "empty", "shuffled", "stray", "from zero", "incomplete")
 
 
 def asked(request: Request) -> list[dict[str, Any]]:
@@ -66,6 +66,8 @@ class Unsteady:
             draw.shuffle(answers)
         elif fault == "stray":
             answers.append({"number": len(answers) + 1, "output": "of no item"})
+        elif fault == "from zero" and len(answers) > 1:
+            answers = [{**answer, "number": answer["number"] - 1} for answer in answers]
         elif fault == "incomplete":
             answers[place]["output"] = ""
         return Reply({"answers": answers})
@@ -112,7 +114,8 @@ def test_each_item_gets_its_own_answer_or_a_reason(
 
 
 @pytest.mark.parametrize(
-    ("fault", "num_again"), [("failed", 3), ("missing", 1), ("doubled", 1), ("empty", 3), ("incomplete", 1)]
+    ("fault", "num_again"),
+    [("failed", 3), ("missing", 3), ("doubled", 3), ("from zero", 3), ("empty", 3), ("incomplete", 1)],
 )
 def test_what_a_group_missed_is_asked_again_alone(fault: str, num_again: int) -> None:
     teacher = Unsteady(1.0, faults=[fault], alone=False)
@@ -122,7 +125,7 @@ def test_what_a_group_missed_is_asked_again_alone(fault: str, num_again: int) ->
 
 
 @pytest.mark.parametrize(
-    ("fault", "error", "draws"), [("empty", "not answered by its number", [0, 1]), ("failed", "cut off", [0])]
+    ("fault", "error", "draws"), [("empty", "in a group with wrong numbers", [0, 1]), ("failed", "cut off", [0])]
 )
 def test_a_single_item_is_asked_again_unless_it_failed(fault: str, error: str, draws: list[int]) -> None:
     teacher = Unsteady(1.0, faults=[fault])
@@ -149,7 +152,7 @@ def test_the_limit_of_a_reply_grows_with_the_group(teacher: Teacher, stub: StubT
     assert sorted(body["max_tokens"] for body in stub.answered) == [700 * 2, 700 * 5]
 
 
-@pytest.mark.parametrize("faults", [{"missing": 0.4, "doubled": 0.4}, {"cut": 0.5}, {"refused": 0.3, "missing": 0.3}])
+@pytest.mark.parametrize("faults", [{"missing": 0.1, "doubled": 0.1}, {"cut": 0.5}, {"refused": 0.1, "missing": 0.1}])
 def test_no_row_is_lost_over_http(teacher: Teacher, stub: StubTeacher, tmp_path: Path, faults: Any) -> None:
     stub.faults = faults
     trace, last = Trace(), Trace()

@@ -3,10 +3,11 @@
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from stub_teacher import KEY, serve_stub
 from typer.testing import CliRunner, Result
 
 from auto_instruct_hf.cli.app import app
+from auto_instruct_hf.publishing.manifest import write_manifest
 
 REPO = "alice/tasks"
 OFFLINE = os.pathsep.join([str(Path(__file__).parent / "offline"), str(Path(__file__).parents[1])])
@@ -91,8 +93,6 @@ def test_the_same_rows_come_back_by_every_way(hub: StubHub, built: Path, tmp_pat
 
 
 def test_nothing_changed_is_no_commit_and_what_went_away_is_gone(hub: StubHub, built: Path, tmp_path: Path) -> None:
-    import shutil
-
     assert push(built).exit_code == 0
     repo = hub.repos[REPO]
     before, sent = len(repo.history()), hub.uploaded
@@ -104,6 +104,7 @@ def test_nothing_changed_is_no_commit_and_what_went_away_is_gone(hub: StubHub, b
     shutil.copytree(built / "dataset", grown / "dataset")
     shutil.rmtree(grown / "dataset" / "data" / "instances")
     (grown / "dataset" / "assets" / "verbs.png").unlink()
+    write_manifest(grown / "dataset")
     repo.add({**repo.find().files, "NOTES.md": b"the owner's"}, "Notes", "alice")
     assert push(grown).exit_code == 0
     files = repo.find().files
@@ -241,6 +242,28 @@ def test_the_owners_files_stay(hub: StubHub, built: Path) -> None:
     assert ".env" not in files
 
 
+@pytest.mark.parametrize(
+    ("damage", "words"),
+    [
+        (lambda shard: shard.unlink(), "train-00000-of-00001.parquet is missing"),
+        (lambda shard: shard.write_bytes(shard.read_bytes()[:-9]), "train-00000-of-00001.parquet has changed"),
+        (lambda shard: shard.rename(shard.with_name("x")).rename(shard), ""),
+        (lambda shard: (shard.rename(shard.parents[3] / "x"), shard.symlink_to(shard.parents[3] / "x")), "is a link"),
+    ],
+)
+def test_only_what_was_built_is_pushed(
+    hub: StubHub, built: Path, tmp_path: Path, damage: Callable[[Path], object], words: str
+) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(built, copy)
+    (copy / "dataset" / "notes.txt").write_text("private")
+    damage(copy / "dataset" / "data" / "default" / "train-00000-of-00001.parquet")
+    done = push(copy)
+    assert done.exit_code == (1 if words else 0)
+    assert words in done.stderr
+    assert len(hub.requests) == 0 if words else "notes.txt" not in hub.repos[REPO].find().files
+
+
 def test_a_build_of_another_version_is_told(hub: StubHub, built: Path, tmp_path: Path) -> None:
     (tmp_path / "old" / "dataset").mkdir(parents=True)
     for content in ("{}", "[]", "5"):
@@ -314,8 +337,8 @@ def test_build_and_push_in_one_command(hub: StubHub, tmp_path: Path) -> None:
         ("bob/tasks", TOKEN, "write", (), 1, "alice cannot write to bob: push to one of alice, lab"),
         (REPO, TOKEN, "read", (), 1, "cannot write to alice: create one with write access"),
         (REPO, TOKEN, "write", ("--license", "CC BY 4.0"), 2, "did you mean cc-by-4.0"),
-        (REPO, TOKEN, "write", ("--language", "english"), 2, "an ISO 639 code, such as en"),
-        (REPO, TOKEN, "write", ("--description", "absent.md"), 1, "absent.md"),
+        (REPO, TOKEN, "write", ("--language", "english"), 2, "an ISO 639 code, such as en; did you mean en?"),
+        (REPO, TOKEN, "write", ("--description", "absent.md"), 2, "absent.md"),
     ],
 )
 def test_what_a_push_would_fail_on_is_told_before_anything_is_spent(
@@ -342,13 +365,15 @@ def test_a_push_that_fails_after_the_build_says_how_to_go_on(hub: StubHub, tmp_p
     assert failed.stderr.rstrip().endswith(f"To publish it later: auto-instruct push {out} {REPO}")
 
 
-def test_seeds_come_from_the_hub(hub: StubHub, tmp_path: Path) -> None:
+def test_seeds_come_from_the_hub_with_configuration_and_split(hub: StubHub, tmp_path: Path) -> None:
     rows = [{"instruction": f"Explain matter {n} to me", "output": "So."} for n in range(3)]
-    hub.add_repo("lab/seeds", {"seeds.jsonl": "\n".join(map(json.dumps, rows)).encode()})
+    content = "\n".join(map(json.dumps, rows)).encode()
+    card = b"---\nconfigs:\n- config_name: main\n  data_files:\n  - {split: test, path: a/*.jsonl}\n---\n"
+    hub.add_repo("lab/seeds", {"a/seeds.jsonl": content, "README.md": card})
     code = (
         "from auto_instruct_hf import read_seeds\n"
-        "seeds = read_seeds('lab/seeds')\n"
+        "seeds = read_seeds('lab/seeds:main:test')\n"
         "print(seeds['instruction'][:], seeds.info.dataset_name)"
     )
     done = run(code, hub, tmp_path)
-    assert done.stdout.strip() == f"{[row['instruction'] for row in rows]} lab/seeds", done.stderr
+    assert done.stdout.strip() == f"{[row['instruction'] for row in rows]} lab/seeds:main:test", done.stderr

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from auto_instruct_hf.errors import TeacherError
-from auto_instruct_hf.teacher.journal import JOURNAL_FORMAT, Entry, Journal, Record, Usage
+from auto_instruct_hf.teacher.journal import Entry, Journal, Record, Usage
 from auto_instruct_hf.teacher.prices import Prices, Rates
 
 # As the first version of the package wrote it.
@@ -107,7 +107,7 @@ def test_a_journal_of_format_1_is_upgraded(tmp_path: Path) -> None:
                 Usage("second", "m", False, 2, 1, 8, 2, 4, 1.5),
             ]
             assert journal.query("SELECT request FROM replies WHERE key = ?", "a") == [('{"x": 1}',)]
-            assert journal.query("PRAGMA user_version") == [(JOURNAL_FORMAT,)]
+            assert journal.query("PRAGMA user_version") == [(2,)]
 
 
 @pytest.mark.parametrize("content", [b"not a database, but long enough to be read as one" * 50, None])

@@ -1,4 +1,4 @@
-"""A reader knows at all times what happens now: off a terminal by a line per step and every ten seconds."""
+"""Progress is a bar on a terminal, elsewhere a line per step and every ten seconds."""
 
 import time
 
@@ -10,8 +10,7 @@ from auto_instruct_hf.core import ProgressLine, progress
 
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """The time that the lines see; the last number counts."""
-    now = [0.0]
+    now = [0.0]  # the last number is the time
     monkeypatch.setattr(time, "monotonic", lambda: now[-1])
     return now
 
@@ -25,17 +24,26 @@ def test_a_step_is_a_line_at_its_start_every_ten_seconds_and_at_its_end(
             line.advance()
         line.note("spent $0.02")
     assert capsys.readouterr().err.splitlines() == [
-        "attribute: 0 of 40 requests …",
+        "attribute …",
         "attribute: 11 of 40 requests",
         "attribute: 22 of 40 requests",
         "attribute: 25 of 40 requests in 25 s, spent $0.02",
     ]
 
 
-def test_a_quick_step_is_one_line(clock: list[float], capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_quick_step_has_a_start_and_an_end(clock: list[float], capsys: pytest.CaptureFixture[str]) -> None:
     with ProgressLine("curve", 1, is_shown=True) as line:
         line.advance()
-    assert capsys.readouterr().err == "cluster, number of clusters: 0 of 1 mixture …\n"
+    assert capsys.readouterr().err.splitlines() == [
+        "cluster, number of clusters …",
+        "cluster, number of clusters: 1 mixture in 0 s",
+    ]
+
+
+def test_an_interrupted_step_does_not_look_finished(clock: list[float], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(KeyboardInterrupt), ProgressLine("embed", 30, is_shown=True):
+        raise KeyboardInterrupt
+    assert capsys.readouterr().err.splitlines()[-1] == "cluster, embeddings: 0 of 30 texts when it stopped"
 
 
 def test_an_exceeded_total_is_unknown(clock: list[float], capsys: pytest.CaptureFixture[str]) -> None:
@@ -47,8 +55,7 @@ def test_an_exceeded_total_is_unknown(clock: list[float], capsys: pytest.Capture
 
 def test_nothing_is_shown_where_the_bars_of_datasets_are_disabled(capsys: pytest.CaptureFixture[str]) -> None:
     datasets.disable_progress_bars()
-    with ProgressLine("split", 2) as line:
-        line.advance()
+    ProgressLine("split", 2).close()
     assert capsys.readouterr().err == ""
 
 

@@ -142,9 +142,9 @@ def test_answers_of_a_group_need_numbers(tmp_path: Path) -> None:
     [
         (lambda path: path.unlink(), "no prompt"),
         (lambda path: path.write_text("system: ["), "is not YAML"),
-        (lambda path: path.write_text("system: a\nshema: {}"), "unknown"),
+        (lambda path: path.write_text("system: a\nshema: {}"), "unexpected keyword argument 'shema'; a prompt has the"),
         (lambda path: path.write_text("system: a"), "missing"),
-        (lambda path: path.write_text("words"), "unknown"),
+        (lambda path: path.write_text("words"), "must be a mapping"),
     ],
 )
 def test_errors_in_a_set_name_the_file(tmp_path: Path, change: Any, message: str) -> None:

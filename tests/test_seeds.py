@@ -1,12 +1,13 @@
 """Seeds are read in every common format, and every fault is reported with its row."""
 
+import gzip
 import json
 import re
 from pathlib import Path
 from typing import Any
 
 import pytest
-from datasets import Dataset
+from datasets import ClassLabel, Dataset, Features, Value
 
 from auto_instruct_hf.core import SEEDS
 from auto_instruct_hf.errors import SeedError
@@ -15,6 +16,7 @@ from auto_instruct_hf.generation.seeds import BUNDLED, read_seeds
 from auto_instruct_hf.novelty import near_pairs
 from auto_instruct_hf.recipe import BootstrapSettings
 
+TASK_LINE = b'{"instruction": "Name a fruit, any.", "output": "apple, or pear"}'
 TASK = {"instruction": "Name the largest planet of the solar system.", "input": "", "output": "Jupiter"}
 
 
@@ -82,7 +84,9 @@ def test_columns_are_mapped_and_large_rows_of_any_script_are_unchanged(tmp_path:
         ([{"instruction": "Do it."}], "no column 'output'"),
         ([TASK, {**TASK, "instruction": 5}], "row 2: 'instruction' must be text, found 5"),
         ([TASK, {**TASK, "instruction": " "}], "row 2: 'instruction' is empty"),
-        ([{**TASK, "output": None}], "row 1: 'output' must be text, found None"),
+        ([{**TASK, "output": None}], "row 1: there is no output"),
+        ([{**TASK, "instruction": n} for n in range(9)], "row 2: 'instruction' must be text, found 1 (int); row 3: "),
+        ([{**TASK, "instruction": n} for n in range(9)], "found 4 (int); and 4 more rows"),
         ([{**TASK, "output": ["x"]}], "row 1: 'output' must be text"),
         ([TASK, {**TASK, "input": 0}], "row 2: 'input' must be text, found 0"),
         ([TASK, {**TASK, "instruction": "name the  LARGEST planet of the solar system."}], "row 2 repeats row 1"),
@@ -107,7 +111,11 @@ def test_faults_are_named_with_their_row(tmp_path: Path, rows: list[Any], messag
         ("seeds.json", b"[]", "is empty"),
         ("seeds.csv", b"instruction,output\n", "is empty"),
         ("seeds.csv", b"", "is empty"),
-        ("seeds.csv", b"instruction,output\nName two fruits.,apple, pear\n", "row 1 has 3 cells, the header 2"),
+        (
+            "seeds.csv",
+            b"instruction,output\nName two fruits.,apple, pear\n",
+            "row 1 has 3 cells, the header 2 (separated",
+        ),
         ("seeds.csv", b'instruction,output\n"Name two,apple\n', "cannot be read as CSV"),
         ("seeds.json", b"[1, 2]", "row 1 must be an object"),
         ("seeds.json", b"5", "must hold a list"),
@@ -120,6 +128,69 @@ def test_unreadable_files(tmp_path: Path, name: str, content: bytes, message: st
     (tmp_path / name).write_bytes(content)
     with pytest.raises(SeedError, match=re.escape(message)):
         read_seeds(tmp_path / name)
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        {"messages": [
+            {"role": "system", "content": "Be kind."}, {"role": "user", "content": "Hi?"},
+            {"role": "assistant", "content": "Hello."}, {"role": "user", "content": "More"},
+        ]},
+        {"conversations": [{"from": "human", "value": "Hi?"}, {"from": "gpt", "value": "Hello."}]},
+    ],
+)  # fmt: skip
+def test_chats_give_their_first_exchange(tmp_path: Path, row: dict[str, Any]) -> None:
+    seed = read_seeds(write(tmp_path / "chats.jsonl", row))[0]
+    assert (seed["instruction"], seed["input"], seed["output"]) == ("Hi?", "", "Hello.")
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("semicolon.csv", b"instruction;output\nName a fruit, any.;apple, or pear\n"),
+        ("tab.csv", b"instruction\toutput\nName a fruit, any.\tapple, or pear\n"),
+        ("named.csv", b"sep=|\r\ninstruction|output\r\nName a fruit, any.|apple, or pear\r\n"),
+        ("blank.csv", b'instruction , output\n,\n"Name a fruit, any.","apple, or pear"\n , \n'),
+        ("utf16.csv", 'instruction;output\nName a fruit, any.;apple, or pear\n'.encode("utf-16")),
+        ("shards.jsonl.gz", gzip.compress(TASK_LINE, mtime=0)),
+        ("pretty.json", b'{\n "instruction": "Name a fruit, any.",\n "output": "apple, or pear"\n}\n'),
+        ("nested.json", b'{"data": [{"instruction": "Name a fruit, any.", "output": "apple, or pear"}]}'),
+        ("nan.json", b'[{"instruction": "Name a fruit, any.", "input": NaN, "output": "apple, or pear"}]'),
+    ],
+)  # fmt: skip
+def test_files_as_spreadsheets_and_scripts_write_them(tmp_path: Path, name: str, content: bytes) -> None:
+    (tmp_path / name).write_bytes(content)
+    seed = read_seeds(tmp_path / name)[0]
+    assert (seed["instruction"], seed["output"]) == ("Name a fruit, any.", "apple, or pear")
+
+
+def test_another_encoding_is_detected_with_a_warning(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    question, answer = "Traduci: «Où est la bibliothèque près de l'hôtel?»", "Dov'è la biblioteca? È lì, perché no."
+    text = f"instruction;output\n{question};{answer}\n"
+    (tmp_path / "seeds.csv").write_bytes(text.encode("cp1252"))
+    assert "bibliothèque" in read_seeds(tmp_path / "seeds.csv")[0]["instruction"]
+    assert "save it as UTF-8 if letters are wrong" in caplog.text
+
+
+def test_a_folder_of_parquet_shards_is_read_in_order(tmp_path: Path) -> None:
+    for number in (1, 0):
+        Dataset.from_list([{**TASK, "instruction": f"Task {number}"}]).to_parquet(tmp_path / f"part-{number}.parquet")
+    assert read_seeds(tmp_path)["instruction"][:] == ["Task 0", "Task 1"]
+
+
+def test_class_labels_are_read_by_their_names(tmp_path: Path) -> None:
+    features = Features({"instruction": Value("string"), "output": ClassLabel(names=["bad", "good"])})
+    Dataset.from_list([{"instruction": "Rate it.", "output": 1}], features=features).to_parquet(tmp_path / "s.parquet")
+    assert read_seeds(tmp_path / "s.parquet")[0]["output"] == "good"
+
+
+def test_a_few_rows_without_output_are_left_out(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    rows = [{"instruction": f"Do {n}", "output": "" if n == 7 else "So."} for n in range(20)]
+    assert len(read_seeds(write(tmp_path / "seeds.jsonl", *rows))) == 19
+    assert "1 rows without output are left out (8)" in caplog.text
+    with pytest.raises(SeedError, match=r"row 1: there is no output; row 2: there is no output"):
+        read_seeds(write(tmp_path / "many.jsonl", *({**row, "output": None} for row in rows)))
 
 
 def test_text_is_not_converted(tmp_path: Path) -> None:

@@ -1,9 +1,7 @@
-"""The cache must serve what is still true and nothing else, in this process and the next."""
+"""The cache returns only results of the same inputs, code and settings, in this process and the next."""
 
 import importlib
-import sys
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
@@ -29,57 +27,46 @@ def no_calls() -> None:
     CALLS.clear()
 
 
-def run(data: Dataset, cache: Path, **options: Any) -> list[int]:
-    return apply(data, double_batch, phase="double", features=NUMBERS, cache_dir=cache, **options)["n"][:]
+def run(data: Dataset, cache: Path, features: Features = NUMBERS, **options: Any) -> list[int]:
+    return apply(data, double_batch, phase="double", features=features, cache_dir=cache, **options)["n"][:]
 
 
 def test_same_inputs_are_read_from_disk(tmp_path: Path) -> None:
-    assert run(numbers(1, 2), tmp_path) == [2, 4]
-    assert run(numbers(1, 2), tmp_path) == [2, 4]
+    for resource in (object(), open):  # resources do not count
+        assert run(numbers(1, 2), tmp_path, resources={"by": resource}) == [2, 4]
     assert CALLS == [2]
 
 
-def test_a_broken_cache_file_is_computed_anew(tmp_path: Path) -> None:
+@pytest.mark.parametrize("where", [0.1, 0.5, 0.95])
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda content, at: content[:at],  # truncated, as by a power failure
+        lambda content, at: content[:at] + bytes(len(content) - at),  # zeroed, of the same length
+        lambda content, at: content[:at] + bytes([content[at] ^ 1]) + content[at + 1 :],  # one bit
+    ],
+    ids=["truncated", "zeroed", "garbled"],
+)
+def test_a_damaged_cache_file_is_computed_again(tmp_path: Path, damage: Any, where: float) -> None:
     run(numbers(*range(1000)), tmp_path)
     file = next(tmp_path.glob("*.arrow"))
-    file.write_bytes(file.read_bytes()[:300])  # as a power failure leaves it
+    content = file.read_bytes()
+    file.write_bytes(damage(content, int(where * len(content))))
     assert run(numbers(*range(1000)), tmp_path) == list(range(0, 2000, 2))
     assert CALLS == [1000, 1000]
 
 
-def test_changed_rows_settings_model_and_features_are_computed_anew(tmp_path: Path) -> None:
+def test_changed_rows_settings_model_features_and_code_are_computed_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     run(numbers(1, 2), tmp_path)
     run(numbers(1, 3), tmp_path)
     assert run(numbers(1, 2), tmp_path, settings={"factor": 3}) == [3, 6]
     run(numbers(1, 2), tmp_path, depends_on="another model")
-    apply(numbers(1, 2), double_batch, phase="double", features=Features({"n": Value("int32")}), cache_dir=tmp_path)
-    assert len(CALLS) == 5
-
-
-def test_resources_do_not_count(tmp_path: Path) -> None:
-    run(numbers(1), tmp_path, resources={"by": object()})
-    run(numbers(1), tmp_path, resources={"by": open})
-    assert len(CALLS) == 1
-
-
-def load(tmp_path: Path, name: str, body: str) -> ModuleType:
-    (tmp_path / f"{name}.py").write_text(body)
-    sys.modules.pop(name, None)
-    importlib.invalidate_caches()
-    return importlib.import_module(name)
-
-
-def test_edited_code_is_computed_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.syspath_prepend(str(tmp_path))
-    monkeypatch.setattr(sys, "dont_write_bytecode", True)
-    results = []
-    code_version_module = importlib.import_module("auto_instruct_hf.core.code_version")
-    for factor in (2, 3):
-        code_version_module._version.cache_clear()
-        code_version_module._parse.cache_clear()
-        module = load(tmp_path, "edited", f"def f(batch):\n    return {{'n': [{factor} * n for n in batch['n']]}}\n")
-        results.append(apply(numbers(1), module.f, phase="edited", features=NUMBERS, cache_dir=tmp_path)["n"][:])
-    assert results == [[2], [3]]
+    run(numbers(1, 2), tmp_path, Features({"n": Value("int32")}))
+    monkeypatch.setattr("auto_instruct_hf.core.transform.code_version", lambda _: "edited")
+    run(numbers(1, 2), tmp_path)
+    assert len(CALLS) == 6
 
 
 def test_functions_without_a_source_file_count_by_their_code() -> None:
@@ -116,22 +103,20 @@ def test_code_version_follows_calls_inside_the_package_and_ignores_comments_docs
     assert versions[0] != versions[1]
 
 
-def test_code_version_covers_what_is_imported_inside_functions_but_not_the_teacher() -> None:
-    from auto_instruct_hf.core import code_version as module
+def test_code_version_covers_imports_inside_functions_but_not_the_teacher() -> None:
+    from auto_instruct_hf.core.code_version import _reach
     from auto_instruct_hf.generation.attribution import attribute_batch
     from auto_instruct_hf.novelty import NoveltyIndex
 
-    assert ("auto_instruct_hf.novelty.compiled.engine", "Compiled") in module._reach(
-        NoveltyIndex.__module__, "NoveltyIndex"
-    )
-    modules = {place[0] for place in module._reach(attribute_batch.__module__, "attribute_batch")}
+    assert ("auto_instruct_hf.novelty.compiled.engine", "Compiled") in _reach(NoveltyIndex.__module__, "NoveltyIndex")
+    modules = {place[0] for place in _reach(attribute_batch.__module__, "attribute_batch")}
     assert not any(name.startswith(("auto_instruct_hf.teacher", "auto_instruct_hf.recipe")) for name in modules)
 
 
 def test_empty_dataset_gets_the_new_columns(tmp_path: Path) -> None:
-    wanted = Features({"text": Value("string")})
-    empty = apply(numbers(), double_batch, phase="double", features=wanted, cache_dir=tmp_path)
-    assert empty.features == wanted
+    expected = Features({"text": Value("string")})
+    empty = apply(numbers(), double_batch, phase="double", features=expected, cache_dir=tmp_path)
+    assert empty.features == expected
     assert len(empty) == 0
 
 
@@ -139,8 +124,7 @@ def test_rejected_rows_are_dropped_and_kept_in_the_trace(tmp_path: Path) -> None
     features = Features({"n": Value("int64"), "rejected": Value("string")})
     judged = from_rows([{"n": 1, "rejected": ""}, {"n": 2, "rejected": "even"}], features)
     trace = Trace()
-    kept = keep(judged, phase="test", cache_dir=tmp_path, trace=trace)
-    assert kept.to_list() == [{"n": 1}]
+    assert keep(judged, phase="test", cache_dir=tmp_path, trace=trace).to_list() == [{"n": 1}]
     assert trace.rejected is not None
     assert trace.rejected.to_list() == [{"n": 2, "rejected": "even"}]
 

@@ -1,4 +1,4 @@
-"""Root verbs and objects are the picture of a dataset's variety: a wrong rule would draw a wrong one."""
+"""Root verbs and objects, which show the variety of a dataset."""
 
 import pytest
 from hypothesis import given
@@ -28,12 +28,12 @@ def test_verbs_and_objects(instruction: str, pair: tuple[str, str]) -> None:
 
 
 @given(st.text())
-def test_any_text_is_read(text: str) -> None:
+def test_any_text_gives_lower_case_words(text: str) -> None:
     verb, noun = root_verb_and_object(text)
     assert verb == verb.lower()
     assert noun == noun.lower()
     assert verb or not noun
 
 
-def test_a_very_long_text_takes_no_time() -> None:
+def test_a_very_long_text_is_parsed_quickly() -> None:
     assert root_verb_and_object("Write a very " + "very " * 100_000 + "long poem.")[0] == "write"

@@ -13,10 +13,18 @@ MAX_SEED = 2**32 - 1
 Seeds = Annotated[
     str | None,
     typer.Option(
-        help="Seed tasks: a JSON, JSON Lines, CSV or Parquet file, or a dataset on the Hub.",
+        help="Seed tasks: a JSON, JSON Lines, CSV or Parquet file, or a dataset on the Hub (USER/NAME:CONFIG:SPLIT).",
         show_default="the 175 of the package",
         rich_help_panel=INPUT,
     ),
+]
+SeedsConfig = Annotated[
+    str | None,
+    typer.Option(help="Configuration of the seeds on the Hub.", show_default="the only one", rich_help_panel=INPUT),
+]
+SeedsSplit = Annotated[
+    str | None,
+    typer.Option(help="Split of the seeds on the Hub.", show_default="train, or the only one", rich_help_panel=INPUT),
 ]
 Column = Annotated[
     list[str] | None,
@@ -31,7 +39,7 @@ RecipeFile = Annotated[
 TeacherModel = Annotated[
     str | None,
     typer.Option(
-        help="Model name, or 'embedded' for the small model of the package.",
+        help="Model name; PATH.gguf or REPO:FILE.gguf for one on this machine; embedded for the packaged one.",
         show_default="gpt-4o if OPENAI_API_KEY is set, else embedded",
         rich_help_panel=TEACHER,
     ),

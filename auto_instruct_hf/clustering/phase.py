@@ -12,7 +12,7 @@ import numpy.typing as npt
 import pyarrow as pa
 from datasets import ClassLabel, Dataset, Features, List, Value
 
-from ..core import INSTANCES, Batch, Columns, FloatArray, IntArray, Trace, apply, from_table, require_columns
+from ..core import INSTANCES, Batch, Columns, FloatArray, IntArray, Trace, apply, from_rows, require_columns
 from ..embedding import embed
 from ..errors import BuildError
 from ..prompts import PromptSet
@@ -165,4 +165,4 @@ def _unique(instances: Dataset) -> Dataset:
     # If spellings or kinds differ for one id, the first in sorting order is kept.
     table = table.sort_by([(name, "ascending") for name in _UNIQUE])
     ids = np.array(table["instruction_id"].to_pylist())
-    return from_table(table.filter(pa.array(np.append(True, ids[1:] != ids[:-1]))), _UNIQUE)
+    return from_rows(table.filter(pa.array(np.append(True, ids[1:] != ids[:-1]))).to_pylist(), _UNIQUE)

@@ -1,12 +1,11 @@
-"""What every phase uses: the cached map, the columns, texts, readers of rows, files."""
+"""What every phase uses: the cached map, columns and their types, texts, row readers, files."""
 
 from .arrays import FloatArray, IntArray, Vectors
-from .build_lock import lock_build
-from .files import to_json, write_changed
+from .files import lock_build, to_json, write_changed
 from .markdown import fenced, inline, json_block
 from .packaged_weights import find_weights
 from .progress import ProgressLine
-from .row_readers import brief, parse_columns, read_lines, read_rows, to_flag
+from .row_readers import parse_columns, read_lines, read_rows, to_flag
 from .schema import (
     ATTRIBUTED,
     ATTRIBUTES,
@@ -20,6 +19,7 @@ from .schema import (
     with_rejected,
 )
 from .sqlite import open_database, transaction
+from .table_files import brief
 from .texts import (
     CONTROL,
     UNSPACED,
@@ -41,7 +41,6 @@ from .transform import (
     default_folder,
     fingerprint,
     from_rows,
-    from_table,
     keep,
     rows,
     without_bars,
@@ -77,7 +76,6 @@ __all__ = [
     "fingerprint",
     "flatten",
     "from_rows",
-    "from_table",
     "hide_folder",
     "inline",
     "instruction_id",

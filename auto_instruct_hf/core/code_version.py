@@ -1,13 +1,11 @@
-"""A hash of the code of a function: what it says, not where it lies or how it is commented.
+"""Hash the code of a function and, transitively, of all functions, classes and constants of this package it names.
 
-It covers the function and, transitively, every function, class and constant of this package that it names. Names,
-comments, docstrings and paths of modules do not count, so moving or documenting code recomputes nothing.
+Comments, docstrings, and names and paths of modules do not count: moving or documenting code recomputes nothing.
 """
 
 import ast
 import hashlib
 from collections.abc import Callable, Iterator
-from copy import deepcopy
 from functools import cache
 from importlib.util import find_spec, resolve_name
 from pathlib import Path
@@ -23,10 +21,10 @@ _EXCLUDED = tuple(
 
 
 class _Source(NamedTuple):
-    """A module, parsed: its definitions by name, and what its imports bind (module, or module and name in it)."""
+    """A parsed module: its definitions, and the places (module, name) that imports from this package bind to a name."""
 
     definitions: dict[str, ast.stmt]
-    imports: dict[str, tuple[str, str]]
+    imports: dict[str, set[tuple[str, str]]]
 
 
 def code_version(function: Callable[..., Any]) -> str:
@@ -34,15 +32,13 @@ def code_version(function: Callable[..., Any]) -> str:
 
     A function that is no top-level definition of a source file (a notebook's, a lambda) is hashed by its own code.
     """
-    source = _parse(function.__module__)
-    if source is None or function.__qualname__ not in source.definitions:
-        return str(Hasher.hash(function))
-    return _version(function.__module__, function.__qualname__)
+    module, name = function.__module__, function.__qualname__
+    return _version(module, name) if name in _parse(module).definitions else str(Hasher.hash(function))
 
 
 @cache
 def _version(module: str, name: str) -> str:
-    dumps = sorted(ast.dump(_Undocumented().visit(deepcopy(node))) for node in _reach(module, name).values())
+    dumps = sorted(ast.dump(node) for node in _reach(module, name).values())
     return hashlib.sha256("\n".join(dumps).encode()).hexdigest()[:16]
 
 
@@ -51,81 +47,63 @@ def _reach(module: str, name: str) -> dict[tuple[str, str], ast.stmt]:
     found: dict[tuple[str, str], ast.stmt] = {}
     pending = [(module, name)]
     while pending:
-        place = pending.pop()
-        if place not in found and (node := _definition(*place)) is not None:
-            found[place] = node
-            pending += _references(place[0], node)
+        module, name = pending.pop()
+        if (module, name) not in found:
+            found[module, name] = node = _parse(module).definitions[name]
+            pending += _references(module, node)
     return found
 
 
-def _definition(module: str, name: str) -> ast.stmt | None:
-    source = _parse(module)
-    return source.definitions.get(name) if source else None
-
-
 def _references(module: str, node: ast.stmt) -> Iterator[tuple[str, str]]:
-    """Yield module and name of all in this package that a definition names, through re-exports."""
-    source = _parse(module)
-    assert source
-    imports = {**source.imports, **_imports(module, node)}
+    """Yield the places of all definitions that a node names, directly or as an attribute of an imported module."""
     for part in ast.walk(node):
         if isinstance(part, ast.Name):
-            yield from _resolve(module, part.id, imports)
-        elif isinstance(part, ast.Attribute) and isinstance(part.value, ast.Name) and part.value.id in imports:
-            base, name = imports[part.value.id]
-            yield from _resolve(f"{base}.{name}", part.attr, {})
+            yield from _resolve(module, part.id)
+        elif isinstance(part, ast.Attribute) and isinstance(part.value, ast.Name):
+            for package, name in _parse(module).imports.get(part.value.id, ()):
+                yield from _resolve(f"{package}.{name}", part.attr)
 
 
-def _resolve(module: str, name: str, imports: dict[str, tuple[str, str]]) -> Iterator[tuple[str, str]]:
-    while name in imports:
-        module, name = imports[name]
-        source = _parse(module)
-        imports = source.imports if source and name not in source.definitions else {}
-    if not module.startswith(_EXCLUDED) and _definition(module, name) is not None:
+def _resolve(module: str, name: str) -> Iterator[tuple[str, str]]:
+    """Yield where a name is defined, through re-exports; nothing if that is excluded or outside the package."""
+    source = _parse(module)
+    if name not in source.definitions:
+        for place in source.imports.get(name, ()):
+            yield from _resolve(*place)
+    elif not module.startswith(_EXCLUDED):
         yield module, name
 
 
 @cache
-def _parse(module: str) -> _Source | None:
-    """Parse a module; None if it has no source file, or is a third party's."""
+def _parse(module: str) -> _Source:
+    """Parse a module; the result is empty if it has no source file."""
+    source = _Source({}, {})
     try:
         spec = find_spec(module)
     except (ImportError, ValueError):  # a name in a module that is no package; __main__
-        return None
-    if spec is None or not spec.origin or not spec.origin.endswith(".py"):
-        return None
-    tree = ast.parse(Path(spec.origin).read_bytes())
-    definitions: dict[str, ast.stmt] = {}
+        spec = None
+    if spec is None or not (spec.origin or "").endswith(".py"):
+        return source
+    tree = ast.parse(Path(str(spec.origin)).read_bytes())
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom):
+            target = resolve_name("." * node.level + (node.module or ""), spec.parent)
+            if target.partition(".")[0] == _PACKAGE:
+                for alias in node.names:
+                    source.imports.setdefault(alias.asname or alias.name, set()).add((target, alias.name))
+    _Undocumented().visit(tree)
     for node in tree.body:
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
-            definitions[node.name] = node
-        elif isinstance(node, ast.Assign):
-            definitions.update({target.id: node for target in node.targets if isinstance(target, ast.Name)})
-        elif isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
-            definitions[node.target.id] = node
-    top_level = ast.Module([node for node in tree.body if isinstance(node, ast.ImportFrom)], [])
-    return _Source(definitions, _imports(module, top_level))
-
-
-def _imports(module: str, node: ast.AST) -> dict[str, tuple[str, str]]:
-    """Return what the `from` imports inside a node bind, of this package."""
-    spec = find_spec(module)
-    package = spec.parent if spec else None
-    found = {}
-    for part in ast.walk(node):
-        if isinstance(part, ast.ImportFrom):
-            target = resolve_name("." * part.level + (part.module or ""), package) if part.level else part.module or ""
-            if target.split(".")[0] == _PACKAGE:
-                found.update({alias.asname or alias.name: (target, alias.name) for alias in part.names})
-    return found
+            source.definitions[node.name] = node
+        elif isinstance(node, ast.Assign | ast.AnnAssign):
+            targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+            source.definitions.update({target.id: node for target in targets if isinstance(target, ast.Name)})
+    return source
 
 
 class _Undocumented(ast.NodeTransformer):
-    """Leave out docstrings, attributes' ones included, and imports, whose targets count by themselves."""
+    """Remove docstrings, those of attributes included, and imports, whose targets count by themselves."""
 
-    def visit_Expr(self, node: ast.Expr) -> ast.Expr | None:  # the name that ast calls
-        is_text = isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
-        return None if is_text else node
-
-    def visit_ImportFrom(self, _: ast.ImportFrom) -> None:  # the name that ast calls
-        return None
+    def visit(self, node: ast.AST) -> ast.AST | None:
+        is_text = isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and type(node.value.value) is str
+        return None if is_text or isinstance(node, ast.ImportFrom) else self.generic_visit(node)

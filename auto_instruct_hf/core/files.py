@@ -1,18 +1,57 @@
-"""Write files atomically."""
+"""Write files atomically, verify them by a checksum; lock a build folder."""
 
+import hashlib
 import json
-from collections.abc import Mapping
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
+from filelock import FileLock, Timeout
 
-def write_changed(path: Path, content: bytes) -> bool:
-    """Atomically write a file if its content changed; return whether it did."""
+from ..errors import BuildError
+
+
+@contextmanager
+def lock_build(out: Path) -> Iterator[None]:
+    """Lock a build folder against other builds and evaluations; create it if it is missing."""
+    out.mkdir(parents=True, exist_ok=True)
+    try:
+        with FileLock(out / ".lock", timeout=0):
+            yield
+    except Timeout:
+        raise BuildError(f"another build runs in {out}: wait for it, or use another --out") from None
+
+
+def write_changed(path: Path, content: bytes) -> None:
+    """Atomically write a file if its content changed."""
     if path.is_file() and path.read_bytes() == content:
-        return False
+        return
     fresh = path.with_name(f".{path.name}.new")
-    fresh.write_bytes(content)
+    with fresh.open("wb") as stream:
+        stream.write(content)
+        stream.flush()
+        os.fsync(stream.fileno())  # a power failure leaves the old content or the new
     fresh.replace(path)
-    return True
+
+
+def seal(path: Path) -> None:
+    """Flush a file to the disk, and write the checksum of its content beside it."""
+    with path.open("rb") as stream:
+        os.fsync(stream.fileno())
+    write_changed(Path(f"{path}.sha256"), hash_file(path).encode())
+
+
+def is_intact(path: Path) -> bool:
+    """Return whether a file has the checksum it was sealed with: a power failure or a disk can damage it."""
+    checksum = Path(f"{path}.sha256")
+    return path.is_file() and checksum.is_file() and checksum.read_bytes() == hash_file(path).encode()
+
+
+def hash_file(path: Path) -> str:
+    """Return the SHA-256 of a file, in hexadecimal digits."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def to_json(report: Mapping[str, object]) -> bytes:

@@ -25,6 +25,5 @@ def json_block(row: Mapping[str, object]) -> str:
 
 def fenced(text: str, language: str) -> str:
     """Return text in a fenced block that its content cannot close."""
-    longest = max((len(run) for run in re.findall(r"`+", text)), default=0)
-    fence = "`" * max(3, longest + 1)
+    fence = "`" * max([3, *(len(run) + 1 for run in re.findall(r"`+", text))])
     return f"{fence}{language}\n{text}\n{fence}"

@@ -1,15 +1,15 @@
-"""Show what happens now in one line: a bar on a terminal or in a notebook, elsewhere a line every ten seconds."""
+"""Show progress: a bar on a terminal or in a notebook, elsewhere a line every ten seconds."""
 
 import sys
 import time
-from types import TracebackType
+from contextlib import AbstractContextManager
 from typing import NoReturn
 
 import datasets
 from tqdm.auto import tqdm
 
 _SECONDS_BETWEEN_LINES = 10.0
-# Names of cached steps and their units as a reader knows them: the phases of the README, and what is done in them.
+# Cached steps as the README names them, with their units.
 _TITLES = {
     "decontaminate": ("curate, comparison with evaluation sets", "row"),
     "embed": ("cluster, embeddings", "text"),
@@ -24,19 +24,15 @@ _TITLES = {
 }
 
 
-class ProgressLine:
-    """One line of progress, shown unless the progress bars of `datasets` are disabled.
+class ProgressLine(AbstractContextManager["ProgressLine"]):
+    """The progress of one step: `total` units (None: unknown), `unit` in the singular.
 
-    Args:
-        name: What is done.
-        total: Number of units; None: unknown.
-        unit: What is counted, in the singular.
-        is_shown: Whether it is shown; None: as the bars of `datasets` are.
+    It is shown if `is_shown`; None: unless the progress bars of `datasets` are disabled.
     """
 
     def __init__(self, name: str, total: int | None = None, unit: str = "row", *, is_shown: bool | None = None) -> None:
         self._name, self._unit = _TITLES.get(name, (name, unit))
-        self.total = total
+        self._total = total
         self._done = 0
         self._note = ""
         self._bar: tqdm[NoReturn] | None = None
@@ -45,25 +41,23 @@ class ProgressLine:
         if self._is_shown and (sys.stderr.isatty() or "ipykernel" in sys.modules):
             self._bar = tqdm(total=total, desc=self._name, unit=f" {self._unit}s")
         elif self._is_shown:
-            self._print(f"{self._count()} …")
+            self._print(f"{self._name} …")
 
-    def __enter__(self) -> "ProgressLine":
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
+    def __exit__(self, error: type[BaseException] | None, *_: object) -> None:
+        if error is not None and self._is_shown and self._bar is None:
+            self._print(f"{self._count()} when it stopped")
+        else:
+            self.close()
 
     def advance(self, count: int = 1) -> None:
         """Count units; a total that is exceeded becomes unknown."""
         self._done += count
-        if self.total is not None and self._done > self.total:
-            self.total = None
+        if self._total is not None and self._done > self._total:
+            self._total = None
         if self._bar is not None:
-            self._bar.total = self.total
+            self._bar.total = self._total
             self._bar.update(count)
-        elif self._is_shown and self._done != self.total and self._is_due():
+        elif self._is_shown and self._done != self._total and time.monotonic() > self._printed + _SECONDS_BETWEEN_LINES:
             self._print(self._count())
 
     def note(self, text: str) -> None:
@@ -73,18 +67,15 @@ class ProgressLine:
             self._bar.set_postfix_str(text)
 
     def close(self) -> None:
-        """Leave the line on the screen with its duration."""
+        """Leave the line on screen, with its duration."""
         if self._bar is not None:
             self._bar.close()
-        elif self._is_shown and (seconds := time.monotonic() - self._started) > 1:
-            self._print(f"{self._count()} in {seconds:.0f} s")
-
-    def _is_due(self) -> bool:
-        return time.monotonic() - self._printed > _SECONDS_BETWEEN_LINES
+        elif self._is_shown:
+            self._print(f"{self._count()} in {time.monotonic() - self._started:.0f} s")
 
     def _count(self) -> str:
-        of = f"{self._done:,}" if self.total in (None, self._done) else f"{self._done:,} of {self.total:,}"
-        plural = "" if (self._done if self.total is None else self.total) == 1 else "s"
+        of = f"{self._done:,}" if self._total in (None, self._done) else f"{self._done:,} of {self._total:,}"
+        plural = "" if (self._done if self._total is None else self._total) == 1 else "s"
         return f"{self._name}: {of} {self._unit}{plural}"
 
     def _print(self, text: str) -> None:

@@ -14,15 +14,8 @@ TEXT_COLUMNS = ("instruction", "input", "output")
 SEEDS = Features({"instruction": _TEXT, "input": _TEXT, "output": _TEXT, "is_classification": _BOOL, "domain": _TEXT})
 """One row a seed task; `input` and `domain` are "" if there is none."""
 
-INSTRUCTIONS = Features(
-    {
-        "instruction_id": _TEXT,
-        "instruction": _TEXT,
-        "similarity": Value("float32"),
-        "most_similar": _TEXT,
-        "round": Value("int32"),
-    }
-)
+_SIMILARITY = {"similarity": Value("float32"), "most_similar": _TEXT, "round": Value("int32")}
+INSTRUCTIONS = Features({"instruction_id": _TEXT, "instruction": _TEXT, **_SIMILARITY})
 """After bootstrap: one row an instruction; `similarity` is the highest ROUGE-L F1 against the pool when admitted,
 `most_similar` the id of that instruction (or seed), "" if none shares a token."""
 
@@ -30,17 +23,8 @@ ATTRIBUTES = Features({"is_classification": _BOOL, "input": _TEXT, "attributes":
 ATTRIBUTED = Features({**INSTRUCTIONS, **ATTRIBUTES})
 """After attribute: `attributes` are labels of a classification task, else strategies; `input` only for the latter."""
 
-INSTANCES = Features(
-    {
-        "instance_id": _TEXT,
-        "instruction_id": _TEXT,
-        "instruction": _TEXT,
-        "is_classification": _BOOL,
-        "attribute": _TEXT,
-        "input": _TEXT,
-        "output": _TEXT,
-    }
-)
+_KEYS = {"instance_id": _TEXT, "instruction_id": _TEXT, "instruction": _TEXT, "is_classification": _BOOL}
+INSTANCES = Features({**_KEYS, "attribute": _TEXT, "input": _TEXT, "output": _TEXT})
 """After complete and curate: one row an instance; `attribute` is its label, its strategy, or ""."""
 
 CLUSTERED = Features({**INSTANCES, "cluster": ClassLabel(names=["a topic"])})
@@ -56,11 +40,11 @@ def with_rejected(features: Features) -> Features:
 
 
 def require_columns(dataset: Dataset, features: Features, phase: str, columns: Iterable[str]) -> Dataset:
-    """Check that a dataset has the columns a phase reads, with the right types and no nulls.
+    """Check that a dataset has the columns that a phase reads.
 
     Args:
         dataset: The input of the phase.
-        features: The contract that defines their types.
+        features: The contract that defines the types of the columns.
         phase: Its name, for the message.
         columns: The columns that the phase reads.
 
@@ -77,10 +61,10 @@ def require_columns(dataset: Dataset, features: Features, phase: str, columns: I
                 f"{phase} needs the column {column!r} ({_type_name(features[column])}); found: "
                 f"{', '.join(dataset.column_names) or 'none'}. Rename yours with Dataset.rename_column"
             )
-        found, wanted = dataset.features[column], features[column]
-        if _type_name(found) != _type_name(wanted):
+        found, expected = dataset.features[column], features[column]
+        if _type_name(found) != _type_name(expected):
             raise SchemaError(
-                f"{phase} needs the column {column!r} as {_type_name(wanted)}; it is {_type_name(found)}. "
+                f"{phase} needs the column {column!r} as {_type_name(expected)}; it is {_type_name(found)}. "
                 "Convert it with Dataset.cast_column"
             )
     table = dataset.select_columns(list(columns)).with_format("arrow")[:]

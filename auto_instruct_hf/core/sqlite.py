@@ -17,25 +17,15 @@ def open_database(
     upgrades: Mapping[int, str] | None = None,
     name: str = "database",
 ) -> sqlite3.Connection:
-    """Open an SQLite file, create its tables or upgrade them, and check its format.
+    """Open or create an SQLite file, create its tables by `schema` or upgrade them, and check its format.
 
     The connection may be used from several threads, under a lock of the caller, and commits each statement unless
     `transaction` is used. `synchronous=FULL`: a committed row survives a power failure.
 
-    Args:
-        path: The file; it and its folder are created if missing.
-        schema: SQL statements that create the tables, separated by semicolons.
-        format: Number of the format, at least 1, kept as `user_version`; None: not checked, and `schema` always runs
-            (`CREATE TABLE IF NOT EXISTS` in a file that belongs to another schema).
-        error: Class of the errors to raise.
-        upgrades: SQL statements that convert an older format to this one, by its number.
-        name: What the file is, for messages.
-
-    Returns:
-        The connection.
-
-    Raises:
-        AutoInstructError: Of class `error`, if the file cannot be opened, is not an SQLite file, or has another format.
+    `format`, at least 1, is kept as `user_version`; None: it is not checked, and `schema` always runs (`CREATE TABLE IF
+    NOT EXISTS` in a file of another schema). `upgrades` convert older formats, by their numbers, to this one. Scripts
+    are SQL statements separated by semicolons. Raise `error`, with `name` for what the file is, if the file cannot be
+    opened, is not an SQLite file, or has another format.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -62,29 +52,16 @@ def open_database(
 
 @contextmanager
 def transaction(connection: sqlite3.Connection, path: Path, error: type[AutoInstructError]) -> Iterator[None]:
-    """Commit all statements inside, or none if one of them fails.
+    """Commit all statements inside, or none if one of them fails; raise `error` if SQLite cannot write.
 
-    Args:
-        connection: As `open_database` returned it; the caller holds its lock.
-        path: The file, for the message.
-        error: Class of the error to raise.
-
-    Yields:
-        Nothing.
-
-    Raises:
-        AutoInstructError: Of class `error`, if SQLite cannot write.
+    The connection is one of `open_database`, and the caller holds its lock; the path is for the message.
     """
     try:
-        connection.execute("BEGIN IMMEDIATE")
-        yield
-        connection.execute("COMMIT")
-    except BaseException as reason:
-        if connection.in_transaction:
-            connection.execute("ROLLBACK")
-        if isinstance(reason, sqlite3.DatabaseError):
-            raise error(
-                f"cannot write to {path}: {reason}. What it holds is safe; free disk space or fix the permissions, "
-                "then run the same command again"
-            ) from None
-        raise
+        with connection:  # commits, or rolls back on an error
+            connection.execute("BEGIN IMMEDIATE")
+            yield
+    except sqlite3.DatabaseError as reason:
+        raise error(
+            f"cannot write to {path}: {reason}. What it holds is safe; free disk space or fix the permissions, "
+            "then run the same command again"
+        ) from None

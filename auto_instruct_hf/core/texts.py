@@ -9,7 +9,7 @@ UNSPACED = r"\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\u
 _UNSPACED = re.compile(f"[{UNSPACED}]")
 # Control characters, including those that change the direction of text.
 CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u200e\u200f\u202a-\u202e\u2066-\u2069\ufeff]+")
-# What models write instead of an empty answer.
+# Written by models instead of an empty answer.
 _NOTHING = re.compile(
     r"[\s\"'(<\[]*(?:none|null|nil|n/a|no ?input|not (?:applicable|needed|required))[\s\"')>\].!]*", re.IGNORECASE
 )

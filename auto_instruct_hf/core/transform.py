@@ -8,17 +8,16 @@ rows, the code of the phase, its settings by value, and the output columns.
 import hashlib
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, is_dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import datasets
-import pyarrow as pa
-from datasets import Dataset, DatasetInfo, Features
+from datasets import Dataset, Features
 
 from .code_version import code_version
+from .files import is_intact, seal
 from .progress import ProgressLine
 
 Batch = Mapping[str, list[Any]]
@@ -26,8 +25,6 @@ Columns = dict[str, list[Any]]
 # Rows per batch where rows wait for replies: a batch ends by waiting for its last reply, so large batches wait less
 # often. Replies are in the journal before the batch ends.
 ASKING_BATCH = 10_000
-
-_HASHED = 10_000  # rows per chunk
 
 
 @dataclass
@@ -74,21 +71,24 @@ def apply(
     Returns:
         The mapped dataset. Its fingerprint is the same in every process for the same inputs, code and settings.
     """
-    digest = fingerprint(
-        dataset._fingerprint, phase, code_version(function), settings or {}, depends_on, repr(features)
-    )
+    settings, resources = settings or {}, resources or {}
+    digest = fingerprint(dataset._fingerprint, phase, code_version(function), settings, depends_on, repr(features))
     if len(dataset) == 0:
         return from_rows([], features, digest)
     folder = cache_dir or default_folder()
     folder.mkdir(parents=True, exist_ok=True)
     cache_file = folder / f"{phase}-{digest}.arrow"
-    if not _is_whole(cache_file):
-        cache_file.unlink(missing_ok=True)
-    call = partial(function, **(settings or {}), **(resources or {}))
-    with ExitStack() as stack:
-        if show_progress and not cache_file.exists():
-            call = partial(_count_rows, call, stack.enter_context(ProgressLine(phase, len(dataset))))
-        stack.enter_context(without_bars())
+    is_cached = is_intact(cache_file)
+    if not is_cached:
+        cache_file.unlink(missing_ok=True)  # datasets would read what is left of it
+    is_shown = None if show_progress and not is_cached else False
+    with ProgressLine(phase, len(dataset), is_shown=is_shown) as line, without_bars():
+
+        def call(batch: Batch) -> Mapping[str, Any]:
+            found = function(batch, **settings, **resources)
+            line.advance(len(batch[next(iter(batch))]))
+            return found
+
         mapped = dataset.with_format("numpy" if as_numpy else None).map(
             call,
             batched=True,
@@ -98,25 +98,11 @@ def apply(
             new_fingerprint=digest,
             cache_file_name=str(cache_file),
         )
+    if not is_cached:
+        seal(cache_file)
     mapped.reset_format()
     mapped._fingerprint = digest
     return mapped
-
-
-def _count_rows(call: Callable[[Batch], Mapping[str, Any]], line: ProgressLine, batch: Batch) -> Mapping[str, Any]:
-    found = call(batch)
-    line.advance(len(next(iter(batch.values()))))
-    return found
-
-
-def _is_whole(cache_file: Path) -> bool:
-    """Return whether a cache file is missing or can be read to its end (a power failure can truncate it)."""
-    try:
-        return bool(Dataset.from_file(str(cache_file)).num_rows >= 0)
-    except FileNotFoundError:
-        return True
-    except (pa.ArrowException, OSError):
-        return False
 
 
 def default_folder() -> Path:
@@ -139,65 +125,28 @@ def without_bars() -> Iterator[None]:
 def keep(judged: Dataset, *, phase: str, cache_dir: Path | None = None, trace: Trace | None = None) -> Dataset:
     """Drop the rows with a reason in the column `rejected`, then drop that column.
 
-    Args:
-        judged: Rows with the column `rejected`.
-        phase: Name of the cache file.
-        cache_dir: Folder of the cache, as in `apply`.
-        trace: If given, it receives the dropped rows.
-
-    Returns:
-        The rows with an empty reason.
+    The rows are cached as by `apply`, in the file of `phase`; the trace, if given, receives the dropped rows.
     """
     if trace is not None:
-        reasons = judged["rejected"][:]
-        trace.rejected = judged.select([row for row, reason in enumerate(reasons) if reason])
+        trace.rejected = judged.select([row for row, reason in enumerate(judged["rejected"][:]) if reason])
     features = Features({name: feature for name, feature in judged.features.items() if name != "rejected"})
     return apply(judged, kept_batch, phase=f"{phase}-kept", features=features, cache_dir=cache_dir)
 
 
 def kept_batch(batch: Batch) -> Columns:
     """Return the rows of a batch whose `rejected` is "", without that column."""
-    good = [reason == "" for reason in batch["rejected"]]
-    return {
-        name: [value for value, is_good in zip(column, good, strict=True) if is_good]
-        for name, column in batch.items()
-        if name != "rejected"
-    }
+    kept = [row for row in rows(batch) if row["rejected"] == ""]
+    return columns(kept, [name for name in batch if name != "rejected"])
 
 
 def from_rows(rows: Iterable[Mapping[str, object]], features: Features, digest: str | None = None) -> Dataset:
-    """Make a dataset from rows in memory, fingerprinted by content.
+    """Make a dataset with the columns of `features` from rows in memory.
 
-    Args:
-        rows: The rows; keys that are not in `features` raise.
-        features: Their columns.
-        digest: Its fingerprint, if known; None: computed from the rows.
-
-    Returns:
-        The dataset.
+    Its fingerprint is `digest`, or computed from the rows.
     """
-    rows = list(rows)
-    columns = {name: [row[name] for row in rows] for name in features}
-    dataset = Dataset.from_dict(columns, features=features)
-    dataset._fingerprint = digest or fingerprint(columns, repr(features))
-    return dataset
-
-
-def from_table(table: pa.Table, features: Features) -> Dataset:
-    """Make a dataset from a table in memory, fingerprinted by content.
-
-    Args:
-        table: The rows, with the columns of `features` in the same order.
-        features: The columns.
-
-    Returns:
-        The dataset.
-    """
-    digest = hashlib.sha256(repr(features).encode())
-    for batch in table.combine_chunks().to_batches(max_chunksize=_HASHED):
-        digest.update(json.dumps(batch.to_pydict(), sort_keys=True).encode())
-    dataset = Dataset(table, info=DatasetInfo(features=features))
-    dataset._fingerprint = digest.hexdigest()[:16]
+    content = columns(list(rows), features)
+    dataset = Dataset.from_dict(content, features=features)
+    dataset._fingerprint = digest or fingerprint(content, repr(features))
     return dataset
 
 

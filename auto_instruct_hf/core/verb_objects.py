@@ -1,8 +1,8 @@
 """The root verb of an instruction and its direct object, by rules for English commands and questions.
 
 Self-Instruct (arXiv:2212.10560, figure 3) plots these two words. Nearly all instructions begin with their verb, and the
-object is the last noun before a preposition, a clause or punctuation, so word lists are enough and no parser with its
-model is needed. Texts in other languages give no result.
+object is the last noun before a preposition, a clause or punctuation: word lists are enough, no parser is needed. Texts
+in other languages give no result.
 """
 
 import re
@@ -11,20 +11,16 @@ from pathlib import Path
 
 import yaml
 
-_LISTS = {
-    name: frozenset(words.split())
-    for name, words in yaml.safe_load(
-        Path(__file__).with_name("english_words.yaml").read_text(encoding="utf-8")
-    ).items()
-}
+_TEXT = Path(__file__).with_name("english_words.yaml").read_text(encoding="utf-8")
+_LISTS = {name: frozenset(words.split()) for name, words in yaml.safe_load(_TEXT).items()}
 _VERBS, _ASIDES, _NUMBERS, _DETERMINERS = (_LISTS[name] for name in ("verbs", "asides", "numbers", "determiners"))
 _PRONOUNS, _PREPOSITIONS, _QUESTIONS = (_LISTS[name] for name in ("pronouns", "prepositions", "questions"))
 _BE, _AUXILIARIES, _PARTICLES = (_LISTS[name] for name in ("be", "auxiliaries", "particles"))
 _GIVING, _THINKING, _NOUNS = (_LISTS[name] for name in ("giving", "thinking", "nouns"))
 _ADJECTIVES, _AFTER_NOUN = (_LISTS[name] for name in ("adjectives", "after_noun"))
 _IRREGULAR: dict[str, str] = dict(pair.split(":") for pair in _LISTS["irregular"])
-_CLOSED = _PREPOSITIONS | _QUESTIONS | _PRONOUNS | _DETERMINERS | _BE | _AUXILIARIES
-_CLOSED |= {"whether", "there", "here", "then", "not", "yet", "also", "whatever"}
+_OTHER = {"whether", "there", "here", "then", "not", "yet", "also", "whatever"}
+_CLOSED = _PREPOSITIONS | _QUESTIONS | _PRONOUNS | _DETERMINERS | _BE | _AUXILIARIES | _OTHER
 _JOINTS = frozenset({"and", "or", ",", "then", "&", "/"})
 _POLITE = re.compile(
     r"(?:(?:^|(?<=[,:-] ))(?:can|could|would|will) you|let's|let us|i(?: woul|')d like you to|i (?:want|need) you to|"
@@ -38,16 +34,10 @@ _QUOTES = str.maketrans("\u2018\u2019\u201c\u201d", "''\"\"")
 
 
 def root_verb_and_object(instruction: str) -> tuple[str, str]:
-    """Return the root verb of an instruction and its direct object.
+    """Return the root verb of an English instruction and its direct object, as lower-case lemmas; "" if there is none.
 
     They are taken from the first sentence that is a command or a question. Of verbs or nouns joined by "and" the first
-    is used. Both words are lower-case lemmas.
-
-    Args:
-        instruction: English text.
-
-    Returns:
-        The verb and its direct object, each "" if there is none.
+    is used.
     """
     text = re.sub(r"\([^()]*\)", " ", instruction.lower().translate(_QUOTES))
     for sentence in _SENTENCE_END.split(text):
@@ -140,13 +130,11 @@ def _noun(words: list[str]) -> str:
             continue
         if not phrase and _is_adverb(word):
             continue
-        if word in {"following", "given"} and phrase and not begun:
+        if not begun and (word in _DETERMINERS or (phrase and word in {"following", "given"})):
             phrase.append(word)
         elif word in _JOINTS and phrase and _is_adjective(phrase[-1]):  # "a short, funny story"
             if following in _CLOSED or following in _VERBS - _ADJECTIVES or not following[0].isalnum():
                 break
-        elif word in _DETERMINERS and not begun:
-            phrase.append(word)
         elif word in _CLOSED or word in _JOINTS or not word[0].isalnum() or (begun and _is_apposed(word, following)):
             break
         else:

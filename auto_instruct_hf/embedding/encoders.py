@@ -1,6 +1,7 @@
 """Encoders: from a model's name and a backend to a function from texts to vectors."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
@@ -35,9 +36,8 @@ def require_model(settings: EmbeddingSettings) -> None:
     from huggingface_hub import HfApi, try_to_load_from_cache
 
     model = settings.model
-    if Path(model).is_dir() or isinstance(try_to_load_from_cache(model, "config.json"), str):
-        return
-    if model == PACKAGED_MODEL and find_spec(_MODULE) is not None:
+    is_packaged = model == PACKAGED_MODEL and find_spec(_MODULE) is not None
+    if is_packaged or Path(model).is_dir() or isinstance(try_to_load_from_cache(model, "config.json"), str):
         return
     try:
         HfApi().model_info(model, timeout=10)
@@ -45,95 +45,75 @@ def require_model(settings: EmbeddingSettings) -> None:
         remedy = "pip install 'auto-instruct-hf[embedded]' has it" if model == PACKAGED_MODEL else "name another"
         reason = " ".join(str(error).split())[:120]
         raise BuildError(
-            f"the embedding model {model} (embedding.model in the recipe) is not on this machine, and the Hub does not "
-            f"give it: {reason}. {remedy}"
+            f"the embedding model {model} (embedding.model in the recipe) is not on this machine, and cannot be "
+            f"loaded from the Hub: {reason}. {remedy}"
         ) from None
 
 
 def make_encoder(settings: EmbeddingSettings, folder: Path) -> Encode:
     """Return the function that encodes texts: float32 of unit length, shape (texts, dimensions).
 
-    The model is loaded with the first texts. It runs on a GPU where torch finds one; the other backends on the CPU.
-
-    Args:
-        settings: Model, prompt, backend, and the tokens of a batch.
-        folder: Where an exported model is kept.
-
-    Returns:
-        The function.
+    The model is loaded with the first texts, on a GPU if torch finds one; the ONNX backends run on the CPU, with the
+    exported model in `folder`.
     """
 
     def encode(texts: list[str]) -> Vectors:
-        model = _load(settings.model, settings.backend, folder)
-        prompted = [settings.prompt + text for text in texts]
-        vectors: Vectors | None = None
-        for batch in split_by_tokens(_count_tokens(model, prompted), settings.batch_tokens):
-            made = model.encode(
+        model = _load(settings.model, settings.backend, None if settings.backend == "torch" else folder)
+        lengths = _count_tokens(model, [settings.prompt + text for text in texts])
+        batches = split_by_tokens(lengths, settings.batch_tokens)
+        encoded = [
+            model.encode(
                 [texts[row] for row in batch],
                 prompt=settings.prompt or None,
                 batch_size=len(batch),
                 normalize_embeddings=True,
-                convert_to_numpy=True,
                 show_progress_bar=False,
             )
-            vectors = np.empty((len(texts), made.shape[1]), dtype=np.float32) if vectors is None else vectors
-            vectors[batch] = made
-        assert vectors is not None
-        return vectors
+            for batch in batches
+        ]
+        return np.concatenate(encoded, dtype=np.float32)[np.argsort(np.concatenate(batches))]
 
     return encode
 
 
-def split_by_tokens(lengths: Sequence[int], batch_tokens: int) -> Iterator[list[int]]:
-    """Split texts into batches of similar lengths, to reduce padding.
+def split_by_tokens(lengths: Sequence[int], batch_tokens: int) -> list[list[int]]:
+    """Return the positions of texts in batches of similar lengths, to reduce padding; the longest text is the first.
 
-    Args:
-        lengths: In tokens, one per text.
-        batch_tokens: Maximum tokens of a batch, including padding; a longer text is a batch of its own.
-
-    Yields:
-        The positions of a batch's texts, the longest first.
+    A batch has at most `batch_tokens` tokens, including padding; a longer text is a batch of its own.
     """
-    batch: list[int] = []
+    batches: list[list[int]] = []
     for place in sorted(range(len(lengths)), key=lambda place: -lengths[place]):
-        if batch and (len(batch) + 1) * lengths[batch[0]] > batch_tokens:
-            yield batch
-            batch = []
-        batch.append(place)
-    if batch:
-        yield batch
+        if not batches or (len(batches[-1]) + 1) * lengths[batches[-1][0]] > batch_tokens:
+            batches.append([])
+        batches[-1].append(place)
+    return batches
 
 
 def _count_tokens(model: "SentenceTransformer", texts: list[str]) -> list[int]:
     tokenizer = getattr(model, "tokenizer", None)
-    if not hasattr(tokenizer, "encode_plus") and not hasattr(tokenizer, "pad"):  # not one of transformers
+    if not hasattr(tokenizer, "pad"):  # not one of transformers
         return [1 + len(text) // 4 for text in texts]
-    max_length = model.max_seq_length or 512
     # Some of the kinds of tokenizer that the library's types allow cannot be called.
-    found = tokenizer(texts, truncation=True, max_length=max_length, return_attention_mask=False)  # type: ignore[misc]
+    found = tokenizer(texts, truncation=True, max_length=model.max_seq_length or 512)  # type: ignore[misc]
     return [len(one) for one in found["input_ids"]]
 
 
 @cache
-def _load(model: str, backend: str, folder: Path) -> "SentenceTransformer":
+def _load(model: str, backend: str, export_folder: Path | None) -> "SentenceTransformer":
     import transformers  # these take seconds to import: only where they are used
     from sentence_transformers import SentenceTransformer
 
     transformers.utils.logging.disable_progress_bar()  # type: ignore[no-untyped-call]  # a bar for a hundred tensors
-
     path = model
-    if model == PACKAGED_MODEL:
-        try:
-            path = str(find_weights(_PACKAGE, ".safetensors", _SHA256).parent)
-        except WeightsError:
-            path = model  # from the Hub, as any other model
+    with suppress(WeightsError):  # without the package it is loaded from the Hub, as any other model
+        path = str(find_weights(_PACKAGE, ".safetensors", _SHA256).parent) if model == PACKAGED_MODEL else model
     try:
-        loaded = SentenceTransformer(path, device=None if backend == "torch" else "cpu")
+        loaded = SentenceTransformer(path, device="cpu" if export_folder else None)
     except (OSError, ValueError) as error:
         reason = " ".join(str(error).split())[:200]
         raise BuildError(f"cannot load the embedding model {model} (embedding.model in the recipe): {reason}") from None
-    if backend != "torch":
+    if export_folder:
         from .onnx_backend import use_onnx
 
-        use_onnx(loaded, folder / f"{backend}-{fingerprint(path)}.onnx", in_8_bits=backend == "onnx-int8")
+        use_onnx(loaded, export_folder / f"{backend}-{fingerprint(path)}.onnx", in_8_bits=backend == "onnx-int8")
     return loaded

@@ -1,9 +1,9 @@
 """Embeddings by ONNX Runtime: the transformer is exported once; tokenizer and pooling stay sentence-transformers'."""
 
 import logging
-import os
 import warnings
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from ..errors import BuildError
@@ -11,20 +11,14 @@ from ..errors import BuildError
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
 
-
-_REMEDY = "pip install 'auto-instruct-hf[onnx]', or take torch"
+_REMEDY = "pip install 'auto-instruct-hf[onnx]', or use torch"
 
 
 def use_onnx(model: "SentenceTransformer", exported: Path, *, in_8_bits: bool = False) -> None:
-    """Run a model's transformer with ONNX Runtime on the CPU.
+    """Run a model's first module, a text transformer, with ONNX Runtime on the CPU; `model` is changed in place.
 
-    Args:
-        model: Its first module is a text transformer; changed in place.
-        exported: The exported file; written if it does not exist.
-        in_8_bits: Whether to quantize to 8 bits, weights per channel and activations dynamically; else float32.
-
-    Raises:
-        BuildError: If ONNX Runtime is not installed, or the model cannot be exported.
+    The exported file is written if it does not exist. `in_8_bits`: weights are quantized per channel, activations
+    dynamically; else float32. Raise a BuildError if ONNX Runtime is not installed, or the model cannot be exported.
     """
     try:
         import onnxruntime
@@ -34,7 +28,11 @@ def use_onnx(model: "SentenceTransformer", exported: Path, *, in_8_bits: bool = 
 
     transformer: Any = model[0]
     if not exported.exists():
-        _export(transformer, exported, in_8_bits)
+        try:
+            with TemporaryDirectory(dir=exported.parent) as folder:
+                _export(transformer, Path(folder), in_8_bits).replace(exported)
+        except Exception as error:  # the exporter raises errors of many kinds
+            raise BuildError(f"the embedding model cannot be exported for ONNX Runtime ({error}): {_REMEDY}") from error
     options = onnxruntime.SessionOptions()
     # Spinning threads would take the cores from other work.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
@@ -48,7 +46,7 @@ def use_onnx(model: "SentenceTransformer", exported: Path, *, in_8_bits: bool = 
     transformer.forward = forward
 
 
-def _export(transformer: Any, path: Path, in_8_bits: bool) -> None:
+def _export(transformer: Any, folder: Path, in_8_bits: bool) -> Path:
     import torch
 
     class LastLayer(torch.nn.Module):
@@ -57,37 +55,28 @@ def _export(transformer: Any, path: Path, in_8_bits: bool) -> None:
 
     found = transformer.preprocess(["a text of some words", "another"])
     names = [name for name in ("input_ids", "attention_mask", "token_type_ids") if name in found]
-    new, rounded = (path.with_suffix(f".{os.getpid()}{end}") for end in ("", "-8"))
+    exported, quantized = folder / "float32.onnx", folder / "int8.onnx"
     wrapped = LastLayer()
     wrapped.inner = transformer.auto_model
-    try:
-        with warnings.catch_warnings(), torch.no_grad():
-            warnings.simplefilter("ignore")
-            torch.onnx.export(
-                wrapped.eval(),
-                tuple(found[name] for name in names),
-                str(new),
-                input_names=names,
-                output_names=["embeddings"],
-                dynamic_axes={name: {0: "rows", 1: "tokens"} for name in [*names, "embeddings"]},
-                dynamo=False,
-            )
-        if in_8_bits:
-            _round(new, rounded)
-            rounded.replace(new)
-    except Exception as error:  # the exporter raises errors of many kinds
-        for leftover in (new, rounded):
-            leftover.unlink(missing_ok=True)
-        raise BuildError(f"the embedding model cannot be exported for ONNX Runtime ({error}): {_REMEDY}") from error
-    new.replace(path)
-
-
-def _round(path: Path, rounded: Path) -> None:
+    with warnings.catch_warnings(), torch.no_grad():
+        warnings.simplefilter("ignore")
+        torch.onnx.export(
+            wrapped.eval(),
+            tuple(found[name] for name in names),
+            str(exported),
+            input_names=names,
+            output_names=["embeddings"],
+            dynamic_axes={name: {0: "rows", 1: "tokens"} for name in [*names, "embeddings"]},
+            dynamo=False,
+        )
+    if not in_8_bits:
+        return exported
     from onnxruntime.quantization import QuantType, quantize_dynamic
 
     level = logging.root.manager.disable
     logging.disable(logging.WARNING)  # it advises a preprocessing step that has no effect here
     try:
-        quantize_dynamic(str(path), str(rounded), per_channel=True, weight_type=QuantType.QInt8)
+        quantize_dynamic(str(exported), str(quantized), per_channel=True, weight_type=QuantType.QInt8)
     finally:
         logging.disable(level)
+    return quantized

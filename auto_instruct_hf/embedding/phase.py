@@ -16,12 +16,13 @@ from ..recipe import EmbeddingSettings
 from .encoders import Encode, identify, make_encoder
 
 _LOG = logging.getLogger(__name__)
-# Texts per transaction: what is lost if the process is killed.
-_COMMIT = 512
-_BATCH = 4096
-_TABLE = "CREATE TABLE IF NOT EXISTS vectors (key BLOB PRIMARY KEY, vector BLOB NOT NULL)"
-_SELECT = "SELECT key, vector FROM vectors WHERE key IN ({})"
-_KEYS = 500  # a statement; SQLite takes 999 everywhere
+_TEXTS_PER_COMMIT = 512
+# NORMAL: a power failure costs the last texts, not the file.
+_SCHEMA = """
+PRAGMA journal_mode=WAL;
+PRAGMA synchronous=NORMAL;
+CREATE TABLE IF NOT EXISTS vectors (key BLOB PRIMARY KEY, vector BLOB NOT NULL)
+"""
 
 EMBEDDED_COLUMNS = Features({"instruction_id": Value("string"), "embedding": List(Value("float32"))})
 """One row per instruction; the embedding has unit length."""
@@ -49,82 +50,60 @@ def embed(dataset: Dataset, *, settings: EmbeddingSettings | None = None, cache_
         features=EMBEDDED_COLUMNS,
         depends_on=identity,
         resources={"encode": partial(encode_new, encode=make_encoder(settings, folder), store=store)},
-        batch_size=_BATCH,
+        batch_size=4096,
         show_progress=True,
         cache_dir=folder,
     )
 
 
 def embed_batch(batch: Batch, *, encode: Encode) -> Columns:
-    """Embed a batch of instructions.
-
-    Args:
-        batch: Columns `instruction_id` and `instruction`.
-        encode: Texts to vectors, float32 of shape (texts, dimensions).
-
-    Returns:
-        Columns as `EMBEDDED_COLUMNS`.
-    """
+    """Embed a batch with the columns `instruction_id` and `instruction`; the result has those of `EMBEDDED_COLUMNS`."""
     return {"instruction_id": batch["instruction_id"], "embedding": list(encode(batch["instruction"]))}
 
 
 def encode_new(texts: list[str], *, encode: Encode, store: Path) -> Vectors:
-    """Return the vectors of texts; encode and store those that are missing in the store.
+    """Return the vectors of texts, shape (texts, dimensions); encode and store those that the store lacks.
 
-    Several processes may use one store; the first vector of a text is kept. A corrupt store is replaced.
-
-    Args:
-        texts: In any order; duplicates are allowed.
-        encode: Texts to vectors.
-        store: An SQLite file; its name identifies the model.
-
-    Returns:
-        Shape (texts, dimensions), in the order of the texts.
+    The store is an SQLite file of one model. Several processes may use it; the first vector of a text is kept. A
+    corrupt store is replaced; all texts are encoded if it is locked or cannot be written.
     """
-    keys = [hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest() for text in texts]
     try:
-        return _encode_new(texts, keys, encode, store)
-    except sqlite3.OperationalError as error:  # locked for long, read-only, a full disk: not broken
+        return _encode_new(texts, encode, store)
+    except sqlite3.OperationalError as error:  # locked for long, read-only, a full disk: not corrupt
         _LOG.warning("%s cannot be used (%s): all texts are embedded", store, error)
+        return encode(texts)
     except sqlite3.DatabaseError as error:
-        _LOG.warning("%s is broken (%s): its texts are embedded anew", store, error)
+        _LOG.warning("%s is corrupt (%s): its texts are embedded again", store, error)
         for suffix in ("", "-wal", "-shm"):
             Path(f"{store}{suffix}").unlink(missing_ok=True)
-        return _encode_new(texts, keys, encode, store)
-    return encode(texts)
+        return _encode_new(texts, encode, store)
 
 
-def _encode_new(texts: list[str], keys: list[bytes], encode: Encode, store: Path) -> Vectors:
+def _encode_new(texts: list[str], encode: Encode, store: Path) -> Vectors:
+    keys = [hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest() for text in texts]
     with closing(sqlite3.connect(store, timeout=60)) as connection:
-        connection.execute("PRAGMA journal_mode=WAL")
-        connection.execute("PRAGMA synchronous=NORMAL")  # a power failure costs the last texts, not the file
-        connection.execute(_TABLE)
+        connection.executescript(_SCHEMA)
         found = _read(connection, keys)
         missing = {key: text for key, text in zip(keys, texts, strict=True) if key not in found}
-        new = sorted(missing, key=lambda key: (len(missing[key]), key))  # like lengths together: less padding
-        for start in range(0, len(new), _COMMIT):
-            part = new[start : start + _COMMIT]
-            vectors = encode([missing[key] for key in part])
-            rows = [(key, _pack(vector)) for key, vector in zip(part, vectors, strict=True)]
+        new = sorted(missing, key=lambda key: (len(missing[key]), key))  # similar lengths together: less padding
+        for start in range(0, len(new), _TEXTS_PER_COMMIT):
+            part = new[start : start + _TEXTS_PER_COMMIT]
+            vectors = [vector.astype("<f4").tobytes() for vector in encode([missing[key] for key in part])]
+            packed = [zlib.crc32(vector).to_bytes(4, "little") + vector for vector in vectors]
             with connection:
-                connection.executemany("INSERT OR IGNORE INTO vectors VALUES (?, ?)", rows)
+                connection.executemany("INSERT OR IGNORE INTO vectors VALUES (?, ?)", zip(part, packed, strict=True))
         found |= _read(connection, new)
     return np.stack([np.frombuffer(found[key], dtype="<f4") for key in keys]).astype(np.float32)
 
 
-def _pack(vector: Vectors) -> bytes:
-    content = vector.astype("<f4").tobytes()
-    return zlib.crc32(content).to_bytes(4, "little") + content
-
-
 def _read(connection: sqlite3.Connection, keys: list[bytes]) -> dict[bytes, bytes]:
+    """Return the stored vectors by key; delete those with a wrong checksum, which SQLite does not detect."""
     found: dict[bytes, bytes] = {}
-    for start in range(0, len(keys), _KEYS):
-        part = keys[start : start + _KEYS]
-        for key, packed in connection.execute(_SELECT.format(", ".join("?" * len(part))), part).fetchall():
-            if zlib.crc32(packed[4:]).to_bytes(4, "little") == packed[:4]:
-                found[key] = packed[4:]
-            else:  # SQLite notices a broken page, not a broken value
-                connection.execute("DELETE FROM vectors WHERE key = ?", (key,))
-    connection.commit()
+    with connection:
+        for key in keys:
+            for (packed,) in connection.execute("SELECT vector FROM vectors WHERE key = ?", (key,)).fetchall():
+                if packed[:4] == zlib.crc32(packed[4:]).to_bytes(4, "little"):
+                    found[key] = packed[4:]
+                else:
+                    connection.execute("DELETE FROM vectors WHERE key = ?", (key,))
     return found

@@ -1,4 +1,4 @@
-"""Pack several items in one request, match answers by number, and retry what a group missed one by one."""
+"""Pack several items in one request, match answers by number, and ask the items of a failed group one by one."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ from typing import Any
 from ..prompts import Prompt
 from ..teacher import Ask, Reply, Request
 
-_NOT_ANSWERED = "not answered by its number"
+_NOT_ANSWERED = "in a group with wrong numbers"
 # Another draw number: for a group of one, the journal would return the same reply.
 _SECOND_DRAW = 1
 
@@ -26,10 +26,10 @@ def ask_items(
 ) -> list[Reply]:
     """Ask items, at most `size` per request if their prompt is grouped, in at most two rounds.
 
-    Consecutive items of one instruction share a request if they fit. An item whose answer is missing, duplicated or not
-    complete is asked again alone, and so is each item of a group whose request failed. The requests depend only on the
-    items and the replies: a rerun repeats them. Returns one reply per item, in their order, with its answer as content;
-    the second reply if it was asked twice.
+    Consecutive items of one instruction share a request if they fit. An item whose answer is not complete is asked
+    again alone, and so is each item of a group whose request failed or whose answers are not numbered as its items are.
+    The requests depend only on the items and the replies: a rerun repeats them. Returns one reply per item, in their
+    order, with its answer as content; the second reply if it was asked twice.
     """
     groups = _pack(items, size)
     replies: dict[int, Reply] = {}
@@ -83,14 +83,16 @@ def _request(items: Sequence[GroupedItem], draw: int = 0) -> Request:
 
 
 def _separate(reply: Reply, count: int) -> list[Reply]:
-    """Return the reply to each of the items of one request."""
+    """Return the reply to each of the items of one request.
+
+    Unless the numbers are exactly 1 to `count`, no answer is trusted: one that was numbered from 0, or that skipped an
+    item, would give items the answers of others.
+    """
     if reply.content is None:
         return [reply] * count
-    answers = reply.content["answers"]
-    if count == len(answers) == 1:
-        return [Reply(answers[0])]
-    numbers = [answer["number"] for answer in answers]
-    return [
-        Reply(answers[numbers.index(number)]) if numbers.count(number) == 1 else Reply(None, _NOT_ANSWERED)
-        for number in range(1, count + 1)
-    ]
+    answers = {answer["number"]: answer for answer in reply.content["answers"]}
+    if count == len(reply.content["answers"]) == 1:
+        return [Reply(reply.content["answers"][0])]
+    if len(reply.content["answers"]) != count or set(answers) != set(range(1, count + 1)):
+        return [Reply(None, _NOT_ANSWERED)] * count
+    return [Reply(answers[number]) for number in range(1, count + 1)]

@@ -1,7 +1,7 @@
 """The prompts of a teacher: one YAML file per request, with the JSON schema of its reply.
 
-A set of prompts is a folder. Two come with the package: `default` for capable models and `small` for models of a few
-hundred million parameters, which follow examples better than rules. A folder of your own works as well.
+A set of prompts is a folder, yours or one of the package: `default` for capable models, `small` for models of a few
+hundred million parameters, which follow examples better than rules.
 
 Each file holds:
     system       the system message (Jinja)
@@ -32,7 +32,7 @@ instead: a list of the variables above with `number`, from 1. The maximum length
 import json
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
@@ -50,7 +50,6 @@ JUDGE = ("judge", "reversed", "reworded")
 """The prompts of a judge: the main one, the same with questions and texts in reverse order, and a rewording."""
 DIRECT = ("input_first", "output_first")
 """The prompts for an instance in one step: output first for classification tasks (it is the label), else input."""
-_KEYS = {"system", "user", "schema", "temperature", "max_tokens", "exchanges", "each"}
 _compile = cache(jinja2.Environment(undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True).from_string)
 
 Message = dict[str, str]
@@ -135,9 +134,8 @@ def load_prompts(source: "str | PromptSet" = "default") -> PromptSet:
 def load_judge_prompts() -> Mapping[str, Prompt]:
     """Read the prompts of JUDGE, which belong to no set.
 
-    Their templates may use `instruction`, `input`, `strategy` and `output` ("" if there is none), `mark` (str, in none
-    of these texts) and `questions` (list of {name, text}); the reply has `reason` (str), a bool for each question, and
-    `confidence` (int, percent).
+    Variables: `instruction`, `input`, `strategy` and `output` ("" if there is none), `mark` (str, in none of these
+    texts), `questions` (list of {name, text}). Reply: `reason` (str), a bool for each question, `confidence` (percent).
     """
     return {name: _read(Path(__file__).parent / "judge" / f"{name}.yaml") for name in JUDGE}
 
@@ -145,8 +143,7 @@ def load_judge_prompts() -> Mapping[str, Prompt]:
 def load_direct_prompts(source: str = "default") -> Mapping[str, Prompt]:
     """Read the prompts of DIRECT, which belong to no set: those for small models if `source` is `small`.
 
-    Their templates may use `instruction`; the reply has `input` (str or null) and `output` (str), or `instances` (list
-    of {label, input}).
+    Variable: `instruction`. Reply: `input` (str or null) and `output` (str), or `instances` (list of {label, input}).
     """
     folder = Path(__file__).parent / "direct" / ("small" if source == "small" else "default")
     return {name: _read(folder / f"{name}.yaml") for name in DIRECT}
@@ -159,6 +156,8 @@ def list_names(source: str) -> list[str]:
     """
     whole, parts = ATTRIBUTION[0], ATTRIBUTION[1:]
     folder = find_folder(source)
+    if not folder.is_dir():
+        raise PromptError(f"no folder of prompts {source}: name default, small, or a folder with a file per prompt")
     found = [name for name in ATTRIBUTION if (folder / f"{name}.yaml").is_file()]
     if not found or (whole in found and len(found) > 1):
         raise PromptError(
@@ -180,13 +179,12 @@ def _read(path: Path) -> Prompt:
         raise PromptError(f"no prompt {path}: the set is not complete without it") from None
     except yaml.YAMLError as error:
         raise PromptError(f"{path} is not YAML: {error}") from None
-    if not isinstance(content, dict) or set(content) - _KEYS:
-        unknown = sorted(set(content) - _KEYS) if isinstance(content, dict) else type(content).__name__
-        raise PromptError(f"{path}: unknown {unknown}; a prompt has the keys {sorted(_KEYS)}")
     try:
-        prompt = Prompt(name=path.stem, **content)
+        prompt = Prompt(path.stem, **content)
     except TypeError as error:
-        raise PromptError(f"{path}: {error}") from None
+        fault = str(error).rpartition("Prompt.__init__() ")[2]
+        keys = ", ".join(field.name for field in fields(Prompt)[1:])
+        raise PromptError(f"{path}: {fault}; a prompt has the keys {keys}") from None
     if prompt.is_grouped:
         item = prompt.schema["properties"]["answers"]["items"]
         if not all("number" in shape.get("required", ()) for shape in item.get("anyOf", [item])):

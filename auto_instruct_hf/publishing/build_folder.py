@@ -1,6 +1,7 @@
 """Write the folder of a build, and push it: Parquet, the card, the recipe, the report."""
 
 import json
+import logging
 import shutil
 from collections.abc import Mapping
 from dataclasses import replace
@@ -16,9 +17,11 @@ from ..recipe import Recipe, TeacherSettings
 from .build_report import CUSTOM, BuildReport, CardFigure, Facts, parse_report
 from .card import render_card
 from .card_figures import CAPTIONS, CardInputs, draw_plots
-from .hub import Pushed, push_folder
+from .hub import Pushed, push_files
 from .hub_terms import check_terms
+from .manifest import read_manifest, write_manifest
 
+_LOG = logging.getLogger(__name__)
 _SHARD_BYTES = 500_000_000
 # Files that this or an earlier version pushed; all other files in a repository belong to its owner.
 _OURS = "|".join(
@@ -47,11 +50,10 @@ def write_build(
     """
     plots = draw_plots(inputs, cache_dir=out / "cache")
     report = replace(report, plots=[CardFigure(f"assets/{name}.png", CAPTIONS[name]) for name in plots])
-    public = replace(
-        _without_timings(report),
-        estimate=None,  # only of interest to the payer
-        evaluation=_read_evaluation(out / "evaluation.json", digest_splits(inputs.instances, inputs.sample)),
-    )
+    evaluation = _read_evaluation(out / "evaluation.json", digest_splits(inputs.instances, inputs.sample))
+    if evaluation is None and (out / "evaluation.json").exists():
+        _LOG.warning("%s is of other rows: run `auto-instruct evaluate %s` again", out / "evaluation.json", out)
+    public = replace(_without_timings(report), estimate=None, evaluation=evaluation)  # the estimate is the payer's
     files = {
         "README.md": render_card(public, (out / "dataset").as_posix(), on_hub=False).encode(),
         **_copy_prompts(recipe.prompts),
@@ -86,6 +88,7 @@ def add_evaluation(out: Path, figures: Mapping[str, object]) -> None:
     report = replace(_read_report(folder), evaluation=dict(figures))
     write_changed(folder / "report.json", report.to_json())
     write_changed(folder / "README.md", render_card(report, folder.as_posix(), on_hub=False).encode())
+    write_manifest(folder)
 
 
 def write_dataset(folder: Path, configs: Mapping[str, DatasetDict], files: Mapping[str, bytes]) -> None:
@@ -108,6 +111,7 @@ def write_dataset(folder: Path, configs: Mapping[str, DatasetDict], files: Mappi
     if folder.exists():
         folder.rename(old)
     fresh.rename(folder)
+    write_manifest(folder)
     shutil.rmtree(old, ignore_errors=True)
 
 
@@ -140,24 +144,26 @@ def push_build(
         The commit or pull request.
 
     Raises:
-        HubError: If the folder is not a built dataset, or the Hub rejects the push or cannot be reached.
+        HubError: If the folder is not a built dataset or not as it was built, or the Hub rejects the push or cannot be
+            reached.
         RecipeError: If the name, the license or the language is not valid.
     """
     check_terms(license, language)
     report = _read_report(Path(folder))
     report = replace(report, license=license or report.license, language=language or report.language)
     card = render_card(report, repo_id)
-    return push_folder(
-        folder,
+    files: dict[str, Path | bytes] = {**read_manifest(Path(folder)), "README.md": card.encode()}
+    pushed = push_files(
+        files,
         repo_id,
         private=private,
         revision=revision,
         tag=tag,
         create_pr=create_pr,
         token=token,
-        replaced={"README.md": card},
         owned=_OURS,
     )
+    return replace(pushed, license=report.license)
 
 
 def _read_report(folder: Path) -> BuildReport:

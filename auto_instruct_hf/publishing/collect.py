@@ -254,7 +254,7 @@ def _pick_examples(instances: DatasetDict) -> dict[str, Facts]:
     for part in instances.values():
         topics = part.features["cluster"].names
         for row in part.remove_columns("messages"):
-            kind = "another task with an input" if row["input"] else "another task without an input"
+            kind = "an open task with an input" if row["input"] else "an open task without an input"
             kind = "a classification task" if row["is_classification"] else kind
             if kind not in found:
                 found[kind] = {

@@ -41,6 +41,8 @@ class Pushed:
     url: str
     commit: str
     is_new: bool
+    license: str | None = None
+    """The license on the card."""
 
     def describe(self) -> str:
         """Return one line of text."""
@@ -103,8 +105,8 @@ def _open_api(token: str | None) -> HfApi:
     return HfApi(token=token)
 
 
-def push_folder(
-    folder: str | Path,
+def push_files(
+    files: Mapping[str, Path | bytes],
     repo_id: str,
     *,
     private: bool = False,
@@ -112,24 +114,22 @@ def push_folder(
     tag: str | None = None,
     create_pr: bool = False,
     token: str | None = None,
-    replaced: Mapping[str, str] | None = None,
     owned: str = "",
 ) -> Pushed:
-    """Publish a folder as a dataset, in one commit.
+    """Publish files as a dataset, in one commit.
 
-    Unchanged files are not sent; without changes there is no commit. Files of an earlier push that are no longer in the
-    folder are deleted in the same commit; other files of the repository stay.
+    Unchanged files are not sent; without changes there is no commit. Files of an earlier push that are no longer among
+    them are deleted in the same commit; other files of the repository stay.
 
     Args:
-        folder: A built `dataset` folder.
+        files: Files or their content, by their path in the repository.
         repo_id: `user/name`. The repository is created if missing.
         private: Whether a new repository is private.
         revision: Branch to commit to, created if missing; None: `main`.
         tag: Name for the commit.
         create_pr: Open a pull request instead of committing to the branch.
         token: Access token; None: HF_TOKEN or the stored one. Never written anywhere.
-        replaced: Texts to send instead of files in the folder, by name.
-        owned: Pattern of files to delete if the folder no longer has them; "": none.
+        owned: Pattern of files to delete if they are no longer among them; "": none.
 
     Returns:
         The commit or pull request.
@@ -142,11 +142,7 @@ def push_folder(
     check_name(repo_id)
     if create_pr and tag:
         raise RecipeError("a pull request cannot be tagged: leave out --tag, and tag the commit once it is merged")
-    folder = Path(folder)
-    if not (folder / "README.md").is_file():
-        raise HubError(f"{folder} is not a built dataset (it has no README.md): build one with `auto-instruct build`")
     api = _open_api(token)
-    files = _read(folder, replaced or {})
     with _translate_errors(repo_id):
         _retry(lambda: api.create_repo(repo_id, repo_type="dataset", private=private or None, exist_ok=True))
         if private and not _retry(lambda: api.repo_info(repo_id, repo_type="dataset")).private:
@@ -175,15 +171,6 @@ def _retry(call: Callable[[], _Result]) -> _Result:
                 raise
             time.sleep(_SECONDS_TO_WAIT * 2**attempt)
     raise AssertionError("the last attempt returns or raises")
-
-
-def _read(folder: Path, replaced: Mapping[str, str]) -> dict[str, Path | bytes]:
-    files: dict[str, Path | bytes] = {}
-    for path in sorted(folder.rglob("*")):
-        name = path.relative_to(folder)
-        if path.is_file() and not any(part.startswith(".") for part in name.parts):
-            files[name.as_posix()] = path
-    return files | {name: text.encode() for name, text in replaced.items()}
 
 
 def _commit(

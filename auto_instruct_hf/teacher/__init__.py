@@ -4,16 +4,17 @@ from .client import Teacher
 from .embedded import MODEL as EMBEDDED_MODEL
 from .endpoint import EMBEDDED, Endpoint
 from .exchange import Ask, Reply, Request
-from .inspection import (
+from .journal import (
     PERCENTILES,
+    Journal,
     JournalRow,
+    Usage,
     failed_requests,
     find_request,
     open_journal,
     search_journal,
     summarise_journal,
 )
-from .journal import Journal, Usage
 from .prices import Cost, Prices, Rates, find_provider, rates_from
 
 __all__ = [

@@ -13,18 +13,16 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from ..core import default_folder
-from ..errors import RecipeError, TeacherError
+from ..errors import RecipeError
 from ..prompts import Prompt
 from ..recipe import TeacherSettings
 from .batch import BatchRounds
-from .budget import Budget
 from .endpoint import Endpoint
-from .exchange import Body, Reply, Request, count_attempts, is_final, request_key_and_body
+from .exchange import Body, Reply, Request, is_final, list_attempts
 from .journal import Entry, Journal, Record
-from .prices import Cost, Prices, rates_from
+from .prices import Budget, Cost, Prices, rates_from
 from .progress import RequestProgress
 from .sender import MAX_CONCURRENCY, Sender
-from .writer import Writer
 
 # Seconds to wait for requests in flight when a run must stop: they are paid for.
 _GRACE = 10.0
@@ -74,21 +72,14 @@ class Teacher:
             )
         self.journal = Journal(Path(journal or default_folder() / "journal.sqlite"))
         self._budget = Budget(self._settings.budget, self.journal, self.prices)
-        concurrency = self.endpoint.slots or self._settings.concurrency
-        self._sender = Sender(self.endpoint, self._settings, concurrency, self._stopped_by)
-        self._writer = Writer(self.journal, self._sender, self._stopped_by)
-        self._sender.has_answered = any(
-            one.requests > one.failed for one in self.journal.usage() if one.model == self.model
-        )
-        self.concurrency = concurrency
+        self.concurrency = self.endpoint.slots or self._settings.concurrency
         """Maximum number of requests in flight; None: adapted."""
+        self._sender = Sender(self.endpoint, self.journal, self._settings, self.concurrency)
         self._batch_rounds: BatchRounds | None = None
         if self._settings.batch and not self.endpoint.is_local:
-            self._batch_rounds = BatchRounds(
-                self.model, self.journal, self.endpoint, self._sender, self._budget, self.prices, self._settings
-            )
+            self._batch_rounds = BatchRounds(self._sender, self._budget, self.prices, self._settings)
         # More than are in flight: some wait for the disk.
-        self._num_workers = (concurrency or MAX_CONCURRENCY) * 5 // 4 + 4
+        self._num_workers = (self.concurrency or MAX_CONCURRENCY) * 5 // 4 + 4
         self.expected: Mapping[str, float | None] = {}
         """Expected cost of phases, as `expect` sets it."""
         self._listeners: list[ReplyListener] = []
@@ -147,11 +138,15 @@ class Teacher:
                 replies so far are in the journal.
             BudgetError: If the next request might exceed the budget.
         """
-        return self._run(self._ask_all(requests))
+        replies = self._run(self._ask_all(requests))
+        for request, reply in zip(requests, replies, strict=True):
+            for listener in self._listeners:
+                listener(self._phase, request, reply)
+        return replies
 
     @contextmanager
     def listening(self, listener: ReplyListener) -> Iterator[None]:
-        """Call a listener, in the teacher's thread, with phase, request and reply of each request inside, in order."""
+        """Call a listener with phase, request and reply of each request inside, in order."""
         self._listeners.append(listener)
         try:
             yield
@@ -198,18 +193,18 @@ class Teacher:
 
     async def _ask_all(self, requests: Sequence[Request]) -> list[Reply]:
         try:
-            return await self._ask_each(requests)
+            if self._batch_rounds:
+                note = self._progress.note if self._progress else lambda _: None
+                await self._batch_rounds.ask(requests, self._phase, self._send_once, note)
+            replies = await self._ask_each(requests)
+            self._sender.require_answers()
         except BaseException:  # any: the next call may succeed
             self._sender.reset()
-            self._writer.reset()
             raise
+        return replies
 
     async def _ask_each(self, requests: Sequence[Request]) -> list[Reply]:
-        if self._batch_rounds:
-            note = self._progress.note if self._progress else lambda _: None
-            async for key, body, entry in self._batch_rounds.ask(requests, self._phase, self._send_once, note):
-                await self._writer.keep(Record(key, entry, self._phase, self.model, body, is_batch=True))
-        replies: list[Reply | None] = [None] * len(requests)
+        replies: dict[int, Reply] = {}
         waiting = iter(enumerate(requests))
 
         async def work() -> None:
@@ -228,29 +223,22 @@ class Teacher:
         for error in ended:
             if isinstance(error, Exception):
                 raise error
-        self._writer.check()
-        answered = [reply for reply in replies if reply is not None]
-        for request, reply in zip(requests, answered, strict=True):
-            for listener in self._listeners:
-                listener(self._phase, request, reply)
-        return answered
+        return [replies[number] for number in range(len(requests))]
 
     async def _ask_one(self, request: Request) -> Reply:
-        entry, entries, is_known = Entry("", "never asked"), [], True
-        for attempt in range(count_attempts(request, self._settings.max_attempts)):
-            key, body = request_key_and_body(request, self.model, attempt)
+        entries, is_known = [], True
+        for key, body in list_attempts(request, self.model, self._settings.max_attempts):
             known = self.journal.get(key)
             is_known = is_known and known is not None
-            entry = known or await self._send_once(key, body, request.prompt)
-            entries.append(entry)
-            if is_final(entry):
+            entries.append(known or await self._send_once(key, body, request.prompt))
+            if is_final(entries[-1]):
                 break
         if self._progress is not None:
             self._progress.advance(is_known=is_known)
         # The server's own words stay in the journal: they may name accounts, and differ from reply to reply.
-        reason = entry.error.partition(":")[0]
+        reason = entries[-1].error.partition(":")[0]
         return Reply(
-            None if reason else json.loads(entry.text),
+            None if reason else json.loads(entries[-1].text),
             reason,
             attempts=len(entries),
             input_tokens=sum(one.input_tokens for one in entries),
@@ -260,18 +248,13 @@ class Teacher:
 
     async def _send_once(self, key: str, body: Body, prompt: Prompt) -> Entry:
         """Send a request, or wait for the same one if it is in flight."""
+
+        async def send() -> Entry:
+            async with self._budget.reserve(body):
+                entry = await self._sender.send(body, prompt)
+                return await self._sender.keep(Record(key, entry, self._phase, self.model, body))
+
         if key not in self._in_flight:
-            self._in_flight[key] = asyncio.create_task(self._send(key, body, prompt))
+            self._in_flight[key] = asyncio.create_task(send())
             self._in_flight[key].add_done_callback(lambda _: self._in_flight.pop(key, None))
         return await self._in_flight[key]
-
-    async def _send(self, key: str, body: Body, prompt: Prompt) -> Entry:
-        async with self._budget.reserve(body, self.prices.find(self.model)):
-            entry = await self._sender.send(body, prompt)
-            return await self._writer.keep(Record(key, entry, self._phase, self.model, body))
-
-    def _stopped_by(self, reason: str) -> TeacherError:
-        return TeacherError(
-            f"the teacher {self.describe()} {reason}. Everything answered so far is in "
-            f"{self.journal.path}; run the same command again to go on from there"
-        )

@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 from ..errors import RecipeError, TeacherError
 from ..recipe import TeacherSettings
 from .embedded import MODEL, SLOTS, find_model, is_gguf, start_embedded_server
+from .server_words import read_words
 
 if TYPE_CHECKING:
     import openai
@@ -28,7 +29,7 @@ class Endpoint:
     """
 
     def __init__(self, model: str | None, base_url: str | None, api_key: str | None, settings: TeacherSettings) -> None:
-        self._settings = settings
+        self._timeout = settings.timeout
         self._base_url = base_url or settings.base_url or os.environ.get("OPENAI_BASE_URL") or None
         if self._base_url and not _is_url(self._base_url):
             raise RecipeError(
@@ -81,7 +82,10 @@ class Endpoint:
         import openai
 
         name = "no connection" if isinstance(error, openai.APIConnectionError) else type(error).__name__
-        return redact(f"{name}: {error.__cause__ or error}".replace(" ssl:default", ""), self._api_key)
+        text = str(error.__cause__ or error).replace(" ssl:default", "")
+        if isinstance(error, openai.APIStatusError) and (words := read_words(error.body) or error.response.text):
+            text = f"Error code: {error.status_code} - {words}"
+        return redact(f"{name}: {text}", self._api_key)
 
     async def connect(self) -> "openai.AsyncOpenAI":
         """Return the client, always the same; raise TeacherError if OpenAI's key or the embedded server is missing."""
@@ -89,19 +93,18 @@ class Endpoint:
 
         async with self._connecting:
             if self._client is None:
-                base_url, api_key = self._base_url, self._api_key
+                url, key = self._base_url, self._api_key
                 if self.is_local:
-                    started = await asyncio.to_thread(start_embedded_server, self.local_model)
-                    base_url, api_key, self._stop_server = started
-                if not api_key and not base_url:
+                    url, key, self._stop_server = await asyncio.to_thread(start_embedded_server, self.local_model)
+                if not key and not url:
                     raise TeacherError(
-                        f"the teacher {self.model} needs a key: set OPENAI_API_KEY, or name another endpoint"
+                        f"the model {self.model} needs a key: set OPENAI_API_KEY, or name another endpoint"
                     )
                 self._client = openai.AsyncOpenAI(
-                    base_url=base_url,
-                    api_key=api_key or _NO_KEY,  # local servers need no key, but the client does
+                    base_url=url,
+                    api_key=key or _NO_KEY,  # local servers need no key, but the client does
                     max_retries=0,  # retries wait for the throttle like any other request: see sender.py
-                    timeout=self._settings.timeout,
+                    timeout=self._timeout,
                     http_client=openai.DefaultAioHttpClient(),  # takes less CPU per request: benchmarks/teacher.py
                 )
         return self._client

@@ -2,30 +2,27 @@
 
 import hashlib
 import json
-import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from ..prompts import Message, Prompt
 from .journal import Entry
+from .reply_text import find_json, list_texts
 
 NOT_A_COMPLETION = "not a chat completion"
 NO_ANSWER = "no answer"
 NOT_JSON = "not JSON"
+EMPTY = "empty reply"
 REFUSED = "refused"
 NOT_BY_SCHEMA = "not as the schema asks"
 Body = dict[str, Any]
 """The JSON body of a chat completion request."""
-# One bad row often spoils the reply for a whole group; asked one by one, the other rows succeed.
-_MAX_GROUP_ATTEMPTS = 2
-# Added to the draw number per attempt, so that the draws of two attempts do not overlap.
-_NEXT_ATTEMPT = 1_000_003
+_MAX_GROUP_ATTEMPTS = 2  # one bad row often spoils the reply for a whole group; one by one, the others succeed
+_NEXT_ATTEMPT = 1_000_003  # added to the draw number per attempt: the draws of two attempts do not overlap
 _SEEDS = 2**31  # servers differ in the number of bits of a seed
-# At temperature 0 another draw would repeat the unusable reply.
-_MIN_RETRY_TEMPERATURE = 0.7
+_MIN_RETRY_TEMPERATURE = 0.7  # at temperature 0 another draw would repeat the unusable reply
 _MAX_TOKENS = 2**40  # a larger count is an error of the server, and may not fit SQLite
-_THOUGHT = re.compile(r"^.*</think>", re.DOTALL)  # of reasoning models
 
 
 @dataclass(frozen=True)
@@ -60,27 +57,24 @@ Ask = Callable[[Sequence[Request]], list[Reply]]
 """Answers requests in their order, such as `Teacher.ask`."""
 
 
-def request_key_and_body(request: Request, model: str, attempt: int) -> tuple[str, Body]:
-    """Return the journal key (a hash of the body) and the body of one attempt.
+def list_attempts(request: Request, model: str, max_attempts: int) -> Iterator[tuple[str, Body]]:
+    """Yield the journal key (a hash of the body) and the body of each attempt at a request.
 
-    A later attempt has another draw number, and a higher temperature if that was below 0.7.
+    A later attempt has another draw number, and a higher temperature if that was below 0.7. `max_attempts` is the
+    number for a request about a single row; groups have at most two.
     """
     prompt = request.prompt
     schema = {"name": prompt.name, "strict": True, "schema": prompt.schema}
-    body = {
-        "model": model,
-        "messages": request.messages,
-        "temperature": prompt.temperature if attempt == 0 else max(prompt.temperature, _MIN_RETRY_TEMPERATURE),
-        "max_tokens": prompt.max_tokens * request.items,
-        "seed": (request.draw + attempt * _NEXT_ATTEMPT) % _SEEDS,
-        "response_format": {"type": "json_schema", "json_schema": schema},
-    }
-    return hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest(), body
-
-
-def count_attempts(request: Request, attempts: int) -> int:
-    """Return the maximum number of attempts at a request; `attempts` is that of a request about a single row."""
-    return min(attempts, _MAX_GROUP_ATTEMPTS) if request.items > 1 else attempts
+    for attempt in range(min(max_attempts, _MAX_GROUP_ATTEMPTS) if request.items > 1 else max_attempts):
+        body = {
+            "model": model,
+            "messages": request.messages,
+            "temperature": prompt.temperature if attempt == 0 else max(prompt.temperature, _MIN_RETRY_TEMPERATURE),
+            "max_tokens": prompt.max_tokens * request.items,
+            "seed": (request.draw + attempt * _NEXT_ATTEMPT) % _SEEDS,
+            "response_format": {"type": "json_schema", "json_schema": schema},
+        }
+        yield hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest(), body
 
 
 def is_final(entry: Entry) -> bool:
@@ -89,60 +83,51 @@ def is_final(entry: Entry) -> bool:
 
 
 def read_completion(completion: object, prompt: Prompt, seconds: float, *, repair: bool = False) -> Entry:
-    """Validate a response (JSON of any shape): a completion, not truncated, not refused, JSON valid under the schema.
+    """Validate a response (JSON of any shape): a completion, not truncated, not refused, valid under the schema.
 
-    `repair` repairs its JSON first: for servers that do not enforce the schema.
+    With `repair`, for servers that do not enforce the schema, small faults and harmless differences are accepted.
     """
     match completion:
         case {"choices": [{"message": {**message}, **choice}, *_], **others}:
             pass
         case _:
             return Entry("", NOT_A_COMPLETION, seconds=seconds)
-    refusal, content = message.get("refusal"), message.get("content")
+    refusal, reason = message.get("refusal"), choice.get("finish_reason")
     # A lone surrogate cannot be stored.
-    raw = str(refusal or content or "").encode("utf-8", "replace").decode()
-    text = _repair(raw) if repair and not refusal else raw
-    usage = others.get("usage")
-    tokens = usage if isinstance(usage, Mapping) else {}
-    details = tokens.get("prompt_tokens_details")
+    texts = [text.encode("utf-8", "replace").decode() for text in ([str(refusal)] if refusal else list_texts(message))]
+    raw, found = texts[0] if texts else "", None
+    if not refusal and reason != "content_filter":
+        valid = (find_json(text, prompt.accepts, prompt.schema, is_loose=repair) for text in texts)
+        found = next((text for text in valid if text is not None), None)
+    text = raw if found is None else found
     return Entry(
         text=text,
-        error=find_reply_fault(text, choice.get("finish_reason"), bool(refusal), prompt),
-        input_tokens=_count(tokens, "prompt_tokens"),
-        cached_tokens=_count(details if isinstance(details, Mapping) else {}, "cached_tokens"),
-        output_tokens=_count(tokens, "completion_tokens"),
+        error="" if found is not None else _find_fault(raw, reason, bool(refusal), prompt),
+        input_tokens=_count(others, "usage", "prompt_tokens"),
+        cached_tokens=_count(others, "usage", "prompt_tokens_details", "cached_tokens"),
+        output_tokens=_count(others, "usage", "completion_tokens"),
         seconds=seconds,
         raw=raw if text != raw else "",
     )
 
 
-def find_reply_fault(text: str, finish_reason: object, is_refusal: bool, prompt: Prompt) -> str:
-    """Return why the text of a reply is not usable, or ""."""
+def _find_fault(text: str, finish_reason: object, is_refusal: bool, prompt: Prompt) -> str:
+    """Return why no text of a reply is usable."""
     if is_refusal or finish_reason == "content_filter":
         return REFUSED
     if finish_reason == "length":
         return "cut off"
+    if not text.strip():
+        return EMPTY
     try:
         content = json.loads(text)
-        json.dumps(content, ensure_ascii=False).encode()
     except (ValueError, RecursionError):
         return NOT_JSON
-    return "" if prompt.accepts(content) else NOT_BY_SCHEMA
+    return "characters that are no text" if prompt.accepts(content) else NOT_BY_SCHEMA
 
 
-def _count(tokens: Mapping[str, object], name: str) -> int:
-    value = tokens.get(name)
+def _count(value: object, *names: str) -> int:
+    """Return a number of tokens at a path in a response of any shape; 0: there is none."""
+    for name in names:
+        value = value.get(name) if isinstance(value, Mapping) else None
     return value if isinstance(value, int) and 0 <= value < _MAX_TOKENS else 0
-
-
-def _repair(text: str) -> str:
-    import json_repair  # only if a server needs it
-
-    answer = _THOUGHT.sub("", text)
-    try:
-        json.loads(answer)
-    except (ValueError, RecursionError):
-        # A truncated reply must stay unusable, and the library would close its brackets.
-        is_whole = answer.count("}") >= max(answer.count("{"), 1)
-        return str(json_repair.repair_json(answer, ensure_ascii=False)) if is_whole else answer
-    return answer

@@ -5,70 +5,50 @@ request that two of them have in flight at the same time is paid and counted twi
 """
 
 import json
-import sqlite3
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import Any
 
 from ..core import open_database, transaction
 from ..errors import TeacherError
 
-JOURNAL_FORMAT = 2
+_FORMAT = 2
 _TABLES = """
 CREATE TABLE replies (
-    key TEXT NOT NULL UNIQUE,
-    phase TEXT NOT NULL,
-    model TEXT NOT NULL,
-    is_batch INTEGER NOT NULL,
-    request TEXT NOT NULL,
-    text TEXT NOT NULL,
-    raw TEXT NOT NULL,
-    error TEXT NOT NULL,
-    input_tokens INTEGER NOT NULL,
-    cached_tokens INTEGER NOT NULL,
-    output_tokens INTEGER NOT NULL,
-    seconds REAL NOT NULL,
-    created REAL NOT NULL
+    key TEXT NOT NULL UNIQUE, phase TEXT NOT NULL, model TEXT NOT NULL, is_batch INTEGER NOT NULL,
+    request TEXT NOT NULL, text TEXT NOT NULL, raw TEXT NOT NULL, error TEXT NOT NULL, input_tokens INTEGER NOT NULL,
+    cached_tokens INTEGER NOT NULL, output_tokens INTEGER NOT NULL, seconds REAL NOT NULL, created REAL NOT NULL
 );
 -- Updated in the transaction that inserts the replies, and unchanged when replies are pruned: they were paid.
 CREATE TABLE sums (
-    phase TEXT NOT NULL,
-    model TEXT NOT NULL,
-    is_batch INTEGER NOT NULL,
-    requests INTEGER NOT NULL,
-    failed INTEGER NOT NULL,
-    input_tokens INTEGER NOT NULL,
-    cached_tokens INTEGER NOT NULL,
-    output_tokens INTEGER NOT NULL,
-    seconds REAL NOT NULL,
-    PRIMARY KEY (phase, model, is_batch)
+    phase TEXT NOT NULL, model TEXT NOT NULL, is_batch INTEGER NOT NULL, requests INTEGER NOT NULL,
+    failed INTEGER NOT NULL, input_tokens INTEGER NOT NULL, cached_tokens INTEGER NOT NULL,
+    output_tokens INTEGER NOT NULL, seconds REAL NOT NULL, PRIMARY KEY (phase, model, is_batch)
 );
 """
 # Format 1 had no sums, no batch mode and no repaired replies.
-_FROM_1 = (
-    "ALTER TABLE replies RENAME TO replies_1;"
-    + _TABLES
-    + """
+_FROM_1 = f"""
+ALTER TABLE replies RENAME TO replies_1;{_TABLES}
 INSERT INTO replies SELECT key, phase, model, 0, request, text, '', error, input_tokens, cached_tokens, output_tokens,
     seconds, created FROM replies_1 ORDER BY created;
 INSERT INTO sums SELECT phase, model, 0, COUNT(*), SUM(error != ''), SUM(input_tokens), SUM(cached_tokens),
     SUM(output_tokens), SUM(seconds) FROM replies GROUP BY phase, model ORDER BY MIN(created);
 DROP TABLE replies_1;
 """
-)
-_COLUMNS = 13
 _ENTRY = "text, error, input_tokens, cached_tokens, output_tokens, seconds, raw"
 _FIND = f"SELECT key, {_ENTRY} FROM replies WHERE key IN (SELECT value FROM json_each(?))"
+_REPLIES = f"replies (key, phase, model, is_batch, request, created, {_ENTRY})"
 _SUMS = ("requests", "failed", "input_tokens", "cached_tokens", "output_tokens", "seconds")
-_ADD_SUMS = "INSERT INTO sums VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET " + ", ".join(
-    f"{name} = {name} + excluded.{name}" for name in _SUMS
-)
-# SQLite allows 32,766 variables per statement.
-_CHUNK = 2000
+_ADD = "ON CONFLICT DO UPDATE SET " + ", ".join(f"{name} = {name} + excluded.{name}" for name in _SUMS)
+_CHUNK = 2000  # rows per statement: SQLite allows 32,766 variables
+_COLUMNS = "key, phase, model, is_batch, request, text, raw, error, input_tokens, cached_tokens, output_tokens, seconds"
+PERCENTILES = (50, 90, 99)
+JournalRow = dict[str, Any]
+"""A row of the table `replies` by column, its request as parsed JSON."""
 
 
 @dataclass(frozen=True)
@@ -128,7 +108,10 @@ class Journal:
         self.path = path
         self._writing, self._reading = threading.Lock(), threading.Lock()
         # Two connections: a reader does not wait for a commit.
-        self._writer, self._reader = self._open(), self._open()
+        self._writer, self._reader = (
+            open_database(path, _TABLES, format=_FORMAT, error=TeacherError, upgrades={1: _FROM_1}, name="journal")
+            for _ in range(2)
+        )
 
     def __enter__(self) -> "Journal":
         return self
@@ -169,17 +152,11 @@ class Journal:
             found = self._writer.execute(_FIND, (json.dumps(list(new)),))
             known = {key: Entry(*entry) for key, *entry in found}
             fresh = [record for key, record in new.items() if key not in known]
-            for start in range(0, len(fresh), _CHUNK):
-                chosen = fresh[start : start + _CHUNK]
-                row = f"({', '.join('?' * _COLUMNS)})"
-                values = [value for record in chosen for value in _values(record)]
-                # One statement for all: each one waits for the interpreter lock.
-                self._writer.execute(f"INSERT INTO replies VALUES {', '.join([row] * len(chosen))}", values)
+            self._insert(_REPLIES, [_reply_values(record) for record in fresh])
             # Another process recorded these first, but they are paid too. A batch may be collected twice (after a kill)
             # and is paid once.
             late = [record for record in new.values() if record.key in known and not record.is_batch]
-            for sums in _add_up(fresh + late):
-                self._writer.execute(_ADD_SUMS, sums)
+            self._insert("sums", [_sum_values(record) for record in fresh + late], _ADD)
         return [known.get(record.key) or new[record.key].entry for record in records]
 
     def prune_failed(self) -> int:
@@ -200,27 +177,79 @@ class Journal:
             self._writer.execute("VACUUM")
         return int(count)
 
-    def _open(self) -> sqlite3.Connection:
-        return open_database(
-            self.path, _TABLES, format=JOURNAL_FORMAT, error=TeacherError, upgrades={1: _FROM_1}, name="journal"
+    def _insert(self, table: str, rows: Sequence[tuple[object, ...]], on_conflict: str = "") -> None:
+        """Insert rows in few statements: each one waits for the interpreter lock."""
+        for start in range(0, len(rows), _CHUNK):
+            chosen = rows[start : start + _CHUNK]
+            places = ", ".join([f"({', '.join('?' * len(chosen[0]))})"] * len(chosen))
+            values = [value for row in chosen for value in row]
+            self._writer.execute(f"INSERT INTO {table} VALUES {places} {on_conflict}", values)
+
+
+def _reply_values(record: Record) -> tuple[object, ...]:
+    request = json.dumps(record.request, ensure_ascii=False)
+    return record.key, record.phase, record.model, record.is_batch, request, time.time(), *astuple(record.entry)
+
+
+def _sum_values(record: Record) -> tuple[object, ...]:
+    _, error, *sums, _ = astuple(record.entry)
+    return record.phase, record.model, record.is_batch, 1, bool(error), *sums
+
+
+@dataclass(frozen=True)
+class PhaseSummary:
+    """A phase: its sums, failures by kind, and latency in seconds at PERCENTILES (empty for batches)."""
+
+    usage: Usage
+    failures: dict[str, int]
+    latency: tuple[float, ...]
+
+
+def open_journal(path: Path) -> Journal:
+    """Open the journal of a build; `path` is the build folder or the file. Raise TeacherError if it is missing."""
+    file = path / "journal.sqlite" if path.is_dir() else path
+    if not file.is_file():
+        raise TeacherError(f"no journal at {file}: name the folder of a build, or its journal.sqlite")
+    return Journal(file)
+
+
+def summarise_journal(journal: Journal) -> list[PhaseSummary]:
+    """Return a summary for each phase, model and mode of a journal, ordered by their first requests."""
+    import numpy as np
+
+    summaries = []
+    for usage in journal.usage():
+        group = (usage.phase, usage.model, usage.is_batch)
+        found = journal.query(
+            "SELECT error, seconds FROM replies WHERE phase = ? AND model = ? AND is_batch = ?", *group
         )
+        kinds = Counter(error.partition(":")[0] for error, _ in found if error)
+        waits = [seconds for _, seconds in found if seconds and not usage.is_batch]
+        latency = tuple(float(value) for value in np.percentile(waits, PERCENTILES)) if waits else ()
+        summaries.append(PhaseSummary(usage, dict(kinds.most_common()), latency))
+    return summaries
 
 
-def _values(record: Record) -> tuple[object, ...]:
-    entry = record.entry
-    return (
-        record.key, record.phase, record.model, record.is_batch, json.dumps(record.request, ensure_ascii=False),
-        entry.text, entry.raw, entry.error, entry.input_tokens, entry.cached_tokens, entry.output_tokens, entry.seconds,
-        time.time(),
-    )  # fmt: skip
+def find_request(journal: Journal, key: str) -> JournalRow:
+    """Return the request whose key starts with `key`; raise TeacherError if there is none, or more than one."""
+    matches = list(_rows(journal, "substr(key, 1, ?) = ? LIMIT 2", len(key), key))
+    if len(matches) != 1:
+        raise TeacherError(f"{'more than one request' if matches else 'no request'} begins with the key {key!r}")
+    return matches[0]
 
 
-def _add_up(records: Iterable[Record]) -> list[tuple[object, ...]]:
-    totals: dict[tuple[str, str, bool], Counter[str]] = {}
-    for record in records:
-        total = totals.setdefault((record.phase, record.model, record.is_batch), Counter())
-        total["requests"] += 1
-        total["failed"] += bool(record.entry.error)
-        for name in _SUMS[2:]:
-            total[name] += getattr(record.entry, name)
-    return [(*group, *(total[name] for name in _SUMS)) for group, total in totals.items()]
+def search_journal(journal: Journal, text: str, limit: int) -> list[JournalRow]:
+    """Return the first `limit` requests that contain a text, in themselves or their replies, ignoring case."""
+    condition = "instr(lower(request), ?) OR instr(lower(text), ?) LIMIT ?"
+    return list(_rows(journal, condition, text.lower(), text.lower(), limit))
+
+
+def failed_requests(journal: Journal) -> Iterator[JournalRow]:
+    """Yield the requests whose reply is not usable."""
+    return _rows(journal, "error != ''")
+
+
+def _rows(journal: Journal, condition: str, *values: object) -> Iterator[JournalRow]:
+    for row in journal.query(f"SELECT {_COLUMNS} FROM replies WHERE {condition}", *values):
+        named = dict(zip(_COLUMNS.split(", "), row, strict=True))
+        yield {**named, "is_batch": bool(named["is_batch"]), "request": json.loads(named["request"])}

@@ -35,18 +35,19 @@ class RequestProgress:
         if self._line is None:
             self._line = ProgressLine(self._name, self._total, "request", is_shown=self._is_shown)
         if time.monotonic() - self._noted > _SECONDS_BETWEEN_NOTES:
-            self._show()
+            self.note(self._note)
         self._line.advance()
 
     def note(self, text: str) -> None:
         """Show a note before the cost."""
-        self._note = text
-        self._show()
+        self._note, self._noted = text, time.monotonic()
+        if self._line is not None:
+            self._line.note(", ".join(filter(None, [text, self.describe_cost()])))
 
     def close(self) -> None:
         """Close the line and leave it on screen."""
+        self.note(self._note)
         if self._line is not None:
-            self._show()
             self._line.close()
 
     def describe_cost(self) -> str:
@@ -54,16 +55,9 @@ class RequestProgress:
         spent = self._spent()
         if spent is None or self._before is None:
             return "price unknown"
-        if not spent:
-            return ""
-        words = f"spent ${spent:.2f}"
-        if self._total and self._paid:
+        words = f"spent ${spent:.2f}" if spent else ""
+        if spent and self._total and self._paid:
             left = max(self._total - self._known - self._paid, 0)
             end = spent + left * (spent - self._before) / self._paid + (self._later or 0.0)
             words += f", about ${end:.2f} at the end" + (" of the phase" if self._later is None else "")
         return words
-
-    def _show(self) -> None:
-        self._noted = time.monotonic()
-        if self._line is not None:
-            self._line.note(", ".join(filter(None, [self._note, self.describe_cost()])))

@@ -8,6 +8,7 @@ import json
 from typing import TYPE_CHECKING, Literal
 
 from .exchange import Body
+from .server_words import read_words
 
 if TYPE_CHECKING:
     import openai
@@ -18,9 +19,8 @@ _SCHEMA_PROMPT = (
     "Answer with one JSON object and nothing else: no words before or after it, no code fence. It must be valid under "
     "this JSON schema:\n"
 )
-# Words by which error messages name the schema parameter.
+# Words by which error messages name the schema, and say that max_tokens is too large (then it is left out).
 _SCHEMA_WORDS = ("response_format", "json_object", "schema", "structured", "grammar", "guided")
-# Words by which they say that max_tokens is too large: then the server's own maximum is used.
 _TOO_LONG = ("context", "too large", "at most", "exceed", "maximum")
 _LIMIT = "limit of the reply's length"
 
@@ -66,33 +66,27 @@ class RequestFormat:
 
     def adapt(self, error: "openai.APIStatusError") -> bool:
         """Adapt to an error with status 400 or 422; return whether there is another format to try."""
-        text = str(error.message)[:500].lower()
+        text = (read_words(error.body) or error.response.text or str(error))[:500].lower()
         param = str(getattr(error, "param", None) or "").lower()
-        if "max_completion_tokens" in text and self._reject("max_tokens"):
-            return True
-        if "max_tokens" in f"{param} {text}" and any(word in text for word in _TOO_LONG) and self._reject(_LIMIT):
-            return True
-        for name in ("temperature", "seed"):
-            if (param == name or (not param and name in text)) and self._reject(name):
+        parts = {
+            "max_tokens": "max_completion_tokens" in text,
+            _LIMIT: "max_tokens" in f"{param} {text}" and any(word in text for word in _TOO_LONG),
+            "temperature": "temperature" in (param or text),
+            "seed": "seed" in (param or text),
+            "system": "system" in text and "role" in text,
+        }
+        for name, is_named in parts.items():
+            if is_named and name not in self._rejected:
+                self._rejected.add(name)
+                self.version += 1
                 return True
-        if "system" in text and "role" in text and self._reject("system"):
-            return True
-        about_schema = param.startswith("response_format") or (
-            not param and any(word in text for word in _SCHEMA_WORDS)
-        )
-        return about_schema and self.step_down()
+        is_schema = param.startswith("response_format") or (not param and any(word in text for word in _SCHEMA_WORDS))
+        return is_schema and self.step_down()
 
     def step_down(self) -> bool:
         """Fall back to JSON without a schema, then to plain text; return whether there was a step left."""
         if self._is_fixed or self._structured == _STEPS[-1]:
             return False
         self._structured = _STEPS[_STEPS.index(self._structured) + 1]
-        self.version += 1
-        return True
-
-    def _reject(self, name: str) -> bool:
-        if name in self._rejected:
-            return False
-        self._rejected.add(name)
         self.version += 1
         return True

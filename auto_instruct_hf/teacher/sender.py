@@ -1,13 +1,14 @@
-"""Sends requests: in the format of the endpoint, at its pace, with retries."""
+"""Sends requests, in the format of the endpoint, at its pace and with retries, and records the replies.
+
+Replies are written to the journal many per commit, and none is used before its commit. Unanswered requests are written
+only after a request has been answered: until then the endpoint may be at fault.
+"""
 
 import asyncio
-import contextlib
 import json
 import random
 import time
 from collections import Counter, deque
-from collections.abc import Callable
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import httpx2
@@ -15,12 +16,12 @@ import httpx2
 from ..errors import TeacherError
 from ..prompts import Prompt
 from ..recipe import TeacherSettings
-from .batch import Answer
-from .budget import max_request_tokens
 from .endpoint import Endpoint
-from .exchange import NO_ANSWER, NOT_BY_SCHEMA, NOT_JSON, REFUSED, Body, read_completion
-from .journal import Entry
+from .exchange import EMPTY, NO_ANSWER, NOT_A_COMPLETION, NOT_BY_SCHEMA, NOT_JSON, REFUSED, Body, read_completion
+from .journal import Entry, Journal, Record
+from .prices import max_request_tokens
 from .request_format import RequestFormat
+from .server_words import find_error
 from .throttle import Throttle, retry_after
 
 if TYPE_CHECKING:
@@ -39,17 +40,13 @@ _TRANSIENT = (408, 409)  # below 500
 _NO_MONEY = "insufficient_quota"  # OpenAI: a 429 that waiting does not cure
 MAX_CONCURRENCY = 64
 """Requests in flight where neither the recipe nor the server sets a limit."""
-_LEFT_OVER = "left over from a batch"
 _RETRIES_AT_FIRST = 3
-# Seconds after which the run stops, if every answer is a 429 or Retry-After is longer.
-_MAX_REFUSED = 600.0
-# Seconds between retries, as in the openai client.
-_FIRST_WAIT, _MAX_WAIT, _MAX_ASKED = 0.5, 8.0, 120.0
-_WINDOW = 100  # answers, to tell a failing endpoint from bad luck
-# After this many unusable replies and no usable one, the server ignores the schema.
-_IGNORED_SCHEMA = 8
-# An average over languages and tokenizers, for the estimate of tokens per minute; the real number is charged later.
-_BYTES_PER_TOKEN = 4
+_MAX_REFUSED = 600.0  # seconds after which the run stops, if every answer is a 429 or Retry-After is longer
+_FIRST_WAIT, _MAX_WAIT, _MAX_ASKED = 0.5, 8.0, 120.0  # seconds between retries, as in the openai client
+_WINDOW = 100  # answers, to distinguish a failing endpoint from chance
+_IGNORED_SCHEMA = 8  # after so many unusable replies and no usable one, the server ignores the schema
+_MAX_UNANSWERED = 8  # after so many unanswered requests, and none answered, the endpoint is at fault
+_BYTES_PER_TOKEN = 4  # an average, for the estimate of tokens per minute; the real number is charged later
 _PROBE = {"messages": [{"role": "user", "content": "Answer with the word yes."}]}
 
 
@@ -58,27 +55,21 @@ class RequestFormatRejected(Exception):  # noqa: N818
 
 
 class Sender:
-    """Sends requests to one endpoint, at most `concurrency` at once (None: adapted).
-
-    `stopped_by` makes the error that stops a run, from a reason.
-    """
+    """Sends requests to one endpoint, at most `concurrency` at once (None: adapted), and records replies."""
 
     def __init__(
-        self,
-        endpoint: Endpoint,
-        settings: TeacherSettings,
-        concurrency: int | None,
-        stopped_by: Callable[[str], TeacherError],
+        self, endpoint: Endpoint, journal: Journal, settings: TeacherSettings, concurrency: int | None
     ) -> None:
-        self._endpoint = endpoint
-        self._settings = settings
-        self._stopped_by = stopped_by
+        self.endpoint, self.journal, self._settings = endpoint, journal, settings
         self.request_format = RequestFormat(settings.structured)
         self._throttle = Throttle(concurrency, settings.rpm, settings.tpm, MAX_CONCURRENCY)
-        self.has_answered = False
+        self.has_answered = any(one.requests > one.failed for one in journal.usage() if one.model == endpoint.model)
         self._usable = self._unusable = 0
         self._last_good = 0.0
         self._recent: deque[str] = deque(maxlen=_WINDOW)
+        self._unanswered: list[Record] = []
+        self._waiting: list[tuple[Record, asyncio.Future[Entry]]] = []
+        self._committing: asyncio.Task[None] | None = None
 
     async def send(self, body: Body, prompt: Prompt) -> Entry:
         """Send a request until it is answered.
@@ -97,20 +88,31 @@ class Sender:
             try:
                 return await self._send_with_retries(body, prompt, retries=0)
             except openai.APIError as error:
-                return Entry("", f"{NO_ANSWER}: {self._endpoint.explain(error)}")
+                return Entry("", f"{NO_ANSWER}: {self.endpoint.explain(error)}")
+
+    async def keep(self, record: Record) -> Entry:
+        """Commit a reply; return the entry that stands for its request, which is the first one recorded."""
+        error = record.entry.error
+        if not self.has_answered and (error.startswith(NO_ANSWER) or error == NOT_A_COMPLETION):
+            self._unanswered.append(record)
+            if len(self._unanswered) >= _MAX_UNANSWERED:
+                self.require_answers()
+            return record.entry
+        held, self._unanswered = self._unanswered, []
+        for other in held if self.has_answered else ():
+            await self._write(other)
+        return await self._write(record)
+
+    def require_answers(self) -> None:
+        """Raise TeacherError if there were requests and none was ever answered."""
+        if self._unanswered:
+            raise self._stopped_by(f"refuses whatever it is asked: {self._unanswered[-1].entry.error}")
 
     def reset(self) -> None:
         """Forget earlier failures: the endpoint may work again after a stop."""
         self._recent.clear()
+        self._unanswered.clear()
         self._usable = self._unusable = 0
-
-    def read_answer(self, answer: Answer, prompt: Prompt | None) -> Entry:
-        """Validate an answer from a batch; without a prompt (its request is not known here) it only counts as paid."""
-        if answer.body is None:
-            return Entry("", f"{NO_ANSWER}: {answer.error}")
-        known = prompt or Prompt("", "", "", {}, 0.0, 0)
-        entry = read_completion(answer.body, known, 0.0, repair=not self.request_format.enforces_schema)
-        return entry if prompt else replace(entry, error=_LEFT_OVER)
 
     async def _send_with_retries(self, body: Body, prompt: Prompt, retries: int | None = None) -> Entry:
         import openai
@@ -127,7 +129,7 @@ class Sender:
                 continue
             except openai.APIError as error:
                 status = getattr(error, "status_code", None)
-                if status in _FATAL:
+                if status in _FATAL and not (status == 403 and self.has_answered):  # else it is about this request
                     raise self._stop(error) from None
                 if not failures:
                     self._recent.append(type(error).__name__)
@@ -139,7 +141,7 @@ class Sender:
     async def _send_once(self, body: Body, prompt: Prompt) -> Entry:
         import openai
 
-        client = await self._endpoint.connect()
+        client = await self.endpoint.connect()
         async with self._throttle.slot(sum(max_request_tokens(body)) // _BYTES_PER_TOKEN) as slot:
             start, version = time.monotonic(), self.request_format.version
             repair = not self.request_format.enforces_schema
@@ -147,6 +149,14 @@ class Sender:
             try:
                 # The client's method for endpoints it does not know: it returns the response unparsed.
                 response = await client.post("/chat/completions", cast_to=httpx2.Response, body=sent)
+                payload = _parse(response.content)
+                if error := find_error(payload):  # inside an answer with status 200
+                    status = error[0] or 502
+                    raise client._make_status_error_from_response(
+                        httpx2.Response(
+                            status, headers=response.headers, content=response.content, request=response.request
+                        )
+                    )
             except (openai.BadRequestError, openai.UnprocessableEntityError) as error:
                 if version != self.request_format.version or self.request_format.adapt(error):
                     raise RequestFormatRejected from None
@@ -155,9 +165,6 @@ class Sender:
                 await asyncio.sleep(self._throttle.refused(slot, self._check_refusal(error)))
                 raise
             self._last_good = time.monotonic()
-            payload = None
-            with contextlib.suppress(ValueError):  # not JSON
-                payload = json.loads(response.content)
             entry = read_completion(payload, prompt, self._last_good - start, repair=repair)
             self._throttle.succeeded(slot, response.headers, entry.input_tokens + entry.output_tokens)
         self._count(entry)
@@ -166,7 +173,7 @@ class Sender:
     async def _probe(self, model: str) -> None:
         import openai
 
-        client = await self._endpoint.connect()
+        client = await self.endpoint.connect()
         try:
             async with self._throttle.slot():
                 await client.post("/chat/completions", cast_to=httpx2.Response, body={"model": model, **_PROBE})
@@ -184,14 +191,14 @@ class Sender:
         self._last_good = self._last_good or now
         if (asked or 0) > _MAX_REFUSED or now - self._last_good > _MAX_REFUSED + (asked or 0):
             wait = f" and asks to wait for {asked:,.0f} seconds" if asked else ""
-            raise self._stopped_by(f"refuses all requests as too many{wait}: {self._endpoint.explain(error)}")
+            raise self._stopped_by(f"refuses all requests as too many{wait}: {self.endpoint.explain(error)}")
         return asked
 
     def _count(self, entry: Entry) -> None:
         if not entry.error:
             self._usable += 1
             self.has_answered = True
-        elif entry.error in (NOT_JSON, NOT_BY_SCHEMA):
+        elif entry.error in (NOT_JSON, NOT_BY_SCHEMA, EMPTY):
             self._unusable += 1
             if not self._usable and self._unusable >= _IGNORED_SCHEMA:
                 self._unusable = 0
@@ -204,13 +211,49 @@ class Sender:
         if len(self._recent) == _WINDOW and len(failed) > self._settings.max_failing * _WINDOW:
             kinds = ", ".join(f"{count} {kind}" for kind, count in Counter(failed).most_common())
             raise self._stopped_by(
-                f"fails too often: of its last {_WINDOW} answers {len(failed)} were of no use ({kinds})"
+                f"fails too often: {len(failed)} of its last {_WINDOW} answers were unusable ({kinds}). See them with "
+                "`auto-instruct journal OUT --export-failures FILE`, then try --structured text or another model"
             )
 
     def _stop(self, error: Exception) -> TeacherError:
         remedy = _REMEDIES.get(getattr(error, "status_code", 0))
         words = f"refuses to answer ({remedy})" if remedy else "does not answer"
-        return self._stopped_by(f"{words}: {self._endpoint.explain(error)}")
+        return self._stopped_by(f"{words}: {self.endpoint.explain(error)}")
+
+    def _stopped_by(self, reason: str) -> TeacherError:
+        return TeacherError(
+            f"the teacher {self.endpoint.describe()} {reason}. Everything answered so far is in "
+            f"{self.journal.path}; run the same command again to go on from there"
+        )
+
+    async def _write(self, record: Record) -> Entry:
+        written: asyncio.Future[Entry] = asyncio.get_running_loop().create_future()
+        self._waiting.append((record, written))
+        if self._committing is None or self._committing.done():
+            self._committing = asyncio.create_task(self._commit())
+        return await written
+
+    async def _commit(self) -> None:
+        """Commit records in groups: those that arrive during a commit share the next one."""
+        while self._waiting:
+            group, self._waiting = self._waiting, []
+            try:
+                entries = await asyncio.to_thread(self.journal.record, [record for record, _ in group])
+            except Exception as error:  # any error: nobody may wait forever
+                for _, written in group:
+                    if not written.done():
+                        written.set_exception(error)
+                continue
+            for (_, written), entry in zip(group, entries, strict=True):
+                if not written.done():  # it was cancelled
+                    written.set_result(entry)
+
+
+def _parse(content: bytes) -> object:
+    try:
+        return json.loads(content)
+    except (ValueError, RecursionError):
+        return None
 
 
 def _wait(failures: int, error: "openai.APIError") -> float:

@@ -36,16 +36,11 @@ class Slot(NamedTuple):
 class Throttle:
     """Decides when a request may be sent. For one event loop.
 
-    Given limits are held in any 60 s; others are found from `x-ratelimit` headers and refusals (HTTP 429). The limit of
-    requests in flight is decreased at most once per round trip. Below one it is a pace: at 0.2, one request per five
-    round trips (as in Swift, Kumar et al. 2020). A request of over a tenth of `tpm`, or one that waits for `rpm`, may
-    exceed `tpm` by its own tokens.
-
-    Args:
-        concurrency: Requests in flight, from the start; None: found, from 4 up to `max_in_flight`.
-        rpm: Requests per minute; None: found.
-        tpm: Tokens per minute; None: found.
-        max_in_flight: Upper bound if `concurrency` is None.
+    Given limits hold in any 60 s: `rpm` requests and `tpm` tokens per minute, `concurrency` requests in flight. Those
+    that are None are found from `x-ratelimit` headers and refusals (HTTP 429); requests in flight from 4 up to
+    `max_in_flight`. Their limit is decreased at most once per round trip. Below one it is a pace: at 0.2, one request
+    per five round trips (as in Swift, Kumar et al. 2020). A request of over a tenth of `tpm`, or one that waits for
+    `rpm`, may exceed `tpm` by its own tokens.
     """
 
     def __init__(
@@ -174,8 +169,7 @@ def remaining(headers: Mapping[str, str], kind: str) -> tuple[int, float] | None
 
 
 def _date(text: str) -> datetime | None:
-    try:
+    with contextlib.suppress(ValueError):
         date = parsedate_to_datetime(text)
-    except ValueError:
-        return None
-    return date if date.tzinfo else date.replace(tzinfo=UTC)
+        return date if date.tzinfo else date.replace(tzinfo=UTC)
+    return None

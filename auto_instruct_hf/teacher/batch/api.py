@@ -26,7 +26,6 @@ _MARK = "auto_instruct_hf"
 _NO_BATCHES = "the endpoint has no Batch API: run without --batch"
 _AGAIN = "What was submitted is recorded and not lost: run the same command again to go on from there"
 _FILE = ("file_id", "input_file_id")
-_BATCH_FIELDS = ("id", "status")
 
 _Result = TypeVar("_Result")
 
@@ -35,9 +34,7 @@ class BatchApi:
     """The Batch API behind a client; `pause` is the number of seconds to wait after a failure."""
 
     def __init__(self, client: "openai.AsyncOpenAI", pause: float) -> None:
-        self._client = client
-        self._once = client.with_options(max_retries=0)
-        self._pause = pause
+        self._client, self._once, self._pause = client, client.with_options(max_retries=0), pause
 
     async def upload(self, name: str, file: IO[bytes]) -> str:
         """Upload an input file as a stream, and return its id."""
@@ -58,27 +55,20 @@ class BatchApi:
                 return found[name]
             is_sent = True
             return await self._once.batches.create(
-                completion_window="24h",
-                endpoint="/v1/chat/completions",
-                input_file_id=file,
-                metadata={_MARK: name},
+                completion_window="24h", endpoint="/v1/chat/completions", input_file_id=file, metadata={_MARK: name}
             )
 
-        return await self._retry(submit, _BATCH_FIELDS)
+        return await self._retry(submit, ("id", "status"))
 
     async def find(self, names: Collection[str]) -> "dict[str, Batch]":
         """Return the submitted batches with one of the names, by name."""
 
         async def search() -> "dict[str, Batch] | None":
-            found: dict[str, Batch] = {}
-            try:
-                async for batch in self._client.batches.list(limit=100):
-                    name = (batch.metadata or {}).get(_MARK, "")
-                    if name in names:
-                        found.setdefault(name, batch)
-            except AttributeError:  # not a list: the client does not check it before it reads it
-                return None
-            return found
+            with contextlib.suppress(AttributeError):  # the client does not check whether it is a list
+                listed = [batch async for batch in self._client.batches.list(limit=100)]
+                named = {(batch.metadata or {}).get(_MARK, ""): batch for batch in reversed(listed)}
+                return {name: named[name] for name in names if name in named}
+            return None
 
         return await self._retry(search)
 
@@ -87,7 +77,7 @@ class BatchApi:
         import openai
 
         try:
-            return await self._retry(lambda: self._client.batches.retrieve(batch), _BATCH_FIELDS, is_known=True)
+            return await self._retry(lambda: self._client.batches.retrieve(batch), ("id", "status"), is_known=True)
         except openai.NotFoundError:
             raise TeacherError(
                 f"the endpoint does not know {batch}, which holds some of these requests: run with the address and the "
@@ -114,7 +104,7 @@ class BatchApi:
         return False
 
     async def delete(self, file: str) -> None:
-        """Delete an uploaded file, ignoring errors: it costs nothing."""
+        """Delete an uploaded file; ignore errors, as it costs nothing."""
         import openai
 
         with contextlib.suppress(openai.APIError, ValueError):
@@ -160,10 +150,10 @@ class BatchApi:
 
 def describe_error(status: int, body: object) -> str:
     """Return a status with the message of the server, from any form of error body."""
-    if isinstance(body, dict) and isinstance(body.get("error"), dict):
-        body = body["error"]
-    message = body.get("message") if isinstance(body, dict) else body
-    return f"HTTP {status}: {message or 'no reason given'}"
+    match body:
+        case {"error": {**error}} | {**error}:
+            body = error.get("message")
+    return f"HTTP {status}: {body or 'no reason given'}"
 
 
 def is_transient_status(status: int) -> bool:

@@ -10,14 +10,14 @@ import json
 import sys
 import tempfile
 from collections import Counter
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Iterator, Mapping
-from contextlib import aclosing, asynccontextmanager
+from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Mapping
+from contextlib import aclosing
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
-from filelock import FileLock, Timeout
+from filelock import AsyncFileLock
 
 from ...errors import TeacherError
 from ..exchange import Body
@@ -63,20 +63,14 @@ class Batches:
     def __init__(
         self, path: Path, *, poll: float = 30.0, max_requests: int = 50_000, max_bytes: int = 190_000_000
     ) -> None:
-        self._path = path
-        self._poll = poll
-        self._max_requests = max_requests
-        self._max_bytes = max_bytes
+        self._path, self._poll = path, poll
+        self._max_requests, self._max_bytes = max_requests, max_bytes
         self._log = BatchLog(path)
         self.close = self._log.close
         """Close the file. Open batches continue at the API; another run collects them."""
 
     async def answer(
-        self,
-        client: "openai.AsyncOpenAI",
-        requests: Mapping[str, Body],
-        *,
-        note: Callable[[str], None] = lambda _: None,
+        self, client: "openai.AsyncOpenAI", requests: Mapping[str, Body], note: Callable[[str], None] = lambda _: None
     ) -> AsyncGenerator[Answer, None]:
         """Submit requests that are in no open batch, wait, and yield answers in any order, each key once.
 
@@ -95,7 +89,8 @@ class Batches:
         answered: set[str] = set()
         size, at_once = self._max_requests, sys.maxsize
         while pending := requests.keys() - answered:
-            async with self._alone():
+            lock = AsyncFileLock(f"{self._path}.batches.lock", run_in_executor=False)
+            async with await lock.acquire(poll_interval=min(self._poll, 1.0)):
                 await self._settle(api)
                 rows = [row for row in self._log.pending() if not pending.isdisjoint(row.keys)]
                 pending.difference_update(*(row.keys for row in rows))
@@ -103,9 +98,15 @@ class Batches:
             refused: list[BatchRow] = []
             async with aclosing(self._wait(api, rows, note)) as ended:
                 async for row, batch in ended:
+                    if batch.status != "failed":
+                        async with aclosing(self._collect(api, row, batch)) as answers:
+                            async for one in answers:
+                                if one.key not in answered:
+                                    answered.add(one.key)
+                                    yield one
+                    self._log.update(row, status=batch.status, is_collected=True)
+                    await api.delete(row.file)
                     if batch.status == "failed":
-                        self._log.finish(row, "failed")
-                        await api.delete(row.file)
                         refused.append(row)
                         errors = (batch.errors and batch.errors.data) or []
                         is_over_limit = any(error.code == _OVER_LIMIT for error in errors)
@@ -115,14 +116,6 @@ class Batches:
                                 f"the Batch API refuses {batch.id} of {len(row.keys)} requests: {words}. Nothing in it "
                                 "was answered or paid for; fix this, then run the same command again"
                             )
-                        continue
-                    async with aclosing(self._collect(api, row, batch)) as answers:
-                        async for one in answers:
-                            if one.key not in answered:
-                                answered.add(one.key)
-                                yield one
-                    self._log.finish(row, batch.status)
-                    await api.delete(row.file)
             if len(refused) == len(rows):
                 at_once, size = 1, max(1, max(len(row.keys) for row in refused) // 2)
             elif refused:
@@ -130,35 +123,15 @@ class Batches:
             else:  # the limit is per account: other batches may have used it up
                 at_once, size = min(2 * at_once, sys.maxsize), min(2 * size, self._max_requests)
 
-    @asynccontextmanager
-    async def _alone(self) -> AsyncIterator[None]:
-        """Prevent other processes and calls from submitting at the same time."""
-        lock = FileLock(f"{self._path}.batches.lock")
-        while True:
-            try:
-                lock.acquire(blocking=False)
-                break
-            except Timeout:
-                await asyncio.sleep(min(self._poll, 1.0))
-        try:
-            yield
-        finally:
-            lock.release()
-
     async def _settle(self, api: BatchApi) -> None:
         """Find the batches whose submission was not confirmed before a crash; drop those never submitted."""
-        unsure = [row for row in self._log.pending() if not row.batch]
+        unsure = {row.name: row for row in self._log.pending() if not row.batch}
         for pause in (0.0, self._poll):  # a new batch may not be listed at once
-            names = [row.name for row in unsure if row.status == UPLOADED]
-            if not names:
-                break
-            await asyncio.sleep(pause)
-            found = await api.find(names)
-            for name, batch in found.items():
-                row = next(row for row in unsure if row.name == name)
-                self._log.update(row, batch=batch.id, status=batch.status)
-            unsure = [row for row in unsure if row.name not in found]
-        for row in unsure:
+            if names := [row.name for row in unsure.values() if row.status == UPLOADED]:
+                await asyncio.sleep(pause)
+                for name, batch in (await api.find(names)).items():
+                    self._log.update(unsure.pop(name), batch=batch.id, status=batch.status)
+        for row in unsure.values():
             self._log.drop(row)
             if row.file:
                 await api.delete(row.file)
@@ -201,9 +174,9 @@ class Batches:
     ) -> "AsyncGenerator[tuple[BatchRow, Batch], None]":
         """Yield each batch when it has ended."""
         total = sum(len(row.keys) for row in rows)
-        done: dict[str, int] = {}
-        waiting = rows
+        done: Counter[str] = Counter()
         late: Counter[str] = Counter()
+        waiting = rows
         while waiting:
             still = []
             for known in waiting:
@@ -211,17 +184,15 @@ class Batches:
                 row = known if batch.status == known.status else self._log.update(known, status=batch.status)
                 counts = batch.request_counts
                 done[row.name] = counts.completed + counts.failed if counts else 0
-                if batch.status in _ENDED:
-                    late[row.name] += 1
-                    # The results of a batch may not be listed at once.
-                    if batch.output_file_id or not (counts and counts.completed) or late[row.name] > MAX_FAILURES:
-                        done[row.name] = len(row.keys)
-                        yield row, batch
-                        continue
-                still.append(row)
+                late[row.name] += batch.status in _ENDED  # its results may not be listed at once
+                has_results = batch.output_file_id or not (counts and counts.completed)
+                if late[row.name] > (0 if has_results else MAX_FAILURES):
+                    done[row.name] = len(row.keys)
+                    yield row, batch
+                else:
+                    still.append(row)
             waiting = still
-            ended = len(rows) - len(waiting)
-            note(f"{ended} of {len(rows)} batches, {sum(done.values()):,} of {total:,} answered")
+            note(f"{len(rows) - len(still)} of {len(rows)} batches, {done.total():,} of {total:,} answered")
             if waiting:
                 await asyncio.sleep(self._poll)
 

@@ -2,7 +2,6 @@
 
 import json
 import secrets
-import sqlite3
 import threading
 import time
 from collections.abc import Sequence
@@ -10,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from ...core import open_database
+from ...core import open_database, transaction
 from ...errors import TeacherError
 
 # States before the API knows the batch.
@@ -18,15 +17,11 @@ PLANNED = "planned"
 UPLOADED = "uploaded"
 _TABLE = """
 CREATE TABLE IF NOT EXISTS batches (
-    name TEXT PRIMARY KEY,
-    keys TEXT NOT NULL,
-    file TEXT NOT NULL,
-    batch TEXT NOT NULL,
-    status TEXT NOT NULL,
-    collected INTEGER NOT NULL,
-    created REAL NOT NULL
+    name TEXT PRIMARY KEY, keys TEXT NOT NULL, file TEXT NOT NULL, batch TEXT NOT NULL, status TEXT NOT NULL,
+    collected INTEGER NOT NULL, created REAL NOT NULL
 )
 """
+_UPDATE = "UPDATE batches SET status = ?, file = ?, batch = ?, collected = ? WHERE name = ?"
 _OPEN = "SELECT name, keys, file, batch, status FROM batches WHERE NOT collected ORDER BY rowid"
 
 
@@ -56,16 +51,13 @@ class BatchLog:
         self._run("INSERT INTO batches VALUES (?, ?, '', '', ?, 0, ?)", *values)
         return row
 
-    def update(self, row: BatchRow, *, status: str, file: str = "", batch: str = "") -> BatchRow:
-        """Record the status of a batch, and the ids that are given."""
+    def update(
+        self, row: BatchRow, *, status: str, file: str = "", batch: str = "", is_collected: bool = False
+    ) -> BatchRow:
+        """Record the status of a batch, the ids that are given, and whether all its answers have been collected."""
         row = replace(row, status=status, file=file or row.file, batch=batch or row.batch)
-        values = (row.status, row.file, row.batch, row.name)
-        self._run("UPDATE batches SET status = ?, file = ?, batch = ? WHERE name = ?", *values)
+        self._run(_UPDATE, row.status, row.file, row.batch, is_collected, row.name)
         return row
-
-    def finish(self, row: BatchRow, status: str) -> None:
-        """Record that all answers of a batch have been collected."""
-        self._run("UPDATE batches SET status = ?, collected = 1 WHERE name = ?", status, row.name)
 
     def drop(self, row: BatchRow) -> None:
         """Delete the record of a batch that was never submitted."""
@@ -81,11 +73,5 @@ class BatchLog:
             self._connection.close()
 
     def _run(self, statement: str, *values: object) -> list[Any]:
-        try:
-            with self._lock:
-                return self._connection.execute(statement, values).fetchall()
-        except sqlite3.DatabaseError as error:
-            raise TeacherError(
-                f"cannot use the table of batches in {self._path}: {error}. What it holds is safe; "
-                "free disk space or fix the permissions, then run the same command again"
-            ) from None
+        with self._lock, transaction(self._connection, self._path, TeacherError):
+            return self._connection.execute(statement, values).fetchall()

@@ -1,16 +1,14 @@
 """Batch mode of the teacher: rounds of batches until everything that batches can answer is answered."""
 
 from collections import Counter
-from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 
 from ...prompts import Prompt
 from ...recipe import TeacherSettings
-from ..budget import Budget
-from ..endpoint import Endpoint
-from ..exchange import Body, Request, count_attempts, is_final, request_key_and_body
-from ..journal import Entry, Journal
-from ..prices import Cost, Prices
+from ..exchange import NO_ANSWER, Body, Request, is_final, list_attempts, read_completion
+from ..journal import Entry, Record
+from ..prices import Budget, Cost, Prices
 from ..sender import Sender
 from .batches import Batches
 
@@ -18,22 +16,21 @@ _MIN_BATCH = 20  # a batch may take a day: fewer requests are sent one by one
 _ATTEMPTS = 3
 _RETRIES = 4
 _MIN_FOR_AVERAGE = 50
+_LEFT_OVER = "left over from a batch"
 
 
 @dataclass
 class BatchRounds:
     """Answers requests through the Batch API; open batches are recorded in the file of the journal."""
 
-    model: str
-    journal: Journal
-    endpoint: Endpoint
     sender: Sender
     budget: Budget
     prices: Prices
     settings: TeacherSettings
 
     def __post_init__(self) -> None:
-        self._batches = Batches(self.journal.path, poll=self.settings.batch_poll)
+        self._model, self._journal = self.sender.endpoint.model, self.sender.journal
+        self._batches = Batches(self._journal.path, poll=self.settings.batch_poll)
         self.close = self._batches.close
         """Close the file. Open batches continue at the API; another run collects them."""
 
@@ -43,11 +40,11 @@ class BatchRounds:
         phase: str,
         send_one: Callable[[str, Body, Prompt], Awaitable[Entry]],
         note: Callable[[str], None],
-    ) -> AsyncGenerator[tuple[str, Body, Entry], None]:
-        """Yield key, body and entry of each answer to requests that are not in the journal.
+    ) -> None:
+        """Record answers to requests that are not in the journal.
 
-        Record each answer before taking the next one. Failures of batches and the last few requests are left to the
-        caller. `send_one` sends one request online and records its reply; `note` shows a text in the progress bar.
+        Failures of batches and the last few requests are left to the caller. `send_one` sends one request online and
+        records its reply; `note` shows a text in the progress bar.
         """
         failures: Counter[str] = Counter()
         while True:
@@ -60,23 +57,28 @@ class BatchRounds:
                 failures[key] += 1
                 continue
             wanted = {key: body for key, (body, _) in unknown.items()}
-            chosen = self.budget.choose(wanted, self.prices.find(self.model), self._average_cost(phase), _MIN_BATCH)
-            bodies = {key: self.sender.request_format.translate(body) for key, body in chosen.items()}
-            client = (await self.endpoint.connect()).with_options(max_retries=_RETRIES)
+            chosen = self.budget.choose(wanted, self.prices.find(self._model), self._average_cost(phase), _MIN_BATCH)
+            request_format = self.sender.request_format
+            bodies = {key: request_format.translate(body) for key, body in chosen.items()}
+            client = (await self.sender.endpoint.connect()).with_options(max_retries=_RETRIES)
             async for answer in self._batches.answer(client, bodies, note=note):
                 if answer.is_passing:
                     failures[answer.key] += 1
                     continue
                 body, known = unknown.get(answer.key, ({}, None))
-                yield answer.key, body, self.sender.read_answer(answer, known)
+                entry = Entry("", f"{NO_ANSWER}: {answer.error}")
+                if answer.body is not None:
+                    prompt = known or Prompt("", "", "", {}, 0.0, 0)
+                    entry = read_completion(answer.body, prompt, 0.0, repair=not request_format.enforces_schema)
+                    entry = entry if known else replace(entry, error=_LEFT_OVER)  # it only counts as paid
+                await self.sender.keep(Record(answer.key, entry, phase, self._model, body, is_batch=True))
 
     def _find_unknown(self, requests: Sequence[Request]) -> dict[str, tuple[Body, Prompt]]:
         """Return the next attempts that are not in the journal, by key."""
         unknown = {}
         for request in requests:
-            for attempt in range(count_attempts(request, self.settings.max_attempts)):
-                key, body = request_key_and_body(request, self.model, attempt)
-                entry = self.journal.get(key)
+            for key, body in list_attempts(request, self._model, self.settings.max_attempts):
+                entry = self._journal.get(key)
                 if entry is None:
                     unknown[key] = (body, request.prompt)
                 if entry is None or is_final(entry):
@@ -85,7 +87,7 @@ class BatchRounds:
 
     def _average_cost(self, phase: str) -> float | None:
         """Return the average cost of a request of a phase in a batch, in US dollars; None: too few are known."""
-        sums = [one for one in self.journal.usage() if (one.phase, one.model) == (phase, self.model)]
+        sums = [one for one in self._journal.usage() if (one.phase, one.model) == (phase, self._model)]
         count = sum(one.requests for one in sums)
         dollars = sum((self.prices.price(replace(one, is_batch=True)) for one in sums), Cost(0.0)).dollars
         return None if dollars is None or count < _MIN_FOR_AVERAGE else dollars / count

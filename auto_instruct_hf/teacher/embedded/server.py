@@ -1,17 +1,15 @@
-"""Child process of `embedded_server.py`: llama.cpp's OpenAI-compatible server for one model, until its parent ends."""
+"""Child process of `local_models.py`: llama.cpp's OpenAI-compatible server for one model, until its parent ends."""
 
 import os
 import sys
 
 import xllamacpp
 
-
-def serve(weights: str, slots: int, context: int) -> None:
-    """Serve `weights` on a free port of loopback, print the address, and wait for the end of standard input."""
+if __name__ == "__main__":
     params = xllamacpp.CommonParams()
-    params.model.path = weights
-    params.n_ctx = context  # shared by the slots
-    params.n_parallel = slots  # layers go to a GPU if there is one: n_gpu_layers is automatic by default
+    params.model.path = sys.argv[1]
+    params.n_parallel = int(sys.argv[2])  # layers go to a GPU if there is one: n_gpu_layers is automatic by default
+    params.n_ctx = int(sys.argv[3])  # shared by the slots
     params.cpuparams.n_threads = params.cpuparams_batch.n_threads = os.cpu_count() or 1
     params.offline = True
     params.ui = False
@@ -21,7 +19,3 @@ def serve(weights: str, slots: int, context: int) -> None:
     print(server.listening_address, flush=True)
     sys.stdin.read()
     os._exit(0)  # nothing to save, and a clean shutdown waits for requests nobody reads
-
-
-if __name__ == "__main__":
-    serve(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]))

