@@ -262,10 +262,11 @@ def hostile(tmp_path_factory: pytest.TempPathFactory, patch: pytest.MonkeyPatch)
     ratings = from_rows([{name: {**row, **said}[name] for name in RATINGS} for row in rows], RATINGS)
     dataset = EvaluatedDataset(HOSTILE, table, table, {HOSTILE: ["a b"], f"{HOSTILE}.": ["a c"]}, teacher=HOSTILE)
     settings, verdict = JudgeSettings(check_share=1.0), stub_teacher._judge
+    sendable = HOSTILE.replace("\x00", "")  # replies with other characters are rejected
     folder = tmp_path_factory.mktemp("hostile")
     with pytest.MonkeyPatch.context() as own, serve_stub() as stub:
-        own.setattr(stub_teacher, "_judge", lambda text: {**verdict(text), "reason": HOSTILE})
-        with open_teacher(stub, folder, model=HOSTILE.replace("\x00", "")) as teacher:
+        own.setattr(stub_teacher, "_judge", lambda text: {**verdict(text), "reason": sendable})
+        with open_teacher(stub, folder, model=sendable) as teacher:
             options: dict[str, Any] = {"warnings": [HOSTILE], "ratings": ratings, "cache_dir": folder / "c"}
             return Page(evaluate(dataset, teacher, settings=settings, **options))
 
