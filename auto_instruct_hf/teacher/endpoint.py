@@ -46,8 +46,8 @@ class Endpoint:
         self.is_embedded = model == EMBEDDED
         self.local_model = find_model(model) if is_gguf(model) and not (base_url or settings.base_url) else None
         self.is_local = self.is_embedded or self.local_model is not None
+        # Requests that a local server decodes in parallel; None: not local.
         self.slots = self.local_model.slots if self.local_model else SLOTS if self.is_embedded else None
-        """Requests that a local server decodes in parallel; None: not local."""
         self.model = MODEL if self.is_embedded else self.local_model.name if self.local_model else model
         self._client: openai.AsyncOpenAI | None = None
         self._connecting = asyncio.Lock()

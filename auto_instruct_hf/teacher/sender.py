@@ -70,10 +70,9 @@ class Sender:
         self._committing: asyncio.Task[None] | None = None
 
     async def send(self, body: Body, prompt: Prompt) -> Entry:
-        """Send a request until it is answered.
+        """Send a request until it is answered; return the validated reply, or an error that begins with NO_ANSWER.
 
-        Return the validated reply, or an entry whose error begins with NO_ANSWER. Raise TeacherError if the endpoint is
-        at fault, not the request: then nothing is recorded.
+        Raise TeacherError if the endpoint is at fault, not the request: then nothing is recorded.
         """
         import openai
 

@@ -1,8 +1,7 @@
-"""Batch mode of the teacher: requests go to the OpenAI Batch API in files and are answered within a day at half price.
+"""Submit requests to the OpenAI Batch API in files; they are answered within a day at half price.
 
-A batch is paid for once the API has accepted it. So each step is recorded before and after it is taken (`log.py`), a
-batch has a random name in its metadata, and if its acceptance is unknown, it is looked up by that name before anything
-is submitted again.
+An accepted batch is paid for. So each step is recorded before and after it is taken (`log.py`), and a batch whose
+acceptance is unknown is looked up by the random name in its metadata before anything is submitted again.
 """
 
 import asyncio
@@ -50,8 +49,8 @@ class Answer:
 class Batches:
     """Submits, waits for and collects batches, each once, over any number of runs.
 
-    Processes that share the file do not submit a request twice: one at a time submits, under a lock file, and the
-    others wait for its batches. A batch stays open, with its answers, until one of its requests is asked again.
+    Processes that share the file submit one at a time, under a lock file, and the others wait for these batches. A
+    batch stays open, with its answers, until one of its requests is asked again.
 
     Args:
         path: The SQLite file of the journal; only its table `batches` is used.
@@ -74,16 +73,15 @@ class Batches:
     ) -> AsyncGenerator[Answer, None]:
         """Submit requests that are in no open batch, wait, and yield answers in any order, each key once.
 
-        An open batch of an earlier run that contains any of the requests is collected with all its answers, as they are
-        paid for. A batch counts as collected when the next answer after its last one is requested: record each answer
-        before taking the next one, and hold no write transaction on the file. After a crash some answers are repeated.
+        An open batch of an earlier run that contains any of the requests (key of at most 64 characters: body) is
+        collected with all its answers. Record each answer before taking the next one, and hold no write transaction on
+        the file: a batch counts as collected when the next answer after its last one is requested. After a crash some
+        answers are repeated.
 
         A batch rejected for the limit of enqueued tokens is submitted again when all others have ended; if all were
-        rejected, in files of half the size, one at a time, until more are accepted.
-
-        The keys of `requests` have at most 64 characters. The client's retries apply to every call except the
-        submission of a batch. Raise TeacherError if the endpoint has no Batch API, rejects a batch, or fails ten times
-        in a row: open batches continue, and the next call collects them.
+        rejected, in files of half the size, one at a time, until more are accepted. Raise TeacherError if the endpoint
+        has no Batch API, rejects a batch, or fails ten times in a row: open batches continue, and the next call
+        collects them.
         """
         api = BatchApi(client, self._poll)
         answered: set[str] = set()
