@@ -28,7 +28,8 @@ from auto_instruct_hf.errors import BudgetError, TeacherError
 from auto_instruct_hf.prompts.prompt import load_prompts
 from auto_instruct_hf.recipe import TeacherSettings
 from auto_instruct_hf.teacher import Request, Teacher
-from auto_instruct_hf.teacher.batch.batches import Answer, Batches
+from auto_instruct_hf.teacher.batch.api import Answer
+from auto_instruct_hf.teacher.batch.batches import Batches
 
 PROMPT = load_prompts()["output"]
 SCHEMA = {"type": "json_schema", "json_schema": {"name": "output", "strict": True, "schema": PROMPT.schema}}

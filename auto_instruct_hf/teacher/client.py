@@ -70,11 +70,12 @@ class Teacher:
             )
         self.journal = Journal(Path(journal or default_folder() / "journal.sqlite"))
         self._budget = Budget(self._settings.budget, self.journal, self.prices)
-        self.concurrency = self.endpoint.slots or self._settings.concurrency
+        local = self.endpoint.local_model
+        self.concurrency = local.slots if local else self._settings.concurrency
         """Maximum number of requests in flight; None: adapted."""
         self._sender = Sender(self.endpoint, self.journal, self._settings, self.concurrency)
         self._batch_rounds: BatchRounds | None = None
-        if self._settings.batch and not self.endpoint.is_local:
+        if self._settings.batch and not local:
             self._batch_rounds = BatchRounds(self._sender, self._budget, self.prices, self._settings)
         self._num_workers = (self.concurrency or MAX_CONCURRENCY) * 5 // 4 + 4  # some wait for the disk
         self.expected: Mapping[str, float | None] = {}
@@ -101,7 +102,7 @@ class Teacher:
     def prompts(self) -> str:
         """The name of the set of prompts for the model."""
         local = self.endpoint.local_model
-        return "small" if self.is_embedded or (local and local.is_small) else "default"
+        return "small" if local and local.is_small else "default"
 
     @property
     def identity(self) -> dict[str, object]:

@@ -10,8 +10,7 @@ from itertools import accumulate, islice, takewhile
 
 from ..errors import BudgetError
 from ..recipe import TeacherSettings
-from .embedded import MODEL as EMBEDDED_MODEL
-from .embedded import SUFFIX
+from .embedded import SMOLLM, SUFFIX
 from .exchange import Body
 from .journal import Journal, Usage
 
@@ -161,7 +160,7 @@ def find_provider(model: str) -> tuple[str, str]:
 def _list_price(model: str) -> Rates | None:
     import genai_prices  # imports in half a second
 
-    if model == EMBEDDED_MODEL or model.endswith(SUFFIX):  # on this machine
+    if model == SMOLLM.name or model.endswith(SUFFIX):  # on this machine
         return Rates(0.0, 0.0, 0.0)
 
     # For a short request: some models cost more in long ones, and sums over many requests do not show their lengths.

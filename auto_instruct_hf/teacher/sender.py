@@ -48,10 +48,6 @@ _BYTES_PER_TOKEN = 4  # an average, for the estimate of tokens per minute; the r
 _PROBE = {"messages": [{"role": "user", "content": "Answer with the word yes."}]}
 
 
-class RequestFormatRejected(Exception):  # noqa: N818
-    """The endpoint rejects the format of the request, and there is another one."""
-
-
 class Sender:
     """Sends requests to one endpoint, at most `concurrency` at once (None: adapted), and records replies."""
 
@@ -121,9 +117,8 @@ class Sender:
         while True:
             self._check()
             try:
-                return await self._send_once(body, prompt)
-            except (RequestFormatRejected, openai.RateLimitError):
-                continue
+                if entry := await self._send_once(body, prompt):
+                    return entry
             except openai.APIError as error:
                 status = getattr(error, "status_code", None)
                 if status in _FATAL:
@@ -135,7 +130,8 @@ class Sender:
                     raise
                 await asyncio.sleep(_wait(failures, error))
 
-    async def _send_once(self, body: Body, prompt: Prompt) -> Entry:
+    async def _send_once(self, body: Body, prompt: Prompt) -> Entry | None:
+        """Send a request; return None if another format or a later time may be accepted."""
         import openai
 
         client = await self.endpoint.connect()
@@ -148,11 +144,11 @@ class Sender:
                 response = await client.post("/chat/completions", cast_to=httpx2.Response, body=sent)
             except (openai.BadRequestError, openai.UnprocessableEntityError) as error:
                 if version != self.request_format.version or self.request_format.adapt(error):
-                    raise RequestFormatRejected from None
+                    return None
                 raise
             except openai.RateLimitError as error:
                 await asyncio.sleep(self._throttle.refused(slot, self._check_refusal(error)))
-                raise
+                return None
             self._last_good = time.monotonic()
             entry = read_completion(response.content, prompt, self._last_good - start, repair=repair)
             self._throttle.succeeded(slot, response.headers, entry.input_tokens + entry.output_tokens)
