@@ -65,10 +65,6 @@ _BYTES_PER_TOKEN = 4  # an average, for the estimate of tokens per minute; the r
 _PROBE = {"messages": [{"role": "user", "content": "Answer with the word yes."}]}
 
 
-class RequestFormatRejected(Exception):  # noqa: N818
-    """The endpoint rejects the format of the request, and there is another one."""
-
-
 class Sender:
     """Sends requests to one endpoint, at most `concurrency` at once (None: adapted), and records replies."""
 
@@ -88,10 +84,9 @@ class Sender:
         self._committing: asyncio.Task[None] | None = None
 
     async def send(self, body: Body, prompt: Prompt) -> Entry:
-        """Send a request until it is answered.
+        """Send a request until it is answered; return the validated reply, or an error that begins with NO_ANSWER.
 
-        Return the validated reply, or an entry whose error begins with NO_ANSWER. Raise TeacherError if the endpoint is
-        at fault, not the request: then nothing is recorded.
+        Raise TeacherError if the endpoint is at fault, not the request: then nothing is recorded.
         """
         import openai
 
@@ -140,9 +135,8 @@ class Sender:
         while True:
             self._check()
             try:
-                return await self._send_once(body, prompt)
-            except (RequestFormatRejected, openai.RateLimitError):
-                continue
+                if entry := await self._send_once(body, prompt):
+                    return entry
             except openai.APIError as error:
                 status = getattr(error, "status_code", None)
                 if status in _FATAL and not (status == 403 and self.has_answered):  # else it is about this request
@@ -154,7 +148,8 @@ class Sender:
                     raise
                 await asyncio.sleep(_wait(failures, error))
 
-    async def _send_once(self, body: Body, prompt: Prompt) -> Entry:
+    async def _send_once(self, body: Body, prompt: Prompt) -> Entry | None:
+        """Send a request; return None if another format or a later time may be accepted."""
         import openai
 
         client = await self.endpoint.connect()
@@ -175,11 +170,11 @@ class Sender:
                     )
             except (openai.BadRequestError, openai.UnprocessableEntityError) as error:
                 if version != self.request_format.version or self.request_format.adapt(error):
-                    raise RequestFormatRejected from None
+                    return None
                 raise
             except openai.RateLimitError as error:
                 await asyncio.sleep(self._throttle.refused(slot, self._check_refusal(error)))
-                raise
+                return None
             self._last_good = time.monotonic()
             entry = read_completion(payload, prompt, self._last_good - start, repair=repair)
             if not (entry.input_tokens or entry.output_tokens or self.endpoint.is_local):
