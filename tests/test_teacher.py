@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import stub_teacher
 from stub_teacher import KEY, PROMPT, StubTeacher, contents, make_requests, open_teacher, serve_stub
 
 from auto_instruct_hf.errors import BudgetError, RecipeError, TeacherError
@@ -357,3 +358,12 @@ def test_without_usage_tokens_are_estimated_and_a_budget_holds(
             teacher.ask(make_requests(200))
         assert 0 < (teacher.spent().dollars or 0) <= 0.1
         assert "reports no usage" in caplog.text
+
+
+def test_a_reply_that_repeats_the_key_is_kept_without_it(
+    stub: StubTeacher, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stub_teacher, "reply_to", lambda body, digest: {"output": f"Your key is {KEY}."})
+    with open_teacher(stub, tmp_path) as teacher:
+        assert contents(teacher.ask(make_requests(1))) == [{"output": "Your key is ***."}]
+    assert all(KEY.encode() not in path.read_bytes() for path in tmp_path.iterdir())

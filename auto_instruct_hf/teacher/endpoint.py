@@ -89,6 +89,10 @@ class Endpoint:
             text = f"Error code: {error.status_code} - {words}"
         return redact(f"{name}: {text}", self._api_key)
 
+    def hide_key(self, text: str) -> str:
+        """Return a reply without the key, which some servers repeat: replies are kept and published."""
+        return text.replace(self._api_key, "***") if self._api_key not in ("", _NO_KEY) else text
+
     async def connect(self) -> "openai.AsyncOpenAI":
         """Return the client, always the same; raise TeacherError if OpenAI's key or the embedded server is missing."""
         import openai  # imports in a second

@@ -177,6 +177,7 @@ class Sender:
                 return None
             self._last_good = time.monotonic()
             entry = read_completion(payload, prompt, self._last_good - start, repair=repair)
+            entry = replace(entry, text=self.endpoint.hide_key(entry.text), raw=self.endpoint.hide_key(entry.raw))
             if not (entry.input_tokens or entry.output_tokens or self.endpoint.local_model):
                 entry = self._estimate_usage(entry, body)
             self._throttle.succeeded(slot, response.headers, entry.input_tokens + entry.output_tokens)
