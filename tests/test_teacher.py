@@ -2,9 +2,11 @@
 
 import contextlib
 import json
+import re
 import sqlite3
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -367,3 +369,30 @@ def test_a_reply_that_repeats_the_key_is_kept_without_it(
     with open_teacher(stub, tmp_path) as teacher:
         assert contents(teacher.ask(make_requests(1))) == [{"output": "Your key is ***."}]
     assert all(KEY.encode() not in path.read_bytes() for path in tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("where", [0.02, 0.5, 0.9])
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda content, at: content[:at],
+        lambda content, at: content[:at] + bytes(len(content[at : at + 8192])) + content[at + 8192 :],
+        lambda content, at: content[:at] + bytes(one ^ 0x55 for one in content[at : at + 512]) + content[at + 512 :],
+    ],
+    ids=["truncated", "zeroed", "garbled"],
+)
+def test_a_damaged_journal_is_refused_or_its_damaged_replies_are_asked_again(
+    stub: StubTeacher, tmp_path: Path, damage: Callable[[bytes, int], bytes], where: float
+) -> None:
+    with open_teacher(stub, tmp_path) as teacher:
+        replies = contents(teacher.ask(make_requests(60)))
+    path = tmp_path / "journal.sqlite"
+    content = path.read_bytes()
+    path.write_bytes(damage(content, int(where * len(content))))
+    try:
+        with open_teacher(stub, tmp_path) as teacher:
+            again = contents(teacher.ask(make_requests(60)))
+    except TeacherError as error:
+        assert re.search("damaged|format", str(error))  # noqa: PT017  # either this or the same replies
+    else:
+        assert again == replies

@@ -30,6 +30,8 @@ def open_database(
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         connection = sqlite3.connect(path, check_same_thread=False, isolation_level=None, timeout=30)
+        if (damage := connection.execute("PRAGMA quick_check(1)").fetchone()[0]) != "ok":
+            raise sqlite3.DatabaseError(damage)
         connection.execute("PRAGMA journal_mode=WAL")
         connection.execute("PRAGMA synchronous=FULL")
         connection.execute("BEGIN IMMEDIATE")  # of two processes that open a new file, one creates the tables
@@ -45,7 +47,14 @@ def open_database(
         if format is not None:
             connection.execute(f"PRAGMA user_version={format}")
         connection.execute("COMMIT")
-    except (sqlite3.DatabaseError, OSError) as reason:
+    except sqlite3.OperationalError as reason:
+        raise error(f"cannot open the {name} {path}: {reason}") from None
+    except sqlite3.DatabaseError as reason:
+        raise error(
+            f"cannot open the {name} {path}: it is damaged ({' '.join(str(reason).split())}). Move it away to begin a "
+            "new one; `sqlite3 FILE .recover` can save a part of it"
+        ) from None
+    except OSError as reason:
         raise error(f"cannot open the {name} {path}: {reason}") from None
     return connection
 

@@ -83,6 +83,14 @@ def is_final(entry: Entry) -> bool:
     return not entry.error or entry.error.startswith(NO_ANSWER)
 
 
+def is_intact(entry: Entry, prompt: Prompt) -> bool:
+    """Return whether a reply that was recorded as usable is valid under its schema."""
+    try:
+        return bool(entry.error) or prompt.accepts(json.loads(entry.text))
+    except (ValueError, RecursionError):
+        return False
+
+
 def read_completion(completion: object, prompt: Prompt, seconds: float, *, repair: bool = False) -> Entry:
     """Validate a response (JSON of any shape): a completion, not truncated, not refused, valid under the schema.
 
