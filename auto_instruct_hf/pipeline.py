@@ -11,7 +11,7 @@ from datasets import Dataset, DatasetDict
 
 from .clustering import cluster
 from .core import Trace, lock_build
-from .curation import curate, decontaminate
+from .curation import curate, decontaminate, read_evaluation_set
 from .embedding import require_model
 from .errors import BuildError
 from .estimate import Estimate, compare_with_usage
@@ -116,12 +116,15 @@ def build(
     Raises:
         BuildError: If another build runs in `out`, a finished one there differs, the embedding model is not found, or
             no row is left.
+        SourceError: If an evaluation set of `recipe.decontamination` cannot be read.
         RecipeError: If license or language is not one of the Hub's, or instances are to be judged within a budget and
             the judge's price is not known.
     """
     recipe, out = recipe or Recipe(), Path(out)
     check_terms(license, language)
     require_model(recipe.embedding)
+    for source in recipe.decontamination.sources:
+        read_evaluation_set(source)  # a source that cannot be read is reported before anything is spent
     phases = _Phases(out / "cache")
     ask = partial(phases.ask, teacher, load_prompts(recipe.prompts or teacher.prompts))
     shared = {"clf_share": recipe.clf_share, "seed": recipe.seed}

@@ -273,7 +273,10 @@ class Recipe(Settings):
         except (OSError, UnicodeDecodeError) as error:
             raise RecipeError(f"cannot read the recipe {path}: {error}") from None
         except yaml.YAMLError as error:
-            raise RecipeError(f"the recipe {path} is not YAML: {error}") from None
+            place = getattr(error, "problem_mark", None)
+            line = f", line {place.line + 1}" if place else ""
+            words = " ".join(str(getattr(error, "problem", None) or error).split())
+            raise RecipeError(f"the recipe {path}{line} is not YAML: {words}") from None
         try:
             values = require_mapping(content, "")
             defaults = cls()

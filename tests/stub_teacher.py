@@ -91,7 +91,9 @@ def serve_stub(extend: Callable[[Any], Any] = lambda handler: handler, **setting
             elif "response_format" in body and _pick(stub.faults, ("poison",), str(body["messages"])):
                 self._send(stub.poison, {"error": {"message": "this one kills me"}})
             elif not self._strike(digest):
-                fault = _pick(stub.faults, ("broken", "cut", "refused", "garbage", "missing", "doubled"), digest)
+                fault = _pick(
+                    stub.faults, ("broken", "cut", "reasoned", "refused", "garbage", "missing", "doubled"), digest
+                )
                 with lock:
                     stub.answered.append(body)
                 self._send(200, b"<html>" if fault == "garbage" else _completion(body, digest, fault, stub))
@@ -182,6 +184,9 @@ def _completion(body: dict[str, Any], digest: str, fault: str, stub: StubTeacher
         text = "Of course! Here is what you asked for."
     if fault in ("broken", "cut"):
         text = text[: len(text) // 2]
+    is_used_up = fault == "reasoned" and {"max_tokens", "max_completion_tokens"} & set(body)
+    if is_used_up:
+        text = ""
     message = {"role": "assistant", "content": text}
     if fault == "refused":
         message = {"role": "assistant", "content": None, "refusal": "I cannot help with that."}
@@ -190,7 +195,9 @@ def _completion(body: dict[str, Any], digest: str, fault: str, stub: StubTeacher
         "object": "chat.completion",
         "created": 1,
         "model": body["model"],
-        "choices": [{"index": 0, "finish_reason": "length" if fault == "cut" else "stop", "message": message}],
+        "choices": [
+            {"index": 0, "finish_reason": "length" if fault == "cut" or is_used_up else "stop", "message": message}
+        ],
         "usage": {"prompt_tokens": 100, "completion_tokens": 20, "total_tokens": 120},
     }
 

@@ -17,6 +17,7 @@ from datasets import load_dataset
 from stub_teacher import KEY, serve_stub
 from typer.testing import CliRunner, Result
 
+from auto_instruct_hf import Recipe
 from auto_instruct_hf.cli.app import app
 from auto_instruct_hf.teacher.journal import Entry, Journal, Record
 
@@ -121,7 +122,15 @@ def test_command_ends_well_and_says_what_it_did(tmp_path: Path) -> None:
         (["--recipe", "absent.yaml"], 2, "cannot read the recipe"),
         (["--column", "instruction"], 2, "should be like instruction=prompt"),
         (["--balance", "even"], 2, "sampling.balance is 'even'; it should be 'proportional', 'sqrt' or 'equal'"),
+        (["--estimate", "--probe", "2"], 2, "--estimate sends no request, --probe and --preview do: choose one"),
+        (["--description", "absent.md"], 2, "--description: absent.md cannot be read"),
         (["--seeds", "absent.jsonl"], 1, "no such file of seeds"),
+        (
+            ["--prompts", "absent", "--teacher", "m", "--base-url", "http://127.0.0.1:9/v1"],
+            1,
+            "no folder of prompts absent",
+        ),
+        (["--decontaminate", "absent.csv:a", "--teacher", "m", "--base-url", "http://127.0.0.1:9/v1"], 1, "absent.csv"),
         (["--teacher", "m", "--base-url", "http://127.0.0.1:9/v1", "--recipe", "RECIPE"], 1, "does not answer"),
     ],
 )
@@ -223,3 +232,9 @@ def test_text_of_a_model_does_not_reach_the_terminal_raw(tmp_path: Path) -> None
         shown = call(["journal", str(tmp_path), *options]).stdout
         assert shown
         assert not set("\x1b\x07\x9b\u202e") & set(shown)
+
+
+def test_the_default_recipe_is_printed_and_read_back(tmp_path: Path) -> None:
+    path = tmp_path / "recipe.yaml"
+    path.write_text(call(["recipe"]).stdout)
+    assert Recipe.from_yaml(path) == Recipe()

@@ -337,8 +337,8 @@ def test_build_and_push_in_one_command(hub: StubHub, tmp_path: Path) -> None:
         ("bob/tasks", TOKEN, "write", (), 1, "alice cannot write to bob: push to one of alice, lab"),
         (REPO, TOKEN, "read", (), 1, "cannot write to alice: create one with write access"),
         (REPO, TOKEN, "write", ("--license", "CC BY 4.0"), 2, "did you mean cc-by-4.0"),
-        (REPO, TOKEN, "write", ("--language", "english"), 2, "an ISO 639 code, such as en"),
-        (REPO, TOKEN, "write", ("--description", "absent.md"), 1, "absent.md"),
+        (REPO, TOKEN, "write", ("--language", "english"), 2, "an ISO 639 code, such as en; did you mean en?"),
+        (REPO, TOKEN, "write", ("--description", "absent.md"), 2, "absent.md"),
     ],
 )
 def test_what_a_push_would_fail_on_is_told_before_anything_is_spent(

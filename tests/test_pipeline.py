@@ -17,7 +17,13 @@ from auto_instruct_hf import Build, Recipe, Teacher, build, read_seeds
 from auto_instruct_hf.core.schema import CLUSTERED
 from auto_instruct_hf.errors import BuildError
 from auto_instruct_hf.publishing.build_report import format_figure
-from auto_instruct_hf.recipe import BootstrapSettings, DecontaminationSettings, TeacherSettings
+from auto_instruct_hf.recipe import (
+    BootstrapSettings,
+    ClusteringSettings,
+    DecontaminationSettings,
+    JudgeSettings,
+    TeacherSettings,
+)
 
 RECIPE = Recipe(num_instructions=14, bootstrap=BootstrapSettings(requests_per_round=4))
 FAULTS = {
@@ -253,6 +259,9 @@ def test_a_finished_build_is_replaced_only_on_request(tmp_path: Path) -> None:
             ({"given": seeds.select(range(100))}, r"differs: seeds is the seeds of auto-instruct-hf \("),
             ({"num_instructions": 9}, r"differs: num_instructions is 9 \(was 8\)"),
             ({"prompts": "small"}, r"differs: prompts is small \(was default\)"),
+            ({"num_samples": 20}, r"differs: num_samples is 20 \(was None\)"),
+            ({"judge": JudgeSettings(min_judge=0.5)}, r"differs: judge.min_judge is 0.5 \(was None\)"),
+            ({"clustering": ClusteringSettings(num_clusters=3)}, r"differs: clustering.num_clusters is 3 \(was None\)"),
         ):
             with pytest.raises(BuildError, match=words):
                 again(**changes)  # type: ignore[arg-type]

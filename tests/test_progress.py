@@ -24,16 +24,26 @@ def test_a_step_is_a_line_at_its_start_every_ten_seconds_and_at_its_end(
             line.advance()
         line.note("spent $0.02")
     assert capsys.readouterr().err.splitlines() == [
-        "attribute: 0 of 40 requests …",
+        "attribute …",
         "attribute: 11 of 40 requests",
         "attribute: 22 of 40 requests",
         "attribute: 25 of 40 requests in 25 s, spent $0.02",
     ]
 
 
-def test_a_quick_step_is_one_line(clock: list[float], capsys: pytest.CaptureFixture[str]) -> None:
-    ProgressLine("curve", 1, is_shown=True).close()
-    assert capsys.readouterr().err == "cluster, number of clusters: 0 of 1 mixture …\n"
+def test_a_quick_step_has_a_start_and_an_end(clock: list[float], capsys: pytest.CaptureFixture[str]) -> None:
+    with ProgressLine("curve", 1, is_shown=True) as line:
+        line.advance()
+    assert capsys.readouterr().err.splitlines() == [
+        "cluster, number of clusters …",
+        "cluster, number of clusters: 1 mixture in 0 s",
+    ]
+
+
+def test_an_interrupted_step_does_not_look_finished(clock: list[float], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(KeyboardInterrupt), ProgressLine("embed", 30, is_shown=True):
+        raise KeyboardInterrupt
+    assert capsys.readouterr().err.splitlines()[-1] == "cluster, embeddings: 0 of 30 texts when it stopped"
 
 
 def test_an_exceeded_total_is_unknown(clock: list[float], capsys: pytest.CaptureFixture[str]) -> None:

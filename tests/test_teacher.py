@@ -337,3 +337,11 @@ def test_a_budget_ignores_models_of_unknown_price(stub: StubTeacher, tmp_path: P
     ):
         teacher.ask(make_requests(100))
     assert len(stub.answered) < 60
+
+
+def test_the_limit_is_dropped_where_hidden_reasoning_uses_it_up(stub: StubTeacher, tmp_path: Path) -> None:
+    stub.faults = {"reasoned": 1.0}
+    with open_teacher(stub, tmp_path) as teacher:
+        assert all(contents(teacher.ask(make_requests(20))))
+    assert sum("max_tokens" in body for body in stub.answered) <= 20
+    assert "max_tokens" not in stub.answered[-1]

@@ -14,6 +14,7 @@ from .journal import journal_command
 from .prompts import prompts_app
 from .push import push_command
 from .rate import rate_command
+from .recipe import recipe_command
 
 app = typer.Typer(
     name="auto-instruct", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
@@ -25,6 +26,7 @@ app.command("evaluate")(evaluate_command)
 app.command("rate")(rate_command)
 app.command("ablate")(ablate_command)
 app.command("journal")(journal_command)
+app.command("recipe")(recipe_command)
 app.add_typer(prompts_app, name="prompts")
 
 

@@ -24,7 +24,7 @@ def build_command(
     decontaminate: Annotated[
         list[str] | None,
         typer.Option(
-            help="Drop what is similar to an evaluation set: HUB_ID:COLUMN or PATH:COLUMN. May be repeated.",
+            help="Drop what is similar to an evaluation set, PATH:COLUMN or USER/NAME[:CONFIG]:COLUMN. Repeatable.",
             rich_help_panel=options.INPUT,
         ),
     ] = None,
@@ -142,6 +142,7 @@ def build_command(
             help="Model that judges.", show_default="one other than the teacher", rich_help_panel=options.JUDGE
         ),
     ] = None,
+    judge_base_url: options.JudgeBaseUrl = None,
     out: Annotated[Path, typer.Option(help="Folder of the build.", rich_help_panel=options.OUTPUT)] = Path("out"),
     overwrite: options.Overwrite = False,
     push: Annotated[
@@ -176,6 +177,7 @@ def build_command(
     """
     with exit_status(out):
         from ..core import parse_columns
+        from ..errors import RecipeError
         from ..estimate import read_or_make_estimate
         from ..generation import read_seeds
         from ..pipeline import build
@@ -184,8 +186,10 @@ def build_command(
         from ..settings import override
         from ..teacher import Teacher
 
+        if estimate and (probe or preview):
+            raise RecipeError("--estimate sends no request, --probe and --preview do: choose one")
         check_terms(license, language)
-        words = description.read_text(encoding="utf-8") if description else ""
+        words = _read_description(description)
         if push:
             check_access(push, create_pr=create_pr)
         given = Recipe.from_yaml(recipe) if recipe else Recipe()
@@ -203,16 +207,18 @@ def build_command(
             clustering=override(given.clustering, {"num_clusters": num_clusters}),
             sampling=override(given.sampling, {"balance": balance}),
             decontamination=override(given.decontamination, {"sources": tuple(decontaminate or ()) or None}),
-            judge=override(given.judge, {"min_judge": min_judge, "model": judge}),
+            judge=override(given.judge, {"min_judge": min_judge, "model": judge, "base_url": judge_base_url}),
         )
         with Teacher(teacher, base_url=base_url, journal=out / "journal.sqlite", settings=settings.teacher) as model:
-            if model.is_embedded and num_instructions is None and recipe is None:
+            if model.is_embedded and settings.num_instructions == Recipe().num_instructions and not num_instructions:
                 settings = replace(settings, num_instructions=_DEMONSTRATION_SIZE)
             say(f"Teacher: {model.describe()}.{_DEMONSTRATION if model.is_embedded else ''}")
             seed_tasks = read_seeds(seeds, columns=parse_columns(column), config=seeds_config, split=seeds_split)
             if estimate or probe or preview:
                 look_ahead(seed_tasks, model, settings, out, preview, probe)
                 return
+            if not (out / "estimate.json").exists():
+                say("Estimating requests and cost ...")
             estimated = read_or_make_estimate(out / "estimate.json", seed_tasks, model, settings)
             made = build(
                 seed_tasks,
@@ -234,3 +240,12 @@ def build_command(
                     out / "dataset", push, private=private, revision=revision, tag=tag, create_pr=create_pr
                 )
             say(pushed.describe())
+
+
+def _read_description(path: Path | None) -> str:
+    from ..errors import RecipeError
+
+    try:
+        return path.read_text(encoding="utf-8") if path else ""
+    except (OSError, UnicodeDecodeError) as error:
+        raise RecipeError(f"--description: {path} cannot be read ({error}): name a Markdown file") from None

@@ -57,7 +57,7 @@ def show_build(made: Build, out: Path, teacher: Teacher) -> None:
     print_table("By phase (in brackets: as published for Auto-Instruct)", header, rows)
     for phase, found in made.report.phases.items():
         if found["rejected"]:
-            reasons = ", ".join(f"{count:,} {reason}" for reason, count in found["rejected"].items())
+            reasons = ", ".join(f"{reason} ({count:,})" for reason, count in found["rejected"].items())
             say(f"dropped in {phase}: {reasons}")
         if found.get("stopped"):
             say(f"bootstrap stopped early: {found['stopped']}")

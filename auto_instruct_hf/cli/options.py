@@ -39,7 +39,7 @@ RecipeFile = Annotated[
 TeacherModel = Annotated[
     str | None,
     typer.Option(
-        help="Model name, or 'embedded' for the small model of the package.",
+        help="Model name; PATH.gguf or REPO:FILE.gguf for one on this machine; embedded for the packaged one.",
         show_default="gpt-4o if OPENAI_API_KEY is set, else embedded",
         rich_help_panel=TEACHER,
     ),

@@ -37,3 +37,5 @@ def push_command(
             create_pr=create_pr,
         )
         say(pushed.describe())
+        if not pushed.license:
+            say("The card states no license: push again with --license to add one.")

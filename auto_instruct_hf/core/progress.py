@@ -41,10 +41,13 @@ class ProgressLine(AbstractContextManager["ProgressLine"]):
         if self._is_shown and (sys.stderr.isatty() or "ipykernel" in sys.modules):
             self._bar = tqdm(total=total, desc=self._name, unit=f" {self._unit}s")
         elif self._is_shown:
-            self._print(f"{self._count()} …")
+            self._print(f"{self._name} …")
 
-    def __exit__(self, *_: object) -> None:
-        self.close()
+    def __exit__(self, error: type[BaseException] | None, *_: object) -> None:
+        if error is not None and self._is_shown and self._bar is None:
+            self._print(f"{self._count()} when it stopped")
+        else:
+            self.close()
 
     def advance(self, count: int = 1) -> None:
         """Count units; a total that is exceeded becomes unknown."""
@@ -67,8 +70,8 @@ class ProgressLine(AbstractContextManager["ProgressLine"]):
         """Leave the line on screen, with its duration."""
         if self._bar is not None:
             self._bar.close()
-        elif self._is_shown and (seconds := time.monotonic() - self._started) > 1:
-            self._print(f"{self._count()} in {seconds:.0f} s")
+        elif self._is_shown:
+            self._print(f"{self._count()} in {time.monotonic() - self._started:.0f} s")
 
     def _count(self) -> str:
         of = f"{self._done:,}" if self._total in (None, self._done) else f"{self._done:,} of {self._total:,}"

@@ -85,7 +85,10 @@ def _find_columns(found: list[str], mapping: Mapping[str, str], source: str | Pa
     """Return column of SEEDS -> column of the source, for those that it has."""
     unknown = sorted(set(mapping) - set(SEEDS))
     if unknown:
-        raise SeedError(f"unknown column {unknown[0]!r} in the mapping; seeds have the columns {', '.join(SEEDS)}")
+        raise SeedError(
+            f"unknown column {unknown[0]!r} in the mapping; seeds have the columns {', '.join(SEEDS)}, and the mapping "
+            "names them first: instruction=YOURS"
+        )
     names = {name: mapping.get(name, name) for name in SEEDS}
     for name, column in names.items():
         in_instances = name in ("input", "output") and "instances" in found

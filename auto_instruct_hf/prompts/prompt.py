@@ -156,6 +156,8 @@ def list_names(source: str) -> list[str]:
     """
     whole, parts = ATTRIBUTION[0], ATTRIBUTION[1:]
     folder = find_folder(source)
+    if not folder.is_dir():
+        raise PromptError(f"no folder of prompts {source}: name default, small, or a folder with a file per prompt")
     found = [name for name in ATTRIBUTION if (folder / f"{name}.yaml").is_file()]
     if not found or (whole in found and len(found) > 1):
         raise PromptError(

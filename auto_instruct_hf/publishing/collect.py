@@ -131,23 +131,10 @@ def collect_report(
     description: str = "",
     estimate: list[PhaseComparison] | None = None,
 ) -> BuildReport:
-    """Collect the report of a build.
+    """Collect the report of a build from the published splits by config and the traces of the phases by name.
 
-    Args:
-        table: As `tabulate_phases` returns it.
-        configs: The published splits by config.
-        seeds: The seed tasks; their info holds name and license.
-        teacher: The teacher.
-        recipe: The settings.
-        traces: What the phases found, by name.
-        license: Of the dataset, or None.
-        language: Of the dataset, or None.
-        title: Of the card; None: names the teacher.
-        description: The publisher's own words, as Markdown.
-        estimate: The estimate beside the actual usage, or None.
-
-    Returns:
-        The report.
+    The info of the seeds holds their name and license. `table` is as `tabulate_phases` returns it; the options are
+    as in `pipeline.build`.
     """
     name = seeds.info.dataset_name or "custom seeds"
     is_bundled = name == BUNDLED_NAME
@@ -238,7 +225,7 @@ def _pick_examples(instances: DatasetDict) -> dict[str, Facts]:
     for part in instances.values():
         topics = part.features["cluster"].names
         for row in part.remove_columns("messages"):
-            kind = "another task with an input" if row["input"] else "another task without an input"
+            kind = "an open task with an input" if row["input"] else "an open task without an input"
             kind = "a classification task" if row["is_classification"] else kind
             if kind not in found:
                 row["cluster"] = topics[row["cluster"]]

@@ -23,6 +23,10 @@ def check_terms(license: str | None, language: str | None) -> None:
 
 def _check(option: str, value: str, known: list[str], expected: str) -> None:
     if value not in known:
-        near = get_close_matches(value.lower().replace(" ", "-"), known, cutoff=0.5)
+        word = value.lower().replace(" ", "-")
+        if option == "--language":
+            near = [word[:2]] if word[:2] in known else []
+        else:
+            near = [one for one in known if one.startswith(word)][:3] or get_close_matches(word, known, cutoff=0.5)
         hint = f"; did you mean {', '.join(near)}?" if near else ""
         raise RecipeError(f"{option} is {value!r}; it should be {expected}{hint}")

@@ -136,13 +136,18 @@ def _count_rows(splits: DatasetDict, num_samples: int | None, seed: int) -> dict
 def _count_clf(splits: DatasetDict, counts: dict[str, int], clf_share: float, seed: int) -> dict[str, int]:
     """Return the classification rows of each split: the share of the rows of all splits with both kinds."""
     kinds = {name: set(dataset["is_classification"][:]) for name, dataset in splits.items()}
-    for name, found in kinds.items():
-        if len(found) == 1 and 0 < clf_share < 1:
-            _LOG.warning(
-                "the split %s has %s classification tasks, so their share is not %.0f %%: bootstrap more instructions, "
-                "or hold out a larger share (splitting.%s in a recipe)",
-                name, "only" if True in found else "no", 100 * clf_share, name,
-            )  # fmt: skip
+    faults = [
+        f"{name} has {'only' if True in found else 'no'} classification tasks"
+        for name, found in kinds.items()
+        if len(found) == 1 and 0 < clf_share < 1
+    ]
+    if faults:
+        _LOG.warning(
+            "the share of classification is not %.0f %% in each split (%s): bootstrap more instructions, or hold out a "
+            "larger share (splitting in a recipe)",
+            100 * clf_share,
+            ", ".join(faults),
+        )
     mixed = [name for name, found in kinds.items() if len(found) == 2]
     sizes = np.array([counts[name] for name in mixed], dtype=float)
     allocated = apportion(round(clf_share * sizes.sum()), sizes, np.random.default_rng(seed)).tolist()

@@ -98,7 +98,7 @@ class Endpoint:
                     url, key, self._stop_server = await asyncio.to_thread(start_embedded_server, self.local_model)
                 if not key and not url:
                     raise TeacherError(
-                        f"the teacher {self.model} needs a key: set OPENAI_API_KEY, or name another endpoint"
+                        f"the model {self.model} needs a key: set OPENAI_API_KEY, or name another endpoint"
                     )
                 self._client = openai.AsyncOpenAI(
                     base_url=url,

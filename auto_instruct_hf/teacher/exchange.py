@@ -14,6 +14,7 @@ NOT_A_COMPLETION = "not a chat completion"
 NO_ANSWER = "no answer"
 NOT_JSON = "not JSON"
 EMPTY = "empty reply"
+CUT_OFF = "cut off"
 REFUSED = "refused"
 NOT_BY_SCHEMA = "not as the schema asks"
 Body = dict[str, Any]
@@ -116,7 +117,7 @@ def _find_fault(text: str, finish_reason: object, is_refusal: bool, prompt: Prom
     if is_refusal or finish_reason == "content_filter":
         return REFUSED
     if finish_reason == "length":
-        return "cut off"
+        return CUT_OFF
     if not text.strip():
         return EMPTY
     try:

@@ -83,6 +83,13 @@ class RequestFormat:
         is_schema = param.startswith("response_format") or (not param and any(word in text for word in _SCHEMA_WORDS))
         return is_schema and self.step_down()
 
+    def drop_limit(self) -> bool:
+        """Send no limit of the reply's length from now on; return whether one was sent before."""
+        is_new = _LIMIT not in self._rejected
+        self._rejected.add(_LIMIT)
+        self.version += is_new
+        return is_new
+
     def step_down(self) -> bool:
         """Fall back to JSON without a schema, then to plain text; return whether there was a step left."""
         if self._is_fixed or self._structured == _STEPS[-1]:

@@ -6,6 +6,7 @@ only after a request has been answered: until then the endpoint may be at fault.
 
 import asyncio
 import json
+import logging
 import random
 import time
 from collections import Counter, deque
@@ -17,7 +18,17 @@ from ..errors import TeacherError
 from ..prompts import Prompt
 from ..recipe import TeacherSettings
 from .endpoint import Endpoint
-from .exchange import EMPTY, NO_ANSWER, NOT_A_COMPLETION, NOT_BY_SCHEMA, NOT_JSON, REFUSED, Body, read_completion
+from .exchange import (
+    CUT_OFF,
+    EMPTY,
+    NO_ANSWER,
+    NOT_A_COMPLETION,
+    NOT_BY_SCHEMA,
+    NOT_JSON,
+    REFUSED,
+    Body,
+    read_completion,
+)
 from .journal import Entry, Journal, Record
 from .prices import max_request_tokens
 from .request_format import RequestFormat
@@ -27,6 +38,7 @@ from .throttle import Throttle, retry_after
 if TYPE_CHECKING:
     import openai
 
+_LOG = logging.getLogger(__name__)
 # Remedies by HTTP status for faults of the key, the account, the address or the model: other requests would fail too.
 _REMEDIES = {
     401: "set OPENAI_API_KEY, or for a judge JUDGE_API_KEY, to a key of this endpoint",
@@ -44,6 +56,7 @@ _RETRIES_AT_FIRST = 3
 _MAX_REFUSED = 600.0  # seconds after which the run stops, if every answer is a 429 or Retry-After is longer
 _FIRST_WAIT, _MAX_WAIT, _MAX_ASKED = 0.5, 8.0, 120.0  # seconds between retries, as in the openai client
 _WINDOW = 100  # answers, to distinguish a failing endpoint from chance
+_IGNORED_LIMIT = 3  # replies cut off empty, after which the limit of the reply is dropped
 _IGNORED_SCHEMA = 8  # after so many unusable replies and no usable one, the server ignores the schema
 _MAX_UNANSWERED = 8  # after so many unanswered requests, and none answered, the endpoint is at fault
 _BYTES_PER_TOKEN = 4  # an average, for the estimate of tokens per minute; the real number is charged later
@@ -64,7 +77,7 @@ class Sender:
         self.request_format = RequestFormat(settings.structured)
         self._throttle = Throttle(concurrency, settings.rpm, settings.tpm, MAX_CONCURRENCY)
         self.has_answered = any(one.requests > one.failed for one in journal.usage() if one.model == endpoint.model)
-        self._usable = self._unusable = 0
+        self._usable = self._unusable = self._cut_empty = 0
         self._last_good = 0.0
         self._recent: deque[str] = deque(maxlen=_WINDOW)
         self._unanswered: list[Record] = []
@@ -195,6 +208,14 @@ class Sender:
         return asked
 
     def _count(self, entry: Entry) -> None:
+        if entry.error == CUT_OFF and not entry.text:  # hidden reasoning used up the limit of the reply
+            self._cut_empty += 1
+            if self._cut_empty >= _IGNORED_LIMIT and self.request_format.drop_limit():
+                _LOG.warning(
+                    "%d replies were cut off before their first word, as by hidden reasoning: from now on requests are "
+                    "sent without a limit of the reply's length, and can cost more than estimated",
+                    self._cut_empty,
+                )
         if not entry.error:
             self._usable += 1
             self.has_answered = True
@@ -211,7 +232,8 @@ class Sender:
         if len(self._recent) == _WINDOW and len(failed) > self._settings.max_failing * _WINDOW:
             kinds = ", ".join(f"{count} {kind}" for kind, count in Counter(failed).most_common())
             raise self._stopped_by(
-                f"fails too often: {len(failed)} of its last {_WINDOW} answers were unusable ({kinds})"
+                f"fails too often: {len(failed)} of its last {_WINDOW} answers were unusable ({kinds}). See them with "
+                "`auto-instruct journal OUT --export-failures FILE`, then try --structured text or another model"
             )
 
     def _stop(self, error: Exception) -> TeacherError:
