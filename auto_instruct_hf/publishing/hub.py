@@ -187,8 +187,7 @@ def _is_same(file: Path | bytes, entry: RepoFile | None) -> bool:
     content = file if isinstance(file, bytes) else file.read_bytes()
     if entry.lfs is not None:
         return hashlib.sha256(content).hexdigest() == entry.lfs.sha256
-    header = f"blob {len(content)}\0".encode()
-    return hashlib.sha1(header + content, usedforsecurity=False).hexdigest() == entry.blob_id  # as git computes it
+    return hashlib.sha1(b"blob %d\0" % len(content) + content, usedforsecurity=False).hexdigest() == entry.blob_id
 
 
 @contextmanager
