@@ -49,7 +49,6 @@ def evaluate_into(
         if with_judge and dataset.judged is not None:
             model, unjudged = choose_evaluator(settings, "" if dataset.is_embedded else dataset.teacher)
         opened = open_judge(model, settings, asking, journal=out / "journal.sqlite") if model else nullcontext()
-        ratings = read_ratings(out)
         with opened as judge:
             found = evaluate(
                 dataset,
@@ -57,7 +56,7 @@ def evaluate_into(
                 settings=settings,
                 unjudged=unjudged,
                 warnings=(EMBEDDED_WARNING,) if judge and judge.is_embedded else (),
-                ratings=ratings,
+                ratings=read_ratings(out),
                 with_embeddings=with_embeddings,
                 cache_dir=out / "cache",
             )

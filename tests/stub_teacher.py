@@ -32,6 +32,7 @@ class StubTeacher:
 
     url: str = ""
     faults: dict[str, float] = field(default_factory=dict)
+    reports_usage: bool = True
     """Share of requests by fault: error500, error429, dropped, broken, cut, refused, garbage, poison (always `poison`);
     missing, doubled: one of the answers to a group."""
     down: int = 0  # if not 0: the HTTP status of all answers
@@ -198,7 +199,7 @@ def _completion(body: dict[str, Any], digest: str, fault: str, stub: StubTeacher
         "choices": [
             {"index": 0, "finish_reason": "length" if fault == "cut" or is_used_up else "stop", "message": message}
         ],
-        "usage": {"prompt_tokens": 100, "completion_tokens": 20, "total_tokens": 120},
+        "usage": {"prompt_tokens": 100, "completion_tokens": 20, "total_tokens": 120} if stub.reports_usage else None,
     }
 
 

@@ -28,7 +28,8 @@ from auto_instruct_hf.errors import BudgetError, TeacherError
 from auto_instruct_hf.prompts.prompt import load_prompts
 from auto_instruct_hf.recipe import TeacherSettings
 from auto_instruct_hf.teacher import Request, Teacher
-from auto_instruct_hf.teacher.batch.batches import Answer, Batches
+from auto_instruct_hf.teacher.batch.api import Answer
+from auto_instruct_hf.teacher.batch.batches import Batches
 
 PROMPT = load_prompts()["output"]
 SCHEMA = {"type": "json_schema", "json_schema": {"name": "output", "strict": True, "schema": PROMPT.schema}}
@@ -69,7 +70,7 @@ def ask(
         note = (lambda _: None) if notes is None else notes.append
         async with (
             connect(api, **(client or {})) as connected,
-            aclosing(batches.answer(connected, requests, note=note)) as coming,
+            aclosing(batches.answer(connected, requests, note)) as coming,
         ):
             async for answer in coming:
                 answers.append(answer)
@@ -77,11 +78,8 @@ def ask(
                     break
         return answers
 
-    batches = Batches(folder / "journal.sqlite", **{"poll": 0.002, **options})
-    try:
+    with closing(Batches(folder / "journal.sqlite", **{"poll": 0.002, **options})) as batches:
         return asyncio.run(run())
-    finally:
-        batches.close()
 
 
 def keys(answers: list[Answer]) -> list[str]:
@@ -160,6 +158,8 @@ def test_open_batches_are_resumed_with_all_their_answers(api: StubBatches, tmp_p
     ask(api, tmp_path, other, take=1)
     assert keys(ask(api, tmp_path, second)) == sorted({**first, **second})
     assert api.lines() == [20, 10, 10]
+    assert not any(KEY.encode() in path.read_bytes() for path in tmp_path.iterdir())
+    assert not any(KEY.encode() in content for content in api.files.values())
     assert set(api.answered.values()) == {1}
     assert [collected for _, collected in rows(tmp_path)] == [1, 0, 1]  # what nobody asked for waits
 
@@ -212,34 +212,23 @@ def test_failed_lines_say_whether_a_retry_may_help(tmp_path: Path) -> None:
         assert set(api.answered.values()) == {1}
 
 
-def test_a_cancelled_batch_yields_its_answers(tmp_path: Path) -> None:
-    with serve_batches(polls=5) as api:
-        api.watch = lambda call: api.cancel() if api.calls["GET batches one"] == 3 else None
-        answers = ask(api, tmp_path, make_requests(0, 10))
-    assert Counter(answer.is_passing for answer in answers) == {True: 5, False: 5}
-    assert rows(tmp_path) == [("cancelled", 1)]
-
-
-def test_only_expired_requests_are_sent_again(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("status", "answered"), [("expired", 8), ("cancelled", 10)])
+def test_answers_of_an_incomplete_batch_are_kept_and_the_others_sent_again(
+    tmp_path: Path, status: str, answered: int
+) -> None:
     requests = make_requests(0, 20)
-    with serve_batches(expire_after=0.4) as api:
+    with serve_batches(polls=5, expire_after=0.4 if status == "expired" else 1.0) as api:
+        if status == "cancelled":
+            api.watch = lambda call: api.cancel() if api.calls["GET batches one"] == 3 else None
         first = ask(api, tmp_path, requests)
-        assert sum(answer.body is not None for answer in first) == 8
+        assert rows(tmp_path) == [(status, 1)]
+        assert sum(answer.body is not None for answer in first) == answered
         missing = {answer.key: requests[answer.key] for answer in first if answer.is_passing}
-        assert len(missing) == 12
-        assert all(answer.error.startswith("batch_expired") for answer in first if answer.is_passing)
+        assert len(missing) == 20 - answered
+        assert all(answer.error.startswith(f"batch_{status}") for answer in first if answer.is_passing)
         api.expire_after = 1.0
         assert keys(ask(api, tmp_path, missing)) == sorted(missing)
         assert api.answered == Counter(list(requests))
-
-
-def test_a_batch_that_fails_validation_stops_once_with_the_message_of_the_api(tmp_path: Path) -> None:
-    with serve_batches(invalid="The model `stub` does not exist") as api:
-        with pytest.raises(TeacherError, match="model_not_found: The model `stub` does not exist"):
-            ask(api, tmp_path, make_requests(0, 5))
-        api.invalid = ""
-        assert len(ask(api, tmp_path, make_requests(0, 5))) == 5
-        assert set(api.answered.values()) == {1}
 
 
 @pytest.mark.parametrize(("count", "limit", "max_requests"), [(40, 12, 1000), (40, 12, 5), (7, 1, 3)])
@@ -276,15 +265,20 @@ def test_transient_connection_errors_are_retried_while_polling(api: StubBatches,
 @pytest.mark.parametrize(
     ("fault", "message"),
     [
+        ({"invalid": "no model `stub`"}, "model_not_found: no model `stub`"),
         ({"limit": 5, "foreign": 5}, r"token_limit_exceeded.*org-\*"),
         ({"has_batches": False}, "no Batch API: run without --batch"),
     ],
 )
-def test_an_endpoint_that_cannot_take_batches_stops_the_run(
+def test_a_rejected_batch_stops_the_run_and_can_be_sent_again(
     tmp_path: Path, fault: dict[str, Any], message: str
 ) -> None:
-    with serve_batches(**fault) as api, pytest.raises(TeacherError, match=message):
-        ask(api, tmp_path, make_requests(0, 5))
+    with serve_batches(**fault) as api:
+        with pytest.raises(TeacherError, match=message):
+            ask(api, tmp_path, make_requests(0, 5))
+        api.invalid, api.limit, api.has_batches = "", 0, True
+        assert len(ask(api, tmp_path, make_requests(0, 5))) == 5
+        assert set(api.answered.values()) == {1}
 
 
 def test_a_wrong_key_is_reported_without_the_key(api: StubBatches, tmp_path: Path) -> None:
@@ -335,23 +329,15 @@ def test_runs_at_the_same_time_share_their_batches(tmp_path: Path) -> None:
 
     async def run() -> list[list[str]]:
         async def one() -> list[str]:
-            batches = Batches(tmp_path / "journal.sqlite", poll=0.002, max_requests=10)
-            async with connect(api) as client:
-                found = sorted([answer.key async for answer in batches.answer(client, requests)])
-            batches.close()
-            return found
+            with closing(Batches(tmp_path / "journal.sqlite", poll=0.002, max_requests=10)) as batches:
+                async with connect(api) as client:
+                    return sorted([answer.key async for answer in batches.answer(client, requests)])
 
         return await asyncio.gather(one(), one(), one())
 
     with serve_batches(polls=30) as api:
         assert asyncio.run(run()) == [sorted(requests)] * 3
         assert api.lines() == [10, 10, 10]
-
-
-def test_no_key_is_ever_written(api: StubBatches, tmp_path: Path) -> None:
-    ask(api, tmp_path, make_requests(0, 5), take=2)
-    assert not any(KEY.encode() in path.read_bytes() for path in tmp_path.iterdir())
-    assert not any(KEY.encode() in content for content in api.files.values())
 
 
 # A process that has imported everything forks one run for each line it reads: so a run starts at once.

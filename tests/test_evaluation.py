@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 from datasets import Dataset
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from auto_instruct_hf.errors import SchemaError
@@ -57,6 +57,7 @@ def test_the_question_about_the_strategy_needs_one() -> None:
     st.integers(1, 60),
     st.integers(0, 5),
 )
+@settings(max_examples=40)
 def test_picks_are_exact_and_proportional(sizes: dict[tuple[int, bool], int], size: int, seed: int) -> None:
     data = instances(sizes)
     total = sum(sizes.values())

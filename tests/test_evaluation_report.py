@@ -11,15 +11,12 @@ from stub_instances import instance, open_teacher, patch_embedding, patch_plots,
 from stub_teacher import KEY, StubTeacher, serve_stub, sign
 
 from auto_instruct_hf import Recipe, build, read_seeds
-from auto_instruct_hf.core.schema import INSTANCES
-from auto_instruct_hf.core.transform import from_rows
+from auto_instruct_hf.core import INSTANCES, from_rows
 from auto_instruct_hf.errors import SourceError
 from auto_instruct_hf.evaluation.questions import NAMES, QUESTIONS, applies
 from auto_instruct_hf.evaluation.rating import open_store
 from auto_instruct_hf.evaluation.rating.summary import RATINGS, read_ratings
-from auto_instruct_hf.evaluation.report.page import render_page
-from auto_instruct_hf.evaluation.report.reading import EvaluatedDataset, read_any, read_build
-from auto_instruct_hf.evaluation.report.results import Evaluation, evaluate
+from auto_instruct_hf.evaluation.report import EvaluatedDataset, Evaluation, evaluate, read_any, read_build, render_page
 from auto_instruct_hf.publishing.build_report import parse_report
 from auto_instruct_hf.publishing.card import render_card
 from auto_instruct_hf.recipe import BootstrapSettings, ClusteringSettings, JudgeSettings
@@ -181,8 +178,7 @@ def test_planted_flaws_change_only_the_figures_about_them(
     sound: list[dict[str, Any]], stub: StubTeacher, tmp_path: Path
 ) -> None:
     before = figures_of(sound, stub, tmp_path)
-    correct = before["judge"]["shares"]["output_correct"]
-    assert (correct["yes"], correct["asked"]) == (60, 60)
+    assert before["judge"]["shares"]["output_correct"]["yes"] == 60
     assert before["judge"]["checks"]["other output"]["discerns"]
 
     outputs = [row["output"] for row in [*sound[1:6], sound[0]]]
@@ -198,8 +194,6 @@ def test_planted_flaws_change_only_the_figures_about_them(
     assert empty[1] - empty[0] == pytest.approx(0.1, abs=1e-5)
 
     twice = figures_of([*sound, *sound[:6]], stub, tmp_path)
-    near = [one["measures"]["outputs"]["nearest"]["share_above"] for one in (before, twice)]
-    assert near == [0, pytest.approx(12 / 66, abs=1e-5)]
     assert twice["measures"]["outputs"]["nearest"]["histogram"][-1] == 12
     assert twice["judge"]["asked"] == 60
 
@@ -255,56 +249,51 @@ class Page(HTMLParser):
 
 
 @pytest.fixture(scope="module")
-def hostile(tmp_path_factory: pytest.TempPathFactory, patch: pytest.MonkeyPatch) -> Evaluation:
-    """An evaluation in which every text of the dataset, the judge and people is an attack."""
-    names = [f"{HOSTILE} {number}" for number in range(2)]
+def hostile(tmp_path_factory: pytest.TempPathFactory, patch: pytest.MonkeyPatch) -> Page:
+    """The page of an evaluation in which every text of the dataset, the judge and people is an attack."""
     texts = ("instruction", "attribute", "input", "output")
     rows = [
         {**instance(number), **{name: f"{name} {number} {HOSTILE}" for name in texts}, "cluster": number % 2}
         for number in range(8)
     ]
-    table = from_rows(rows, Features({**INSTANCES, "cluster": ClassLabel(names=names)}))
-    said = [
-        {**{name: row[name] for name in RATINGS if name in row}, **dict.fromkeys(NAMES, True), "confidence": None}
-        for row in rows
-    ]
-    ratings = Dataset.from_list([{**row, "rater": HOSTILE, "reason": HOSTILE} for row in said], features=RATINGS)
-    found = stub_teacher._judge
+    clusters = ClassLabel(names=[f"{HOSTILE} {number}" for number in range(2)])
+    table = from_rows(rows, Features({**INSTANCES, "cluster": clusters}))
+    said = {**dict.fromkeys(NAMES, True), "confidence": None, "rater": HOSTILE, "reason": HOSTILE}
+    ratings = from_rows([{name: {**row, **said}[name] for name in RATINGS} for row in rows], RATINGS)
+    dataset = EvaluatedDataset(HOSTILE, table, table, {HOSTILE: ["a b"], f"{HOSTILE}.": ["a c"]}, teacher=HOSTILE)
+    settings, verdict = JudgeSettings(check_share=1.0), stub_teacher._judge
+    sendable = HOSTILE.replace("\x00", "")  # replies with other characters are rejected
     folder = tmp_path_factory.mktemp("hostile")
     with pytest.MonkeyPatch.context() as own, serve_stub() as stub:
-        own.setattr(stub_teacher, "_judge", lambda text: {**found(text), "reason": HOSTILE})
-        material = EvaluatedDataset(HOSTILE, table, table, {HOSTILE: ["a b"], f"{HOSTILE}.": ["a c"]}, teacher=HOSTILE)
-        with open_teacher(stub, folder, model=HOSTILE.replace("\x00", "")) as teacher:
-            settings = JudgeSettings(check_share=1.0)
-            options: dict[str, Any] = {"settings": settings, "warnings": [HOSTILE], "cache_dir": folder / "c"}
-            return evaluate(material, teacher, ratings=ratings, **options)
+        own.setattr(stub_teacher, "_judge", lambda text: {**verdict(text), "reason": sendable})
+        with open_teacher(stub, folder, model=sendable) as teacher:
+            options: dict[str, Any] = {"warnings": [HOSTILE], "ratings": ratings, "cache_dir": folder / "c"}
+            return Page(evaluate(dataset, teacher, settings=settings, **options))
 
 
-def test_no_text_of_a_model_or_a_person_runs_or_loads_anything(hostile: Evaluation) -> None:
-    page = Page(hostile)
-    assert [attributes for tag, attributes in page.tags if tag == "script"] == [{}]
-    assert {tag for tag, _ in page.tags} <= OURS
-    assert {"article", "details", "table"} <= OURS & {tag for tag, _ in page.tags}
-    for tag, attributes in page.tags:
+def test_no_text_of_a_model_or_a_person_runs_or_loads_anything(hostile: Page) -> None:
+    assert [attributes for tag, attributes in hostile.tags if tag == "script"] == [{}]
+    assert {tag for tag, _ in hostile.tags} <= OURS
+    assert {"article", "details", "table"} <= OURS & {tag for tag, _ in hostile.tags}
+    for tag, attributes in hostile.tags:
         assert not [name for name in attributes if name.startswith("on") or name in ("src", "srcset", "action")], tag
         assert (attributes.get("href") or "#").startswith("#")
         assert "alert" not in (attributes.get("style") or "")
-    policy = next(one["content"] or "" for tag, one in page.tags if one.get("http-equiv"))
+    policy = next(one["content"] or "" for tag, one in hostile.tags if one.get("http-equiv"))
     assert policy.startswith("default-src 'none'")
     # Every text is shown as it is, none as a template.
     shown = HOSTILE.replace("\x00\u202e", " ").strip()
-    assert page.text.count(shown) > 8 * 4 + 8 * 2
-    assert not [words for words in ("\x00", "\u202e", "http://", "https://") if words in page.source]
+    assert hostile.text.count(shown) > 8 * 4 + 8 * 2
+    assert not [words for words in ("\x00", "\u202e", "http://", "https://") if words in hostile.source]
 
 
-def test_figures_have_labels_and_the_page_is_complete_without_its_script(hostile: Evaluation) -> None:
-    page = Page(hostile)
-    pictures = [attributes for _, attributes in page.tags if attributes.get("role") == "img"]
+def test_figures_have_labels_and_the_page_is_complete_without_its_script(hostile: Page) -> None:
+    pictures = [attributes for _, attributes in hostile.tags if attributes.get("role") == "img"]
     assert len(pictures) >= 8
     assert all(len(one["aria-label"] or "") > 20 for one in pictures)
-    assert sum(tag == "article" for tag, _ in page.tags) == 8
-    assert [attributes for tag, attributes in page.tags if tag == "form"] == [{"id": "narrow", "hidden": None}]
-    assert not [tag for tag, attributes in page.tags if tag != "form" and "hidden" in attributes]
+    assert sum(tag == "article" for tag, _ in hostile.tags) == 8
+    assert [attributes for tag, attributes in hostile.tags if tag == "form"] == [{"id": "narrow", "hidden": None}]
+    assert not [tag for tag, attributes in hostile.tags if tag != "form" and "hidden" in attributes]
 
 
 def test_the_page_mentions_people_only_if_there_are_ratings(evaluated: Evaluated) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import stub_teacher
 from stub_teacher import KEY, PROMPT, StubTeacher, contents, make_requests, open_teacher, serve_stub
 
 from auto_instruct_hf.errors import BudgetError, RecipeError, TeacherError
@@ -345,3 +346,24 @@ def test_the_limit_is_dropped_where_hidden_reasoning_uses_it_up(stub: StubTeache
         assert all(contents(teacher.ask(make_requests(20))))
     assert sum("max_tokens" in body for body in stub.answered) <= 20
     assert "max_tokens" not in stub.answered[-1]
+
+
+def test_without_usage_tokens_are_estimated_and_a_budget_holds(
+    stub: StubTeacher, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    stub.reports_usage = False
+    prices = {"input_price": 10.0, "output_price": 10.0}
+    with open_teacher(stub, tmp_path, budget=0.1, **prices) as teacher:
+        with pytest.raises(BudgetError):
+            teacher.ask(make_requests(200))
+        assert 0 < (teacher.spent().dollars or 0) <= 0.1
+        assert "reports no usage" in caplog.text
+
+
+def test_a_reply_that_repeats_the_key_is_kept_without_it(
+    stub: StubTeacher, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stub_teacher, "reply_to", lambda body, digest: {"output": f"Your key is {KEY}."})
+    with open_teacher(stub, tmp_path) as teacher:
+        assert contents(teacher.ask(make_requests(1))) == [{"output": "Your key is ***."}]
+    assert all(KEY.encode() not in path.read_bytes() for path in tmp_path.iterdir())

@@ -17,11 +17,7 @@ from throttle_model import FixedWindow, NoLimit, SlidingWindow, TokenBucket, dri
 from auto_instruct_hf.teacher.throttle import Throttle, remaining, retry_after
 
 LATENCY = 0.2
-Says = Callable[[float | None], float | None]
-
-
-def honest(seconds: float | None) -> float | None:
-    return seconds
+Says = Callable[[float | None], float | None] | None
 
 
 def one_second(_: float | None) -> float:
@@ -32,9 +28,8 @@ def nothing(_: float | None) -> None:
     return None
 
 
-SERVERS = [
-    (server, says) for server in (SlidingWindow, TokenBucket, FixedWindow) for says in (honest, one_second, nothing)
-]
+SAYS = (None, one_second, nothing)
+SERVERS = [(server, says) for server in (SlidingWindow, TokenBucket, FixedWindow) for says in SAYS]
 
 
 def max_in_a_minute(times: list[float], amounts: list[int] | None = None) -> int:
@@ -68,8 +63,8 @@ def test_a_limit_below_one_request_in_flight_becomes_a_pace() -> None:
 
 @pytest.mark.parametrize("concurrency", [None, 200])
 def test_a_server_with_ten_places_is_kept_busy(concurrency: int | None) -> None:
-    outcome = run(drive(Throttle(concurrency), NoLimit(), seconds=300, workers=250, places=10))
-    assert len(outcome.accepted) >= 0.75 * 10 * 300 / LATENCY
+    outcome = run(drive(Throttle(concurrency), NoLimit(), seconds=120, workers=250, places=10))
+    assert len(outcome.accepted) >= 0.75 * 10 * 120 / LATENCY
     assert len(outcome.refused) <= 0.2 * len(outcome.accepted)
 
 
@@ -84,7 +79,7 @@ def test_concurrency_climbs_to_the_maximum_without_a_limit() -> None:
     assert outcome.max_in_flight == 50
 
 
-@pytest.mark.parametrize("concurrency", [None, 32, 200])
+@pytest.mark.parametrize("concurrency", [None, 100])
 @pytest.mark.parametrize("share", [0.02, 0.1])
 @pytest.mark.parametrize(("says", "latency"), [(nothing, LATENCY), (one_second, 3.0)])
 def test_random_refusals_never_cause_a_slow_pace(
@@ -92,14 +87,11 @@ def test_random_refusals_never_cause_a_slow_pace(
 ) -> None:
     climb, part, workers = 0.0 if concurrency else 60 * latency, 25 * latency, concurrency or 64
     full = workers / (latency + share / (1 - share) * 1.01)  # what is in flight, with a second for each refusal
-    for seed in range(2):
-        server = NoLimit(share=share, random=Random(seed))
-        work = drive(
-            Throttle(concurrency), server, seconds=climb + 4 * part, workers=workers, latency=latency, retry_after=says
-        )
-        accepted = run(work).accepted
-        for start in (climb + part * number for number in range(4)):
-            assert sum(start <= time < start + part for time in accepted) >= 0.7 * full * part
+    server, seconds = NoLimit(share=share, random=Random(0)), climb + 4 * part
+    work = drive(Throttle(concurrency), server, seconds=seconds, workers=workers, latency=latency, retry_after=says)
+    accepted = run(work).accepted
+    for start in (climb + part * number for number in range(4)):
+        assert sum(start <= time < start + part for time in accepted) >= 0.7 * full * part
 
 
 @pytest.mark.parametrize("says", [one_second, nothing])
@@ -151,7 +143,7 @@ def test_no_refusal_if_headers_give_the_remaining_requests(server: Callable[[], 
     assert len(outcome.accepted) >= 0.9 * one.opportunities(600)
 
 
-@settings(max_examples=40)
+@settings(max_examples=25)
 @given(
     rpm=st.one_of(st.integers(1, 3000), st.floats(0.5, 300)),
     latency=st.floats(0.001, 20),
@@ -167,7 +159,7 @@ def test_requests_per_minute_are_never_above_the_limit(
         assert len(outcome.sent) >= 0.9 * math.floor(200 * (math.floor(rpm) or rpm) / 60)
 
 
-@settings(max_examples=40)
+@settings(max_examples=25)
 @given(
     tpm=st.integers(1000, 200_000),
     shares=st.lists(st.floats(0.002, 0.1), min_size=1, max_size=30),
@@ -204,7 +196,7 @@ def test_tokens_per_minute_are_never_above_the_limit(
     assert sum(amounts) / under <= 4 * tpm + 20 * max(amounts) / under + 0.05 * tpm
 
 
-def test_a_request_of_more_tokens_than_the_limit_is_sent_after_its_time() -> None:
+def test_a_request_of_more_tokens_than_the_limit_is_delayed() -> None:
     async def work() -> list[float]:
         throttle, times = Throttle(tpm=100), []
         for tokens in (10, 250, 10):
@@ -230,7 +222,7 @@ def test_tokens_above_the_estimate_delay_the_next_request() -> None:
     assert run(work()) >= (1000 - 600) / 100  # a tenth at once, then 100 a second at most
 
 
-@settings(max_examples=60)
+@settings(max_examples=40)
 @given(data=st.data(), kind=st.sampled_from(["plain", "rpm", "tpm", "refused"]))
 def test_a_cancelled_request_never_loses_a_slot(data: st.DataObject, kind: str) -> None:
     throttle = Throttle(3, rpm=600 if kind == "rpm" else None, tpm=6000 if kind == "tpm" else None)

@@ -133,10 +133,13 @@ async def drive(
     latency: float = 0.2,
     refusal: float = 0.01,
     places: int | None = None,
-    retry_after: Callable[[float | None], float | None] = lambda honest: honest,
+    retry_after: Callable[[float | None], float | None] | None = None,
     headers: Callable[[Any, float], dict[str, str]] | None = None,
 ) -> Outcome:
-    """Let workers send without end; refuse what comes when `places` are taken, or what the server's limit refuses."""
+    """Let workers send without end; refuse what comes when `places` are taken, or what the server's limit refuses.
+
+    `retry_after` makes the Retry-After of a refusal from the true one (None: the same).
+    """
     loop, outcome, inside = asyncio.get_running_loop(), Outcome(), 0
     start = loop.time()
 
@@ -161,7 +164,7 @@ async def drive(
                 else:
                     outcome.refused.append(now - start)
                     await asyncio.sleep(refusal)
-                    await asyncio.sleep(throttle.refused(slot, retry_after(honest)))
+                    await asyncio.sleep(throttle.refused(slot, retry_after(honest) if retry_after else honest))
 
     tasks = [asyncio.create_task(work()) for _ in range(workers)]
     done, _ = await asyncio.wait(tasks, timeout=seconds, return_when=asyncio.FIRST_EXCEPTION)

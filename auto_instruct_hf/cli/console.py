@@ -51,6 +51,7 @@ def exit_status(out: Path | None = None, remedy: str = "") -> Iterator[None]:
     handler = logging.StreamHandler()
     handler.setFormatter(_PrintableFormatter("%(message)s"))
     logging.basicConfig(level=logging.WARNING, handlers=[handler])
+    logging.getLogger("huggingface_hub").setLevel(logging.ERROR)  # it repeats each retry; the error at the end says it
     resume = f"All replies so far are in {out}; run the same command again to resume" if out else ""
     try:
         yield

@@ -8,6 +8,7 @@ from datasets import DatasetDict, load_dataset
 
 from ..errors import RecipeError, SourceError
 from .table_files import FORMATS, Row, first_line, list_rows, name_format, read_file, read_text
+from .transform import without_bars
 
 _FLAGS = dict.fromkeys(("yes", "true", "1", "1.0"), True) | dict.fromkeys(("no", "false", "0", "0.0", "nan", ""), False)
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
@@ -43,7 +44,8 @@ def read_rows(
             f"no such file of {what}: {source}. Give a file, or the id of a dataset on the Hub (user/name)"
         )
     try:
-        loaded = load_dataset(str(source), config, split=split, revision=revision)
+        with without_bars():
+            loaded = load_dataset(str(source), config, split=split, revision=revision)
     except Exception as error:  # the clients below raise many kinds of errors; each is reported in one line
         raise SourceError(f"cannot load the {what} {source} from the Hub: {first_line(error)}") from None
     if not isinstance(loaded, DatasetDict):

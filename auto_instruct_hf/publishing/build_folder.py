@@ -11,7 +11,7 @@ from datasets import DatasetDict
 
 from ..core import Trace, hide_folder, without_bars, write_changed
 from ..errors import HubError
-from ..evaluation.report import digest_splits
+from ..evaluation import digest_splits
 from ..prompts import REQUESTS, find_folder, list_names
 from ..recipe import Recipe, TeacherSettings
 from .build_report import CUSTOM, BuildReport, Facts, parse_report

@@ -1,8 +1,7 @@
 """All requests to language models: the client, its journal, budget and prices."""
 
 from .client import Teacher
-from .embedded import MODEL as EMBEDDED_MODEL
-from .endpoint import EMBEDDED, Endpoint
+from .endpoint import EMBEDDED, EMBEDDED_MODEL, Endpoint
 from .exchange import Ask, Reply, Request
 from .journal import (
     PERCENTILES,

@@ -24,9 +24,7 @@ from .prices import Budget, Cost, Prices, rates_from
 from .progress import RequestProgress
 from .sender import MAX_CONCURRENCY, Sender
 
-# Seconds to wait for requests in flight when a run must stop: they are paid for.
-_GRACE = 10.0
-
+_GRACE = 10.0  # seconds to wait for requests in flight when a run must stop: they are paid for
 _Result = TypeVar("_Result")
 ReplyListener = Callable[[str, Request, Reply], object]
 
@@ -41,7 +39,7 @@ class Teacher:
         api_key: Its key; None: OPENAI_API_KEY. Never written anywhere.
         journal: File of the journal; None: `journal.sqlite` in the default cache folder. Replies are kept by model and
             request: for two endpoints that serve different models under one name, use two journals.
-        settings: Limits, budget, retries and so on; its `model` and `base_url` apply if none is given here.
+        settings: Limits, budget and retries; its `model` and `base_url` apply if none is given here.
 
     Raises:
         RecipeError: If there is a base URL but neither a model nor a key, the key is not valid, or there is a budget
@@ -72,16 +70,16 @@ class Teacher:
             )
         self.journal = Journal(Path(journal or default_folder() / "journal.sqlite"))
         self._budget = Budget(self._settings.budget, self.journal, self.prices)
-        self.concurrency = self.endpoint.slots or self._settings.concurrency
+        local = self.endpoint.local_model
+        self.concurrency = local.slots if local else self._settings.concurrency
         """Maximum number of requests in flight; None: adapted."""
         self._sender = Sender(self.endpoint, self.journal, self._settings, self.concurrency)
         self._batch_rounds: BatchRounds | None = None
-        if self._settings.batch and not self.endpoint.is_local:
+        if self._settings.batch and not local:
             self._batch_rounds = BatchRounds(self._sender, self._budget, self.prices, self._settings)
-        # More than are in flight: some wait for the disk.
-        self._num_workers = (self.concurrency or MAX_CONCURRENCY) * 5 // 4 + 4
+        self._num_workers = (self.concurrency or MAX_CONCURRENCY) * 5 // 4 + 4  # some wait for the disk
         self.expected: Mapping[str, float | None] = {}
-        """Expected cost of phases, as `expect` sets it."""
+        """Expected cost of phases in US dollars, in their order."""
         self._listeners: list[ReplyListener] = []
         self._phase = ""
         self._progress: RequestProgress | None = None
@@ -104,7 +102,7 @@ class Teacher:
     def prompts(self) -> str:
         """The name of the set of prompts for the model."""
         local = self.endpoint.local_model
-        return "small" if self.is_embedded or (local and local.is_small) else "default"
+        return "small" if local and local.is_small else "default"
 
     @property
     def identity(self) -> dict[str, object]:
@@ -158,10 +156,9 @@ class Teacher:
         """Assign the requests inside (`total`, or None: unknown) to a phase, and show their progress and cost."""
         self._phase = name
         names = list(self.expected)
-        later = [self.expected[one] for one in names[names.index(name) + 1 :]] if name in names else [None]
-        self._progress = RequestProgress(
-            name, total, lambda: self.spent().dollars, None if None in later else sum(one or 0.0 for one in later)
-        )
+        costs = [self.expected[one] for one in names[names.index(name) + 1 :]] if name in names else [None]
+        later = None if None in costs else sum(cost or 0.0 for cost in costs)
+        self._progress = RequestProgress(name, total, lambda: self.spent().dollars, later)
         try:
             yield self._progress
         finally:

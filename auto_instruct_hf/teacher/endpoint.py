@@ -9,13 +9,14 @@ from urllib.parse import urlsplit
 
 from ..errors import RecipeError, TeacherError
 from ..recipe import TeacherSettings
-from .embedded import MODEL, SLOTS, find_model, is_gguf, start_embedded_server
+from .embedded import SMOLLM, find_model, is_gguf, start_embedded_server
 from .server_words import read_words
 
 if TYPE_CHECKING:
     import openai
 
 EMBEDDED = "embedded"
+EMBEDDED_MODEL = SMOLLM.name
 _DEFAULT_MODEL = "gpt-4o"
 _OPENAI = "https://api.openai.com/v1"
 _NO_KEY = "none"
@@ -45,26 +46,27 @@ class Endpoint:
             raise RecipeError(f"which model of {_without_secrets(self._base_url)}? Name it with --teacher")
         model = model or (_DEFAULT_MODEL if self._api_key else EMBEDDED)
         self.is_embedded = model == EMBEDDED
-        self.local_model = find_model(model) if is_gguf(model) and not (base_url or settings.base_url) else None
-        self.is_local = self.is_embedded or self.local_model is not None
-        self.slots = self.local_model.slots if self.local_model else SLOTS if self.is_embedded else None
-        """Requests that a local server decodes in parallel; None: not local."""
-        self.model = MODEL if self.is_embedded else self.local_model.name if self.local_model else model
+        self.local_model = SMOLLM if self.is_embedded else None
+        """The model that this machine serves; None: not local."""
+        if is_gguf(model) and not (base_url or settings.base_url):
+            self.local_model = find_model(model)
+        self.model = self.local_model.name if self.local_model else model
         self._client: openai.AsyncOpenAI | None = None
         self._connecting = asyncio.Lock()
         self._stop_server: Callable[[], None] | None = None
 
     def describe(self) -> str:
         """Return the model and its address, without secrets."""
+        if self.is_embedded:
+            return f"{self.model} at this machine's CPU"
         if self.local_model:
             return f"{self.local_model.describe()} on this machine"
-        where = "this machine's CPU" if self.is_embedded else _without_secrets(self._base_url or _OPENAI)
-        return f"{self.model} at {where}"
+        return f"{self.model} at {_without_secrets(self._base_url or _OPENAI)}"
 
     @property
     def is_openai(self) -> bool:
         """Whether the endpoint is OpenAI's."""
-        return not self.is_local and _is_openai(self._base_url)
+        return not self.local_model and _is_openai(self._base_url)
 
     def base_url_or(self, base_url: str | None) -> tuple[str | None, str | None]:
         """Return the arguments `base_url` and `api_key` of a Teacher for another model; None: the base URL of this one.
@@ -87,6 +89,10 @@ class Endpoint:
             text = f"Error code: {error.status_code} - {words}"
         return redact(f"{name}: {text}", self._api_key)
 
+    def hide_key(self, text: str) -> str:
+        """Return a reply without the key, which some servers repeat: replies are kept and published."""
+        return text.replace(self._api_key, "***") if self._api_key not in ("", _NO_KEY) else text
+
     async def connect(self) -> "openai.AsyncOpenAI":
         """Return the client, always the same; raise TeacherError if OpenAI's key or the embedded server is missing."""
         import openai  # imports in a second
@@ -94,7 +100,7 @@ class Endpoint:
         async with self._connecting:
             if self._client is None:
                 url, key = self._base_url, self._api_key
-                if self.is_local:
+                if self.local_model:
                     url, key, self._stop_server = await asyncio.to_thread(start_embedded_server, self.local_model)
                 if not key and not url:
                     raise TeacherError(

@@ -53,10 +53,7 @@ JournalRow = dict[str, Any]
 
 @dataclass(frozen=True)
 class Entry:
-    """The reply to a request: its JSON, and why it is not usable ("" if it is).
-
-    `raw` is the original reply if `text` was repaired. Tokens are counts; `seconds` is the time to the reply.
-    """
+    """The reply to a request, why it is not usable ("" if it is), and the original in `raw` if `text` was repaired."""
 
     text: str
     error: str = ""
@@ -97,11 +94,8 @@ class Usage:
 class Journal:
     """Replies by the key of their request. Safe to use from several threads.
 
-    Args:
-        path: The file; created if missing, upgraded if it has an earlier format.
-
-    Raises:
-        TeacherError: If it cannot be opened, is not a journal, or has a later format.
+    The file is created if missing, upgraded if it has an earlier format. Raise TeacherError if it cannot be opened, is
+    not a journal, or has a later format.
     """
 
     def __init__(self, path: Path) -> None:

@@ -10,8 +10,7 @@ from itertools import accumulate, islice, takewhile
 
 from ..errors import BudgetError
 from ..recipe import TeacherSettings
-from .embedded import MODEL as EMBEDDED_MODEL
-from .embedded import SUFFIX
+from .embedded import SMOLLM, SUFFIX
 from .exchange import Body
 from .journal import Journal, Usage
 
@@ -80,10 +79,9 @@ class Budget:
 
     @asynccontextmanager
     async def reserve(self, body: Body) -> AsyncIterator[None]:
-        """Wait until the worst-case cost of a request fits, and reserve it until the context ends.
+        """Wait until the worst-case cost of a request fits, and reserve it until its cost is in the journal.
 
-        The cost must be in the journal when the context ends. Raise BudgetError if it does not fit and no other request
-        is in flight.
+        Raise BudgetError if it does not fit and no other request is in flight.
         """
         rates = None if self._dollars is None else self._prices.find(body["model"])
         worst = rates.cost(*max_request_tokens(body), is_batch=False) if rates else 0.0
@@ -162,18 +160,13 @@ def find_provider(model: str) -> tuple[str, str]:
 def _list_price(model: str) -> Rates | None:
     import genai_prices  # imports in half a second
 
-    if model == EMBEDDED_MODEL or model.endswith(SUFFIX):  # on this machine
+    if model == SMOLLM.name or model.endswith(SUFFIX):  # on this machine
         return Rates(0.0, 0.0, 0.0)
 
     # For a short request: some models cost more in long ones, and sums over many requests do not show their lengths.
-    def per_token(**tokens: int) -> float:
-        return float(genai_prices.calc_price(genai_prices.Usage(**tokens), model_ref=model).total_price) / 1000
-
+    kinds = ({"input_tokens": 1000}, {"input_tokens": 1000, "cache_read_tokens": 1000}, {"output_tokens": 1000})
     try:
-        return Rates(
-            per_token(input_tokens=1000),
-            per_token(input_tokens=1000, cache_read_tokens=1000),
-            per_token(output_tokens=1000),
-        )
+        prices = [genai_prices.calc_price(genai_prices.Usage(**tokens), model_ref=model) for tokens in kinds]
     except LookupError:
         return None
+    return Rates(*(float(price.total_price) / 1000 for price in prices))

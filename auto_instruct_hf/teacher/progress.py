@@ -17,9 +17,7 @@ class RequestProgress:
     returns the US dollars spent so far (None: a price is unknown); it is called at most once a second.
     """
 
-    def __init__(
-        self, name: str, total: int | None, spent: Callable[[], float | None], later: float | None = None
-    ) -> None:
+    def __init__(self, name: str, total: int | None, spent: Callable[[], float | None], later: float | None) -> None:
         self._name, self._total, self._spent, self._later = name, total, spent, later
         self._before = spent()
         self._paid = self._known = 0

@@ -28,9 +28,8 @@ _LIMIT = "limit of the reply's length"
 class RequestFormat:
     """How requests are written for one endpoint; adapted when the endpoint rejects a part of them.
 
-    Args:
-        structured: How the schema is sent: `json_schema` (enforced by the server), `json_object` (JSON is enforced, the
-            schema is in the prompt), `text` (in the prompt only); `auto`: the first of them that is accepted.
+    The schema is sent as `json_schema` (enforced by the server), `json_object` (JSON is enforced, the schema is in the
+    prompt) or `text` (in the prompt only); `auto`: the first of them that is accepted.
     """
 
     def __init__(self, structured: Structured = "auto") -> None:

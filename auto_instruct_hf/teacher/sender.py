@@ -10,6 +10,7 @@ import logging
 import random
 import time
 from collections import Counter, deque
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import httpx2
@@ -59,12 +60,9 @@ _WINDOW = 100  # answers, to distinguish a failing endpoint from chance
 _IGNORED_LIMIT = 3  # replies cut off empty, after which the limit of the reply is dropped
 _IGNORED_SCHEMA = 8  # after so many unusable replies and no usable one, the server ignores the schema
 _MAX_UNANSWERED = 8  # after so many unanswered requests, and none answered, the endpoint is at fault
+_MIN_BYTES_PER_TOKEN = 2  # hardly a tokenizer makes more tokens of a text, in any language
 _BYTES_PER_TOKEN = 4  # an average, for the estimate of tokens per minute; the real number is charged later
 _PROBE = {"messages": [{"role": "user", "content": "Answer with the word yes."}]}
-
-
-class RequestFormatRejected(Exception):  # noqa: N818
-    """The endpoint rejects the format of the request, and there is another one."""
 
 
 class Sender:
@@ -78,6 +76,7 @@ class Sender:
         self._throttle = Throttle(concurrency, settings.rpm, settings.tpm, MAX_CONCURRENCY)
         self.has_answered = any(one.requests > one.failed for one in journal.usage() if one.model == endpoint.model)
         self._usable = self._unusable = self._cut_empty = 0
+        self._has_no_usage = False
         self._last_good = 0.0
         self._recent: deque[str] = deque(maxlen=_WINDOW)
         self._unanswered: list[Record] = []
@@ -85,10 +84,9 @@ class Sender:
         self._committing: asyncio.Task[None] | None = None
 
     async def send(self, body: Body, prompt: Prompt) -> Entry:
-        """Send a request until it is answered.
+        """Send a request until it is answered; return the validated reply, or an error that begins with NO_ANSWER.
 
-        Return the validated reply, or an entry whose error begins with NO_ANSWER. Raise TeacherError if the endpoint is
-        at fault, not the request: then nothing is recorded.
+        Raise TeacherError if the endpoint is at fault, not the request: then nothing is recorded.
         """
         import openai
 
@@ -137,9 +135,8 @@ class Sender:
         while True:
             self._check()
             try:
-                return await self._send_once(body, prompt)
-            except (RequestFormatRejected, openai.RateLimitError):
-                continue
+                if entry := await self._send_once(body, prompt):
+                    return entry
             except openai.APIError as error:
                 status = getattr(error, "status_code", None)
                 if status in _FATAL and not (status == 403 and self.has_answered):  # else it is about this request
@@ -151,7 +148,8 @@ class Sender:
                     raise
                 await asyncio.sleep(_wait(failures, error))
 
-    async def _send_once(self, body: Body, prompt: Prompt) -> Entry:
+    async def _send_once(self, body: Body, prompt: Prompt) -> Entry | None:
+        """Send a request; return None if another format or a later time may be accepted."""
         import openai
 
         client = await self.endpoint.connect()
@@ -172,13 +170,16 @@ class Sender:
                     )
             except (openai.BadRequestError, openai.UnprocessableEntityError) as error:
                 if version != self.request_format.version or self.request_format.adapt(error):
-                    raise RequestFormatRejected from None
+                    return None
                 raise
             except openai.RateLimitError as error:
                 await asyncio.sleep(self._throttle.refused(slot, self._check_refusal(error)))
-                raise
+                return None
             self._last_good = time.monotonic()
             entry = read_completion(payload, prompt, self._last_good - start, repair=repair)
+            entry = replace(entry, text=self.endpoint.hide_key(entry.text), raw=self.endpoint.hide_key(entry.raw))
+            if not (entry.input_tokens or entry.output_tokens or self.endpoint.local_model):
+                entry = self._estimate_usage(entry, body)
             self._throttle.succeeded(slot, response.headers, entry.input_tokens + entry.output_tokens)
         self._count(entry)
         return entry
@@ -206,6 +207,18 @@ class Sender:
             wait = f" and asks to wait for {asked:,.0f} seconds" if asked else ""
             raise self._stopped_by(f"refuses all requests as too many{wait}: {self.endpoint.explain(error)}")
         return asked
+
+    def _estimate_usage(self, entry: Entry, body: Body) -> Entry:
+        """Return a reply that came without usage with a cautious estimate of its tokens, so that a budget holds."""
+        if not self._has_no_usage:
+            self._has_no_usage = True
+            _LOG.warning(
+                "%s reports no usage: tokens and cost are estimated, cautiously, from the lengths of the texts",
+                self.endpoint.describe(),
+            )
+        sizes = (max_request_tokens(body)[0], len((entry.raw or entry.text).encode()))
+        tokens = [size // _MIN_BYTES_PER_TOKEN + 1 for size in sizes]
+        return replace(entry, input_tokens=tokens[0], output_tokens=tokens[1])
 
     def _count(self, entry: Entry) -> None:
         if entry.error == CUT_OFF and not entry.text:  # hidden reasoning used up the limit of the reply

@@ -1,7 +1,7 @@
 """Measurements of a dataset: diversity, balance, lengths, overlap, alignment."""
 
-from .dataset import list_instructions, measure_dataset
-from .distributions import Figures, count_lengths, find_figure, measure_evenness, measure_labels, measure_lengths
+from .dataset import count_lengths, measure_dataset
+from .distributions import Figures, find_figure, measure_evenness, measure_labels, measure_lengths
 from .embeddings import embed_texts, join_prompt, measure_alignment, measure_vendi
 from .wording import measure_distinct, measure_nearest, measure_overlap, measure_verb_nouns
 
@@ -11,7 +11,6 @@ __all__ = [
     "embed_texts",
     "find_figure",
     "join_prompt",
-    "list_instructions",
     "measure_alignment",
     "measure_dataset",
     "measure_distinct",

@@ -10,7 +10,7 @@ from datasets import Dataset
 from ...core import INSTANCES, TEXT_COLUMNS, Columns, Vectors, hide_folder, require_columns
 from ...errors import SchemaError
 from ...recipe import EmbeddingSettings
-from .distributions import Figures, measure_evenness, measure_labels, measure_lengths
+from .distributions import Figures, make_histogram, measure_evenness, measure_labels, measure_lengths
 from .embeddings import embed_texts, join_prompt, measure_alignment, measure_vendi
 from .wording import measure_distinct, measure_nearest, measure_overlap, measure_verb_nouns
 
@@ -65,9 +65,10 @@ def measure_dataset(
     rows, key = _count_once(require_columns(dataset, INSTANCES, "measure_dataset", present))
     columns = {name: list(rows[name][:]) for name in (*present, "cluster") if name in rows.column_names}
     embed = partial(embed_texts, settings=embedding, cache_dir=cache_dir)
-    instructions = list_instructions(columns) if "instruction" in columns else []
+    instructions = _list_instructions(columns) if "instruction" in columns else []
     nearest = partial(measure_nearest, num_rows=nearest_outputs, seed=seed)
     num_clusters = getattr(rows.features.get("cluster"), "num_classes", None)
+    align = partial(_measure_alignment, columns, embed, aligned_rows, seed)
     embedded = ("rows", "embeddings")
     # Name -> columns and conditions that the measure needs, and the measure.
     measures: dict[str, tuple[Sequence[str], Callable[[], object]]] = {
@@ -82,10 +83,7 @@ def measure_dataset(
         "outputs.nearest": (["output"], lambda: nearest(columns["output"])),
         "balance.clusters": (["cluster"], lambda: measure_evenness(columns["cluster"], num_clusters)),
         "balance.labels": (["instruction", "is_classification", "attribute"], lambda: _measure_labels(columns)),
-        "alignment": (
-            ["instruction", "output", *embedded],
-            lambda: _measure_alignment(columns, embed, aligned_rows, seed),
-        ),
+        "alignment": (["instruction", "output", *embedded], align),
     }
     if references is not None:
         measures["overlap"] = (["instruction"], lambda: measure_overlap(instructions, references))
@@ -96,11 +94,9 @@ def measure_dataset(
     for name, (needs, measure) in measures.items():
         if missing := [need for need in needs if need not in available]:
             left_out[name] = "; ".join(_REASONS.get(need, f"there is no column {need!r}") for need in missing)
-        elif "." in name:
-            group, own = name.split(".")
-            figures.setdefault(group, {})[own] = measure()
         else:
-            figures[name] = measure()
+            group, _, own = name.partition(".")
+            figures[group] = {**figures.get(group, {}), own: measure()} if own else measure()
     model = hide_folder((embedding or EmbeddingSettings()).model) if with_embeddings else None
     return {**figures, "left_out": left_out, "seed": seed, "embedding_model": model}
 
@@ -116,15 +112,20 @@ def _count_once(dataset: Dataset) -> tuple[Dataset, str | None]:
     return dataset.select(sorted(first.values())), key
 
 
-def list_instructions(columns: Mapping[str, Sequence[str]]) -> list[str]:
-    """Return the instructions in `columns` that are measured.
-
-    With `instruction_id` one per id, the alphabetically first of several spellings; without that of each row.
-    """
+def _list_instructions(columns: Mapping[str, Sequence[str]]) -> list[str]:
+    """Return one instruction per id, the alphabetically first of several spellings; without ids that of each row."""
     if "instruction_id" not in columns:
         return list(columns["instruction"])
     spellings = zip(columns["instruction_id"], columns["instruction"], strict=True)
     return list(dict(sorted(spellings, reverse=True)).values())
+
+
+def count_lengths(rows: Dataset) -> Figures:
+    """Compute the histogram of lengths in words of each text column; `measure_dataset` counts the same texts."""
+    columns = {name: rows[name][:] for name in (*TEXT_COLUMNS, "instruction_id") if name in rows.column_names}
+    if "instruction" in columns:
+        columns["instruction"] = _list_instructions(columns)
+    return {name: make_histogram(columns[name]) for name in TEXT_COLUMNS if name in columns}
 
 
 def _measure_labels(columns: Columns) -> Figures:

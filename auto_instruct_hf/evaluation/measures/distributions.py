@@ -39,7 +39,7 @@ def describe_values(values: Iterable[float] | FloatArray) -> Figures:
     }
 
 
-def count_lengths(texts: Iterable[str], max_bars: int = 30) -> Figures:
+def make_histogram(texts: Iterable[str], max_bars: int = 30) -> Figures:
     """Compute the histogram of text lengths in words; texts without words are skipped.
 
     `width` of a bar in words; `counts`, one per bar, the first from 1 to `width` words; `beyond`: the number of texts

@@ -1,6 +1,5 @@
 """Measurements, verdicts and ratings of a dataset in one report."""
 
-from ..built_folder import digest_splits
 from .page import list_headlines, render_page
 from .reading import EvaluatedDataset, read_any, read_build
 from .results import Evaluation, EvaluationFigures, evaluate
@@ -9,7 +8,6 @@ __all__ = [
     "EvaluatedDataset",
     "Evaluation",
     "EvaluationFigures",
-    "digest_splits",
     "evaluate",
     "list_headlines",
     "read_any",

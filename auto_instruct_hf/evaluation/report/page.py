@@ -79,7 +79,7 @@ def list_headlines(figures: Mapping[str, object]) -> list[tuple[str, str, str]]:
         ("Near copies, instructions", "instructions.nearest.share_above", near, _percent),
         ("Near copies, outputs", "outputs.nearest.share_above", near, _percent),
         ("Near the seeds", "overlap.share_above", "share of instructions above {:g} to a seed task", _percent),
-        ("Vendi score", "instructions.vendi", "so many different instructions, by their embeddings", _number),
+        ("Vendi score", "instructions.vendi", "effective number of different instructions, by embeddings", _number),
         ("Distinct bigrams", "outputs.distinct.distinct_2", "of all word pairs in outputs", _percent),
         ("Verb-object pairs", "instructions.verb_nouns.num_pairs", "different ones in instructions", _count),
         ("Without an input", "inputs.lengths.share_empty", "share of the instances", _percent),

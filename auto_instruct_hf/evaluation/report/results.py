@@ -10,26 +10,18 @@ from typing import TypedDict
 
 from datasets import ClassLabel, Dataset, concatenate_datasets
 
-from ...core import TEXT_COLUMNS, from_rows
+from ...core import from_rows
 from ...recipe import JudgeSettings
 from ...sampling import pick
 from ...teacher import Teacher
 from ..judging import assess, index, judge, measure_agreement
-from ..measures import (
-    Figures,
-    count_lengths,
-    list_instructions,
-    measure_dataset,
-    measure_evenness,
-    measure_labels,
-    measure_overlap,
-)
+from ..measures import Figures, count_lengths, measure_dataset, measure_evenness, measure_labels, measure_overlap
 from ..questions import QUESTIONS, DatasetRow
 from ..rating import list_answers, rated_only, summarise_people, vote
 from .reading import EvaluatedDataset
 
 _DIGITS = 6  # further digits differ between machines and mean nothing
-_MAX_SHOWN = 300  # ours: browsers show so many instances with texts of a hundred words at once
+_MAX_SHOWN = 300  # ours: browsers show this many instances of a hundred words at once
 
 
 class EvaluationFigures(TypedDict):
@@ -37,7 +29,7 @@ class EvaluationFigures(TypedDict):
 
     dataset: Figures  # name, teacher, rows, splits; `digest` identifies the rows
     measures: Figures  # as `measure_dataset` returns them
-    lengths: Figures  # as `count_lengths` returns them, by column; each instruction counts as often as in `measures`
+    lengths: Figures  # as `count_lengths` returns them
     clusters: list[Figures] | None  # rows of each cluster, among the instances and in the sample
     splits: Figures  # overlap of each split but the first with all others
     sample: Figures | None  # of the stratified sample: rows, different rows, balance
@@ -129,7 +121,7 @@ def evaluate(
             "digest": dataset.digest(),
         },
         "measures": measures,
-        "lengths": _count_lengths(dataset.measured),
+        "lengths": count_lengths(dataset.measured),
         "clusters": clusters,
         "splits": {
             name: measure_overlap(own, [text for other, texts in splits.items() if other != name for text in texts])
@@ -148,13 +140,6 @@ def evaluate(
     figures = json.loads(json.dumps(figures), parse_float=lambda text: float(f"{float(text):.{_DIGITS}g}"))
     size = min(settings.size, _MAX_SHOWN) if judged is None else settings.size
     return Evaluation(figures, [] if rows is None else _pick_samples(rows, judgements, answers, size, seed))
-
-
-def _count_lengths(rows: Dataset) -> Figures:
-    columns = {name: rows[name][:] for name in (*TEXT_COLUMNS, "instruction_id") if name in rows.column_names}
-    if "instruction" in columns:
-        columns["instruction"] = list_instructions(columns)
-    return {name: count_lengths(columns[name]) for name in TEXT_COLUMNS if name in columns}
 
 
 def _count_clusters(dataset: EvaluatedDataset) -> list[Figures] | None:

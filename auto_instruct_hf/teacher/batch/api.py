@@ -7,12 +7,14 @@ import asyncio
 import contextlib
 import json
 from collections.abc import Awaitable, Callable, Collection, Sequence
+from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING, TypeVar
 
 import httpx2
 
 from ...errors import TeacherError
 from ..endpoint import redact
+from ..exchange import Body
 
 if TYPE_CHECKING:
     import openai
@@ -28,6 +30,20 @@ _AGAIN = "What was submitted is recorded and not lost: run the same command agai
 _FILE = ("file_id", "input_file_id")
 
 _Result = TypeVar("_Result")
+
+
+@dataclass(frozen=True)
+class Answer:
+    """The answer of a batch to one request: a chat completion, or the reason why there is none.
+
+    `key` is the request's key in the journal, `body` the completion or None. With `is_passing`, another try may
+    succeed: the request expired, was cancelled or met a transient error.
+    """
+
+    key: str
+    body: Body | None
+    error: str = ""
+    is_passing: bool = False
 
 
 class BatchApi:
@@ -135,8 +151,8 @@ class BatchApi:
                     raise
                 if error.status_code in (404, 405) and error.param not in _FILE:
                     raise TeacherError(_NO_BATCHES) from None
-                reason = self.clean(describe_error(error.status_code, error.body))
-                is_transient = is_transient_status(error.status_code) and error.code != "insufficient_quota"
+                reason = self.clean(_describe_error(error.status_code, error.body))
+                is_transient = _is_transient(error.status_code) and error.code != "insufficient_quota"
                 if not is_transient and error.param not in _FILE:  # an uploaded file may not be visible at once
                     raise TeacherError(f"the Batch API refuses: {reason}. {_AGAIN}") from None
             except (openai.APIError, httpx2.HTTPError, UnicodeDecodeError, json.JSONDecodeError) as error:
@@ -148,14 +164,29 @@ class BatchApi:
         raise TeacherError(f"the Batch API has failed {MAX_FAILURES} times in a row: {reason}. {_AGAIN}")
 
 
-def describe_error(status: int, body: object) -> str:
-    """Return a status with the message of the server, from any form of error body."""
+def read_answer(line: bytes, api: BatchApi) -> Answer | None:
+    """Parse a line of an output or error file of a batch; None: it is not valid."""
+    try:
+        content = json.loads(line)
+        key, response, error = content["custom_id"], content.get("response"), content.get("error")
+    except (ValueError, TypeError, KeyError, RecursionError):
+        return None
+    if isinstance(response, dict) and isinstance(status := response.get("status_code"), int):
+        body = response.get("body")
+        if status == 200 and isinstance(body, dict):
+            return Answer(key, body)
+        return Answer(key, None, api.clean(_describe_error(status, body)), _is_transient(status))
+    # Without a response the batch failed, not the request: it expired, was cancelled, or lost its connection.
+    code, message = (error.get("code"), error.get("message")) if isinstance(error, dict) else ("no response", error)
+    return Answer(key, None, api.clean(f"{code}: {message}"), is_passing=True)
+
+
+def _describe_error(status: int, body: object) -> str:
     match body:
         case {"error": {**error}} | {**error}:
             body = error.get("message")
     return f"HTTP {status}: {body or 'no reason given'}"
 
 
-def is_transient_status(status: int) -> bool:
-    """Return whether a request with this status may succeed later."""
+def _is_transient(status: int) -> bool:
     return status in _TRANSIENT_STATUS or status >= 500

@@ -1,28 +1,30 @@
-"""Batch mode of the teacher: requests go to the OpenAI Batch API in files and are answered within a day at half price.
+"""Submit requests to the OpenAI Batch API in files; they are answered within a day at half price.
 
-A batch is paid for once the API has accepted it. So each step is recorded before and after it is taken (`log.py`), a
-batch has a random name in its metadata, and if its acceptance is unknown, it is looked up by that name before anything
-is submitted again.
+An accepted batch is paid for. So each step is recorded before and after it is taken, and a batch whose
+acceptance is unknown is looked up by the random name in its metadata before anything is submitted again.
 """
 
 import asyncio
 import json
+import secrets
 import sys
 import tempfile
+import threading
+import time
 from collections import Counter
-from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Mapping
+from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
-from typing import IO, TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, Any
 
 from filelock import AsyncFileLock
 
+from ...core import open_database, transaction
 from ...errors import TeacherError
 from ..exchange import Body
-from .api import MAX_FAILURES, BatchApi, describe_error, is_transient_status
-from .log import UPLOADED, BatchLog, BatchRow
+from .api import MAX_FAILURES, Answer, BatchApi, read_answer
 
 if TYPE_CHECKING:
     import openai
@@ -31,27 +33,74 @@ if TYPE_CHECKING:
 _ENDED = ("completed", "failed", "expired", "cancelled")
 _URL = "/v1/chat/completions"
 _OVER_LIMIT = "token_limit_exceeded"
+_PLANNED, _UPLOADED = "planned", "uploaded"  # states before the API knows the batch
+_TABLE = """
+CREATE TABLE IF NOT EXISTS batches (
+    name TEXT PRIMARY KEY, keys TEXT NOT NULL, file TEXT NOT NULL, batch TEXT NOT NULL, status TEXT NOT NULL,
+    collected INTEGER NOT NULL, created REAL NOT NULL
+)
+"""
+_UPDATE = "UPDATE batches SET status = ?, file = ?, batch = ?, collected = ? WHERE name = ?"
+_OPEN = "SELECT name, keys, file, batch, status FROM batches WHERE NOT collected ORDER BY rowid"
 
 
 @dataclass(frozen=True)
-class Answer:
-    """The answer of a batch to one request: a chat completion, or the reason why there is none.
+class BatchRow:
+    """A batch: a random name, the keys of its requests, the API's ids ("" until known), and its status."""
 
-    `key` is the request's key in the journal, `body` the completion or None. With `is_passing`, another try may
-    succeed: the request expired, was cancelled or met a transient error.
-    """
+    name: str
+    keys: tuple[str, ...]
+    file: str = ""
+    batch: str = ""
+    status: str = _PLANNED
 
-    key: str
-    body: Body | None
-    error: str = ""
-    is_passing: bool = False
+
+class BatchLog:
+    """The batches recorded in an SQLite file. Each method commits, or raises TeacherError if it cannot."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._lock = threading.Lock()
+        self._connection = open_database(path, _TABLE, format=None, error=TeacherError, name="journal")
+
+    def plan(self, keys: Sequence[str]) -> BatchRow:
+        """Record a batch under a new unique name, before its upload."""
+        row = BatchRow(secrets.token_hex(16), tuple(keys))
+        values = (row.name, json.dumps(keys), row.status, time.time())
+        self._run("INSERT INTO batches VALUES (?, ?, '', '', ?, 0, ?)", *values)
+        return row
+
+    def update(
+        self, row: BatchRow, *, status: str, file: str = "", batch: str = "", is_collected: bool = False
+    ) -> BatchRow:
+        """Record the status of a batch, the ids that are given, and whether all its answers have been collected."""
+        row = replace(row, status=status, file=file or row.file, batch=batch or row.batch)
+        self._run(_UPDATE, row.status, row.file, row.batch, is_collected, row.name)
+        return row
+
+    def drop(self, row: BatchRow) -> None:
+        """Delete the record of a batch that was never submitted."""
+        self._run("DELETE FROM batches WHERE name = ?", row.name)
+
+    def pending(self) -> list[BatchRow]:
+        """Return the batches that are not collected yet, oldest first."""
+        return [BatchRow(name, tuple(json.loads(keys)), *rest) for name, keys, *rest in self._run(_OPEN)]
+
+    def close(self) -> None:
+        """Close the file."""
+        with self._lock:
+            self._connection.close()
+
+    def _run(self, statement: str, *values: object) -> list[Any]:
+        with self._lock, transaction(self._connection, self._path, TeacherError):
+            return self._connection.execute(statement, values).fetchall()
 
 
 class Batches:
     """Submits, waits for and collects batches, each once, over any number of runs.
 
-    Processes that share the file do not submit a request twice: one at a time submits, under a lock file, and the
-    others wait for its batches. A batch stays open, with its answers, until one of its requests is asked again.
+    Processes that share the file submit one at a time, under a lock file, and the others wait for these batches. A
+    batch stays open, with its answers, until one of its requests is asked again.
 
     Args:
         path: The SQLite file of the journal; only its table `batches` is used.
@@ -74,16 +123,15 @@ class Batches:
     ) -> AsyncGenerator[Answer, None]:
         """Submit requests that are in no open batch, wait, and yield answers in any order, each key once.
 
-        An open batch of an earlier run that contains any of the requests is collected with all its answers, as they are
-        paid for. A batch counts as collected when the next answer after its last one is requested: record each answer
-        before taking the next one, and hold no write transaction on the file. After a crash some answers are repeated.
+        An open batch of an earlier run that contains any of the requests (key of at most 64 characters: body) is
+        collected with all its answers. Record each answer before taking the next one, and hold no write transaction on
+        the file: a batch counts as collected when the next answer after its last one is requested. After a crash some
+        answers are repeated.
 
         A batch rejected for the limit of enqueued tokens is submitted again when all others have ended; if all were
-        rejected, in files of half the size, one at a time, until more are accepted.
-
-        The keys of `requests` have at most 64 characters. The client's retries apply to every call except the
-        submission of a batch. Raise TeacherError if the endpoint has no Batch API, rejects a batch, or fails ten times
-        in a row: open batches continue, and the next call collects them.
+        rejected, in files of half the size, one at a time, until more are accepted. Raise TeacherError if the endpoint
+        has no Batch API, rejects a batch, or fails ten times in a row: open batches continue, and the next call
+        collects them.
         """
         api = BatchApi(client, self._poll)
         answered: set[str] = set()
@@ -127,7 +175,7 @@ class Batches:
         """Find the batches whose submission was not confirmed before a crash; drop those never submitted."""
         unsure = {row.name: row for row in self._log.pending() if not row.batch}
         for pause in (0.0, self._poll):  # a new batch may not be listed at once
-            if names := [row.name for row in unsure.values() if row.status == UPLOADED]:
+            if names := [row.name for row in unsure.values() if row.status == _UPLOADED]:
                 await asyncio.sleep(pause)
                 for name, batch in (await api.find(names)).items():
                     self._log.update(unsure.pop(name), batch=batch.id, status=batch.status)
@@ -142,7 +190,7 @@ class Batches:
             with file:
                 row = self._log.plan(keys)
                 uploaded = await api.upload(f"{row.name}.jsonl", file)
-            row = self._log.update(row, file=uploaded, status=UPLOADED)
+            row = self._log.update(row, file=uploaded, status=_UPLOADED)
             batch = await api.create(row.name, uploaded)
             rows.append(self._log.update(row, batch=batch.id, status=batch.status))
         return rows
@@ -205,26 +253,9 @@ class Batches:
                     continue
                 file.seek(0)
                 for line in file:
-                    answer = _read(line, api)
+                    answer = read_answer(line, api)
                     if answer and answer.key in missing:
                         del missing[answer.key]
                         yield answer
         for key in missing:
             yield Answer(key, None, f"not in the results of a batch that is {batch.status}", is_passing=True)
-
-
-def _read(line: bytes, api: BatchApi) -> Answer | None:
-    """Parse a line of an output or error file; None: it is not valid."""
-    try:
-        content = json.loads(line)
-        key, response, error = content["custom_id"], content.get("response"), content.get("error")
-    except (ValueError, TypeError, KeyError, RecursionError):
-        return None
-    if isinstance(response, dict) and isinstance(status := response.get("status_code"), int):
-        body = response.get("body")
-        if status == 200 and isinstance(body, dict):
-            return Answer(key, body)
-        return Answer(key, None, api.clean(describe_error(status, body)), is_transient_status(status))
-    # Without a response the batch failed, not the request: it expired, was cancelled, or lost its connection.
-    code, message = (error.get("code"), error.get("message")) if isinstance(error, dict) else ("no response", error)
-    return Answer(key, None, api.clean(f"{code}: {message}"), is_passing=True)

