@@ -37,9 +37,6 @@ class Commit:
     user: str
     date: str
     files: dict[str, bytes]
-    operations: list[tuple[str, str]]
-    """What was done and the path: file, lfsFile, deletedFile, deletedFolder."""
-    message: str = ""
 
 
 @dataclass
@@ -68,13 +65,12 @@ class StubRepo:
         return commits
 
     def add(
-        self, files: dict[str, bytes], title: str, user: str, ref: str = "refs/heads/main", **details: Any
+        self, files: dict[str, bytes], title: str, user: str, ref: str = "refs/heads/main", parent: str = ""
     ) -> Commit:
-        number, parent = len(self.commits), details.pop("parent", self.refs.get(ref, ""))
+        number = len(self.commits)
         oid = hashlib.sha1(f"{self.repo_id} {number}".encode()).hexdigest()
         date = time.strftime("%Y-%m-%dT%H:%M:%S.000Z", time.gmtime(1_800_000_000 + number))
-        details = {"operations": [("file", path) for path in files]} | details
-        self.commits[oid] = Commit(oid, parent, title, user, date, files, **details)
+        self.commits[oid] = Commit(oid, parent or self.refs.get(ref, ""), title, user, date, files)
         self.refs[ref] = oid
         self.large |= {_oids(content)[1]: content for path, content in files.items() if _is_large(path, len(content))}
         return self.commits[oid]
@@ -147,13 +143,12 @@ _ROUTES = [
     ("GET", "/api/whoami-v2", "whoami"),
     ("POST", "/api/validate-yaml", "validate_yaml"),
     ("POST", "/api/repos/create", "create"),
-    ("DELETE", "/api/repos/delete", "delete"),
     ("GET", f"{_API}(?:/revision/([^/]+))?", "info"),
     ("GET", f"{_API}/tree/([^/]+)(?:/(.+))?", "tree"),
     ("POST", f"{_API}/paths-info/([^/]+)", "paths_info"),
     ("GET", f"{_API}/commits/([^/]+)", "commits"),
     ("GET", f"{_API}/refs", "refs"),
-    ("POST DELETE", f"{_API}/(branch|tag)/([^/]+)", "ref"),
+    ("POST", f"{_API}/(branch|tag)/([^/]+)", "ref"),
     ("POST", f"{_API}/preupload/([^/]+)", "preupload"),
     ("POST", f"{_API}/commit/([^/]+)", "commit"),
     ("POST", rf"{_GIT}\.git/info/lfs/objects/batch", "batch"),
@@ -285,12 +280,6 @@ class _Handler(BaseHTTPRequestHandler):
         self.hub.add_repo(repo_id, private=body.get("visibility") == "private")
         return {"url": self._url(repo_id), "name": repo_id}
 
-    def delete(self) -> Any:
-        body = json.loads(self.body)
-        repo = self._repo(f"{body.get('organization') or self._user()}/{body['name']}", write=True)
-        del self.hub.repos[repo.repo_id]
-        return {}
-
     def info(self, repo_id: str, revision: str) -> Any:
         repo = self._repo(repo_id)
         commit = repo.find(revision or "main")
@@ -302,20 +291,20 @@ class _Handler(BaseHTTPRequestHandler):
     def tree(self, repo_id: str, revision: str, folder: str) -> Any:
         repo = self._repo(repo_id)
         commit, prefix = repo.find(revision), f"{folder}/" if folder else ""
-        recursive, expand = (self.query.get(name, "").lower() == "true" for name in ("recursive", "expand"))
+        recursive = self.query.get("recursive", "").lower() == "true"
         paths = [path for path in sorted(_paths(commit)) if path.startswith(prefix)]
         if folder and not paths:
             raise HubError(404, f'{folder} does not exist on "{revision}"', "EntryNotFound", commit.oid)
-        return [_entry(repo, commit, path, expand) for path in paths if recursive or "/" not in path[len(prefix) :]]
+        return [_entry(commit, path) for path in paths if recursive or "/" not in path[len(prefix) :]]
 
     def paths_info(self, repo_id: str, revision: str) -> Any:
         repo, form = self._repo(repo_id), parse_qs(self.body.decode())
-        commit, expand = repo.find(revision), form.get("expand", [""])[0].lower() == "true"
-        return [_entry(repo, commit, path, expand) for path in form.get("paths", []) if path in _paths(commit)]
+        commit = repo.find(revision)
+        return [_entry(commit, path) for path in form.get("paths", []) if path in _paths(commit)]
 
     def commits(self, repo_id: str, revision: str) -> Any:
         return [
-            {"id": c.oid, "title": c.title, "message": c.message, "authors": [{"user": c.user}], "date": c.date}
+            {"id": c.oid, "title": c.title, "message": "", "authors": [{"user": c.user}], "date": c.date}
             for c in self._repo(repo_id).history(revision)
         ]
 
@@ -326,23 +315,19 @@ class _Handler(BaseHTTPRequestHandler):
         return {"branches": kinds["heads"], "tags": kinds["tags"], "pullRequests": kinds["pr"], "converts": []}
 
     def ref(self, repo_id: str, kind: str, name: str) -> Any:
-        """Make or delete a branch or tag. The address of a new tag names what is tagged, its body the tag."""
-        repo, body = self._repo(repo_id, write=True), json.loads(self.body or b"{}")
+        """Make a branch or tag. The address of a new tag names what is tagged, its body the tag."""
+        repo, body = self._repo(repo_id, write=True), json.loads(self.body)
         ref = f"refs/heads/{name}" if kind == "branch" else f"refs/tags/{body.get('tag', name)}"
-        if self.command == "DELETE":
-            repo.find(ref)
-            del repo.refs[ref]
-        elif ref in repo.refs:
+        if ref in repo.refs:
             raise HubError(409, f"Reference already exists: {ref}")
-        else:
-            repo.refs[ref] = repo.find(name if kind == "tag" else body.get("startingPoint", "main")).oid
+        repo.refs[ref] = repo.find(name if kind == "tag" else body.get("startingPoint", "main")).oid
         return {}
 
     def preupload(self, repo_id: str, revision: str) -> Any:
         repo, answers = self._repo(repo_id, write="create_pr" not in self.query), []
         commit = repo.find(revision)
         for file in json.loads(self.body)["files"]:
-            entry = _entry(repo, commit, file["path"]) if file["path"] in commit.files else {}
+            entry = _entry(commit, file["path"]) if file["path"] in commit.files else {}
             mode = "lfs" if _is_large(file["path"], file["size"]) else "regular"
             answer = {"path": file["path"], "uploadMode": mode, "shouldIgnore": False}
             answers.append(answer | ({"oid": entry.get("lfs", entry)["oid"]} if entry else {}))
@@ -383,9 +368,7 @@ class _Handler(BaseHTTPRequestHandler):
         files = dict(base.files)
         for key, value in operations:
             _apply(repo, files, key, value)
-        done = [(key, value["path"]) for key, value in operations]
-        details = {"parent": base.oid, "message": header["description"], "operations": done}
-        oid = repo.add(files, header["summary"], self._user(), ref, **details).oid
+        oid = repo.add(files, header["summary"], self._user(), ref, base.oid).oid
         url, number = self._url(repo_id), ref.rpartition("/")[2]
         answer = {"commitOid": oid, "commitUrl": f"{url}/commit/{oid}"}
         return answer | ({"pullRequestUrl": f"{url}/discussions/{number}"} if pull else {})
@@ -395,7 +378,7 @@ class _Handler(BaseHTTPRequestHandler):
         commit = repo.find(revision)
         if path not in commit.files:
             raise HubError(404, "Entry not found", "EntryNotFound", commit.oid)
-        content, entry = commit.files[path], _entry(repo, commit, path)
+        content, entry = commit.files[path], _entry(commit, path)
         headers = {"ETag": f'"{entry.get("lfs", entry)["oid"]}"', "X-Repo-Commit": commit.oid, "Accept-Ranges": "bytes"}
         headers["Content-Type"] = "application/octet-stream"
         asked = re.fullmatch(r"bytes=(\d+)-(\d*)", self.headers.get("Range", ""))
@@ -425,7 +408,7 @@ def _front_matter(text: str) -> str:
     return match[1] if match else ""
 
 
-def _entry(repo: StubRepo, commit: Commit, path: str, expand: bool = False) -> dict[str, Any]:
+def _entry(commit: Commit, path: str) -> dict[str, Any]:
     if path not in commit.files:
         return {"type": "directory", "oid": _oids(f"{commit.oid} {path}".encode())[0], "size": 0, "path": path}
     content = commit.files[path]
@@ -434,28 +417,21 @@ def _entry(repo: StubRepo, commit: Commit, path: str, expand: bool = False) -> d
     if _is_large(path, len(content)):
         pointer = f"version https://git-lfs.github.com/spec/v1\noid sha256:{sha256}\nsize {len(content)}\n".encode()
         entry |= {"oid": _oids(pointer)[0], "lfs": {"oid": sha256, "size": len(content), "pointerSize": len(pointer)}}
-    if expand:
-        while commit.parent and repo.commits[commit.parent].files.get(path) == content:
-            commit = repo.commits[commit.parent]
-        entry["lastCommit"] = {"id": commit.oid, "title": commit.title, "date": commit.date}
     return entry
 
 
 def _apply(repo: StubRepo, files: dict[str, bytes], key: str, value: dict[str, str]) -> None:
     path = value["path"]
-    folder = f"{path.rstrip('/')}/" if key == "deletedFolder" else path
-    gone = [name for name in files if name == path or (name.startswith(folder) and key == "deletedFolder")]
     if key == "file":
         files[path] = base64.b64decode(value["content"])
     elif key == "lfsFile" and value["oid"] in repo.large:
         files[path] = repo.large[value["oid"]]
     elif key == "lfsFile":
         raise HubError(400, f"LFS pointer pointed to a file that does not exist: {path}")
-    elif not gone:
+    elif path not in files:
         raise HubError(404, "A file with this name doesn't exist", "EntryNotFound")
     else:
-        for name in gone:
-            del files[name]
+        del files[path]
 
 
 class _Server(ThreadingHTTPServer):

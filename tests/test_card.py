@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import yaml
-from datasets import ClassLabel, DatasetInfo
+from datasets import ClassLabel, DatasetInfo, Features, Value
 from huggingface_hub.repocard import REGEX_YAML_BLOCK
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -72,12 +72,8 @@ class Tags(HTMLParser):
 def test_inline_text_is_shown_as_it_is_and_does_nothing(text: str) -> None:
     page = Tags(MARKDOWN.render(f"before {inline(text)} after"))
     assert page.tags == ["p"]
-    shown = " ".join(page.text.split())
-    wanted = inline(text)
-    assert shown.startswith("before")
-    assert shown.endswith("after")
-    letters = [letter for letter in text if letter.isalnum()]
-    assert [letter for letter in shown if letter.isalnum()] == [*"before", *letters, *"after"], wanted
+    shown = "".join(filter(str.isalnum, page.text))
+    assert shown == f"before{''.join(filter(str.isalnum, text))}after"
 
 
 @settings(max_examples=200)
@@ -99,7 +95,7 @@ def test_a_block_ends_where_it_should(row: dict[str, str]) -> None:
 @given(topics=st.lists(HOSTILE, min_size=2, max_size=4, unique=True), hostile=HOSTILE)
 def test_hostile_text_breaks_neither_yaml_nor_page(report: dict[str, Any], topics: list[str], hostile: str) -> None:
     feature = ClassLabel(names=_make_unique(topics, [[] for _ in topics]))
-    info = DatasetInfo(features=report_features(report, feature))._to_yaml_dict()
+    info = DatasetInfo(features=Features({"instruction": Value("string"), "cluster": feature}))._to_yaml_dict()
     poisoned = {
         **report,
         "title": f"By {hostile}",
@@ -118,12 +114,6 @@ def test_hostile_text_breaks_neither_yaml_nor_page(report: dict[str, Any], topic
     page = Tags(MARKDOWN.render(body))
     assert not set(page.tags) & {"script", "iframe", "style", "del", "s"}
     assert page.tags.count("h2") == body.count("\n## ")
-
-
-def report_features(report: dict[str, Any], cluster: ClassLabel) -> Any:
-    from datasets import Features, Value
-
-    return Features({"instruction": Value("string"), "cluster": cluster})
 
 
 def test_yaml_holds_facts(report: dict[str, Any]) -> None:
@@ -170,30 +160,55 @@ def test_page_says_what_a_reader_needs(report: dict[str, Any]) -> None:
     assert "A demonstration, not training data" in render({**report, "is_embedded": True})
 
 
-def test_the_split_and_the_sample_are_told_as_measured(report: dict[str, Any]) -> None:
-    def told(**changes: Any) -> str:
-        phases = {**report["phases"], **changes.pop("phases", {})}
-        return " ".join(render({**report, **changes, "phases": phases}).split())
+OFTEN = {"rejected": {}, "most_draws": {"train": 31, "test": 7}, "repeated": {"train": 3, "test": 0}}
+SOURCE = {"name": "user/exam", "column": "question", "items": 1319, "dropped": 7}
+CLEAN = {"decontaminate": {"rejected": {}, "sources": [SOURCE]}}
+FITTED = {"choice": "The curve still rises at 50.", "fitted": 50_000, "assigned": 0, "rejected": {}}
 
-    text = told()
-    assert "in different splits is 0.250, measured over all such pairs." in text
-    assert "the most frequent is there 2 times" in text
-    assert "more than 20 times" not in text
-    assert "not compared with any evaluation set" in text
-    nearest = {"similarity": 0.5, "compared": 1000, "held_out": 40_000}
-    sampled = {"split": {"rejected": {}, "nearest": nearest}}
-    assert "measured on a random 1,000 of the 40,000 held-out instructions" in told(phases=sampled)
-    often = {"sample": {"rejected": {}, "most_draws": {"train": 31, "test": 7}, "repeated": {"train": 3, "test": 0}}}
-    assert "the most frequent is there 31 times" in told(phases=often)
-    assert "3 rows are in the sample more than 20 times" in told(phases=often)
-    assert "and the same weight for all clusters" in told(balance="equal")
-    sources = [{"name": "user/exam", "column": "question", "items": 1319, "dropped": 7}]
-    clean = {"decontaminate": {"rejected": {}, "sources": sources}}
-    assert "a ROUGE-L above 0.7 with an item of an evaluation set: | evaluation set" in told(phases=clean)
-    assert "| user/exam | question | 1,319 | 7 |" in told(phases=clean)
-    assert "not compared with any" not in told(phases=clean)
-    words = {"method": "ngram", "max_similarity": 0.7, "ngram": 13}
-    assert "13 consecutive words, or a whole shorter item" in told(phases=clean, decontamination=words)
+
+@pytest.mark.parametrize(
+    ("phases", "changes", "expected", "absent"),
+    [
+        ({}, {}, "in different splits is 0.250, measured over all such pairs.", "more than 20 times"),
+        ({}, {}, "the most frequent is there 2 times", "Clusters:"),
+        ({}, {}, "not compared with any evaluation set", "user/exam"),
+        (
+            {"split": {"rejected": {}, "nearest": {"similarity": 0.5, "compared": 1000, "held_out": 40_000}}},
+            {},
+            "measured on a random 1,000 of the 40,000 held-out instructions",
+            "over all such pairs",
+        ),
+        ({"sample": OFTEN}, {}, "the most frequent is there 31 times", "is there 2 times"),
+        ({"sample": OFTEN}, {}, "3 rows are in the sample more than 20 times", "is there 2 times"),
+        ({}, {"balance": "equal"}, "and the same weight for all clusters", "square root"),
+        (
+            CLEAN,
+            {},
+            "a ROUGE-L above 0.7 with an item of an evaluation set: | evaluation set",
+            "not compared with any",
+        ),
+        (CLEAN, {}, "| user/exam | question | 1,319 | 7 |", "consecutive words"),
+        (
+            CLEAN,
+            {"decontamination": {"method": "ngram", "max_similarity": 0.7, "ngram": 13}},
+            "13 consecutive words, or a whole shorter item",
+            "a ROUGE-L above 0.7 with",
+        ),
+        ({"cluster": FITTED}, {}, "Clusters: 5. The curve still rises at 50.", "assigned by their embeddings"),
+        (
+            {"cluster": {**FITTED, "assigned": 1_234}},
+            {},
+            "They were fitted on 50,000 instructions; the other 1,234 were assigned by their embeddings.",
+            "the other 0",
+        ),
+    ],
+)
+def test_the_card_says_what_the_phases_found(
+    report: dict[str, Any], phases: dict[str, Any], changes: dict[str, Any], expected: str, absent: str
+) -> None:
+    text = " ".join(render({**report, **changes, "phases": {**report["phases"], **phases}}).split())
+    assert expected in text
+    assert absent not in text
 
 
 def test_own_words_seeds_and_columns_are_on_the_card(report: dict[str, Any]) -> None:
@@ -234,19 +249,6 @@ def test_card_shows_only_figures_that_are_there(built: Any, report: dict[str, An
         ("Qwen3", ""),
     ],
 )
-def test_terms_are_told_where_they_restrict(model: str, provider: str) -> None:
-    assert (
-        f"a model by {provider}, whose terms restrict" in warn_of_terms(model) if provider else not warn_of_terms(model)
-    )
-
-
-def test_card_says_how_many_clusters_and_how_sure(report: dict[str, Any]) -> None:
-    assert "Clusters:" not in render(report)
-    found = {"choice": "The curve still rises at 50.", "fitted": 50_000, "assigned": 0, "rejected": {}}
-    phases = {**report["phases"], "cluster": found}
-    text = render({**report, "phases": phases})
-    assert "Clusters: 5. The curve still rises at 50." in text
-    assert "assigned by their embeddings" not in text
-    phases["cluster"] = {**found, "assigned": 1_234}
-    page = " ".join(render({**report, "phases": phases}).split())
-    assert "They were fitted on 50,000 instructions; the other 1,234 were assigned by their embeddings." in page
+def test_the_card_warns_of_terms_that_restrict_training(model: str, provider: str) -> None:
+    warning = warn_of_terms(model)
+    assert f"a model by {provider}, whose terms restrict" in warning if provider else not warning

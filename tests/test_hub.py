@@ -8,6 +8,8 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -55,58 +57,70 @@ def call(*arguments: str, **environment: str) -> Result:
     return CliRunner(env=environment).invoke(app, arguments)
 
 
-def load(hub: StubHub, home: Path, *arguments: Any, **options: Any) -> Any:
-    """Load in another process with an empty HF_HOME; returns rows by split and the features."""
-    code = (
-        "import json, sys, datasets\n"
-        "datasets.disable_progress_bars()\n"
-        "arguments, options = json.loads(sys.argv[1])\n"
-        "data = datasets.load_dataset(*arguments, **options)\n"
-        "print(json.dumps([{name: list(part) for name, part in data.items()}, repr(data['train'].features)]))"
-    )
-    done = run(code, hub, home, json.dumps([arguments, options]))
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout.splitlines()[-1])
-
-
-def test_the_same_rows_come_back_by_every_way(hub: StubHub, built: Path, tmp_path: Path) -> None:
-    done = push(built, "--tag", "v1.0", "--revision", "main")
+def publish(built: Path, *options: str, repo: str = REPO) -> Result:
+    done = push(built, *options, repo=repo)
     assert done.exit_code == 0, done.stderr
+    return done
+
+
+def fail(built: Path, *options: str, repo: str = REPO, token: str = TOKEN) -> str:
+    """Push with exit status 1; return the one line of the error."""
+    failed = push(built, *options, repo=repo, token=token)
+    assert failed.exit_code == 1
+    assert "Traceback" not in failed.stderr
+    last: str = failed.stderr.splitlines()[-1]
+    assert last.startswith("error: ")
+    return last
+
+
+def test_the_same_rows_load_from_folder_branch_tag_and_stream(hub: StubHub, built: Path, tmp_path: Path) -> None:
+    done = publish(built, "--tag", "v1.0", "--revision", "main")
     assert done.stdout.startswith("Published: ")
+    assert TOKEN not in done.stdout + done.stderr
     repo = hub.repos[REPO]
     assert len(repo.history()) == 2  # the Hub's own first one, and ours
-    assert TOKEN not in done.stdout + done.stderr
-    for number, config in enumerate(("default", "instances")):
-        local = load(hub, tmp_path / f"l{number}", str(built / "dataset"), config)
-        assert local[0]["train"]
-        assert load(hub, tmp_path / f"h{number}", REPO, config) == local
-        if config == "default":
-            commit = repo.history()[0]
-            assert load(hub, tmp_path / "t", REPO, revision="v1.0") == local
-            assert load(hub, tmp_path / "s", REPO, streaming=True) == local
-            assert repo.find("v1.0") == commit
-    code = re.search(r"```python\n(.*?)```", repo.find().files["README.md"].decode(), re.DOTALL)
-    assert code
-    shown = run(code[1] + "print(sample, instances)", hub, tmp_path / "card")
-    assert "messages" in shown.stdout, shown.stderr
-    assert f'load_dataset("{REPO}")' in repo.find().files["README.md"].decode()
+    assert repo.find("v1.0") == repo.history()[0]
+    card = repo.find().files["README.md"].decode()
+    assert f'load_dataset("{REPO}")' in card
+    example = re.search(r"```python\n(.*?)```", card, re.DOTALL)
+    assert example
+    folder = str(built / "dataset")
+    calls: list[tuple[list[str], dict[str, Any]]] = [([folder, "default"], {}), ([REPO, "default"], {})]
+    calls += [([REPO], {"revision": "v1.0"}), ([REPO], {"streaming": True})]
+    calls += [([folder, "instances"], {}), ([REPO, "instances"], {})]
+    code = (
+        "import json, sys, datasets\n"
+        "for arguments, options in json.loads(sys.argv[1]):\n"
+        "    data = datasets.load_dataset(*arguments, **options)\n"
+        "    print(json.dumps([{name: list(part) for name, part in data.items()}, repr(data['train'].features)]))\n"
+    )
+    shown = run(f"{code}{example[1]}print(sample, instances)", hub, tmp_path, json.dumps(calls))
+    lines = shown.stdout.splitlines()
+    assert "messages" in "".join(lines[6:]), shown.stderr
+    default, instances = lines[:4], lines[4:6]
+    assert json.loads(default[0])[0]["train"]
+    assert len(set(default)) == len(set(instances)) == 1
+    assert default[0] != instances[0]
 
 
-def test_nothing_changed_is_no_commit_and_what_went_away_is_gone(hub: StubHub, built: Path, tmp_path: Path) -> None:
-    assert push(built).exit_code == 0
+def test_nothing_changed_is_no_commit(hub: StubHub, built: Path) -> None:
+    publish(built)
     repo = hub.repos[REPO]
-    before, sent = len(repo.history()), hub.uploaded
-    again = push(built)
-    assert again.stdout.startswith("Nothing has changed")
-    assert (len(repo.history()), hub.uploaded) == (before, sent)
+    before = len(repo.history()), hub.uploaded
+    assert publish(built).stdout.startswith("Nothing has changed")
+    assert (len(repo.history()), hub.uploaded) == before
 
-    grown = tmp_path / "grown"
-    shutil.copytree(built / "dataset", grown / "dataset")
-    shutil.rmtree(grown / "dataset" / "data" / "instances")
-    (grown / "dataset" / "assets" / "verbs.png").unlink()
-    write_manifest(grown / "dataset")
+
+def test_files_of_an_earlier_push_are_deleted(hub: StubHub, built: Path, tmp_path: Path) -> None:
+    publish(built)
+    repo, before = hub.repos[REPO], len(hub.repos[REPO].history())
+    smaller = tmp_path / "smaller"
+    shutil.copytree(built / "dataset", smaller / "dataset")
+    shutil.rmtree(smaller / "dataset" / "data" / "instances")
+    (smaller / "dataset" / "assets" / "verbs.png").unlink()
+    write_manifest(smaller / "dataset")
     repo.add({**repo.find().files, "NOTES.md": b"the owner's"}, "Notes", "alice")
-    assert push(grown).exit_code == 0
+    publish(smaller)
     files = repo.find().files
     assert not [name for name in files if name.startswith("data/instances") or name.endswith("verbs.png")]
     assert "data/default/train-00000-of-00001.parquet" in files
@@ -115,26 +129,21 @@ def test_nothing_changed_is_no_commit_and_what_went_away_is_gone(hub: StubHub, b
 
 
 @pytest.mark.parametrize(
-    ("token", "repo", "options", "words"),
+    ("token", "repo", "words"),
     [
-        ("hf_wrong", REPO, (), "the Hub rejects the token"),
-        ("", REPO, (), "no token: set HF_TOKEN"),
-        (OTHER_TOKEN, "alice/other", (), "cannot write to alice/other"),
+        ("hf_wrong", REPO, "the Hub rejects the token"),
+        ("", REPO, "no token: set HF_TOKEN"),
+        (OTHER_TOKEN, "alice/other", "cannot write to alice/other"),
     ],
 )
-def test_refusals_are_one_line(
-    hub: StubHub, built: Path, token: str, repo: str, options: tuple[str, ...], words: str
-) -> None:
-    failed = push(built, *options, repo=repo, token=token)
-    assert failed.exit_code == 1
-    assert words in failed.stderr
-    assert "Traceback" not in failed.stderr
-    assert failed.stderr.splitlines()[-1].startswith("error: ")
-    assert not token or token not in failed.stderr
+def test_a_rejected_token_is_one_line(hub: StubHub, built: Path, token: str, repo: str, words: str) -> None:
+    message = fail(built, repo=repo, token=token)
+    assert words in message
+    assert not token or token not in message
 
 
 @pytest.mark.parametrize("name", ["no such name/at all", "tasks", "a/b/c"])
-def test_a_name_that_is_none_is_wrong_usage(hub: StubHub, built: Path, name: str) -> None:
+def test_an_invalid_repository_id_is_wrong_usage(hub: StubHub, built: Path, name: str) -> None:
     failed = push(built, repo=name)
     assert failed.exit_code == 2
     assert "is not a valid repository id" in failed.stderr
@@ -142,90 +151,70 @@ def test_a_name_that_is_none_is_wrong_usage(hub: StubHub, built: Path, name: str
 
 
 def test_private_stays_private(hub: StubHub, built: Path) -> None:
-    assert push(built, "--private").exit_code == 0
+    publish(built, "--private")
     assert hub.repos[REPO].private
     hub.add_repo("alice/public", {}, private=False)
-    failed = push(built, "--private", repo="alice/public")
-    assert failed.exit_code == 1
-    assert "exists and is public" in failed.stderr
+    assert "exists and is public" in fail(built, "--private", repo="alice/public")
 
 
-def test_branch_pull_request_and_a_tag_that_stands(hub: StubHub, built: Path) -> None:
-    assert push(built, "--revision", "next", "--tag", "v1").exit_code == 0
+def test_branch_pull_request_and_existing_tag(hub: StubHub, built: Path) -> None:
+    publish(built, "--revision", "next", "--tag", "v1")
     repo = hub.repos[REPO]
     assert "README.md" in repo.find("next").files
-    assert "README.md" not in repo.find().files  # main is as it was
-    done = push(built, "--create-pr")
-    assert done.exit_code == 0, done.stderr
+    assert "README.md" not in repo.find().files
+    publish(built, "--create-pr")
     assert "README.md" in repo.find("refs/pr/1").files
-    failed = push(built, "--tag", "v1")
-    assert failed.exit_code == 1
-    assert "the tag already exists on another commit" in failed.stderr
-    assert "README.md" not in repo.find().files  # told before anything is committed
+    assert "the tag already exists on another commit" in fail(built, "--tag", "v1")
+    assert "README.md" not in repo.find().files  # rejected before the commit
     assert push(built, "--create-pr", "--tag", "v2").exit_code == 2
 
 
-def test_a_second_writer_is_not_overwritten(hub: StubHub, built: Path) -> None:
+def test_the_commit_of_another_writer_is_kept(hub: StubHub, built: Path) -> None:
     hub.rival = {"theirs.txt": b"kept"}
-    done = push(built)
-    assert done.exit_code == 0, done.stderr
-    assert hub.repos[REPO].find().files["theirs.txt"] == b"kept"
-    assert "README.md" in hub.repos[REPO].find().files
-    assert sum("/commit/" in path for _, path in hub.requests) == 2  # the first one was refused
-
-
-def test_an_upload_cut_in_the_middle_is_taken_up_again(hub: StubHub, built: Path) -> None:
-    hub.cut_uploads = {1}
-    done = push(built)
-    assert done.exit_code == 0, done.stderr
-    assert len(hub.repos[REPO].history()) == 2
+    publish(built)
+    files = hub.repos[REPO].find().files
+    assert files["theirs.txt"] == b"kept"
+    assert "README.md" in files
+    assert sum("/commit/" in path for _, path in hub.requests) == 2  # the first one was rejected
 
 
 @pytest.mark.parametrize(
-    ("where", "status"),
+    "failure",
     [
-        ("/commit/", 503),
-        ("/commit/", 429),
-        ("/commit/", 0),
-        ("/repos/create", 503),
-        ("/api/datasets/alice/tasks$", 500),
+        Failure("/commit/", status=503),
+        Failure("/commit/", status=429),
+        Failure("/commit/", status=0),
+        Failure("/commit/", status=0, after=True),  # a commit whose response is lost
+        Failure("/repos/create", status=503),
+        Failure("/api/datasets/alice/tasks$", status=500),
+        None,  # an upload cut in the middle
     ],
 )
-def test_a_fault_that_passes_is_waited_for(hub: StubHub, built: Path, where: str, status: int) -> None:
-    hub.failures.append(Failure(where, status=status))
-    done = push(built)
-    assert done.exit_code == 0, done.stderr
+def test_a_transient_error_is_retried_and_gives_one_commit(hub: StubHub, built: Path, failure: Failure | None) -> None:
+    if failure:
+        hub.failures.append(replace(failure))
+    else:
+        hub.cut_uploads = {1}
+    assert publish(built).stdout.startswith("Published")
     assert len(hub.repos[REPO].history()) == 2
 
 
-def test_a_commit_that_keeps_failing_leaves_the_repository_as_it_was(hub: StubHub, built: Path) -> None:
+def test_a_commit_that_keeps_failing_changes_nothing(hub: StubHub, built: Path) -> None:
     hub.failures.append(Failure("/commit/", status=503, times=99))
-    failed = push(built)
-    assert failed.exit_code == 1
-    assert "run the same command again" in failed.stderr
-    assert "Traceback" not in failed.stderr
+    assert "run the same command again" in fail(built)
     assert len(hub.repos[REPO].history()) == 1
     hub.failures.clear()
     sent = hub.uploaded
-    assert push(built).exit_code == 0
-    assert hub.uploaded == sent  # what was sent is not sent again
+    publish(built)
+    assert hub.uploaded == sent  # no file is sent twice
     assert len(hub.repos[REPO].history()) == 2
 
 
-def test_a_commit_whose_answer_is_lost_is_not_made_twice(hub: StubHub, built: Path) -> None:
-    hub.failures.append(Failure("/commit/", status=0, after=True))
-    done = push(built)
-    assert done.exit_code == 0, done.stderr
-    assert done.stdout.startswith("Published")
-    assert len(hub.repos[REPO].history()) == 2
-
-
-def test_a_failing_tag_is_told_as_such(hub: StubHub, built: Path) -> None:
+def test_a_failing_tag_is_reported_as_such(hub: StubHub, built: Path) -> None:
     hub.failures.append(Failure("/tag/", status=500, times=99))
-    failed = push(built, "--tag", "v1")
-    assert failed.exit_code == 1
-    assert "is published as commit" in failed.stderr
-    assert "only the tag v1 is missing" in failed.stderr
+    message = fail(built, "--tag", "v1")
+    assert "is published as commit" in message
+    assert "only the tag v1 is missing" in message
 
 
 def test_the_owners_files_stay(hub: StubHub, built: Path) -> None:
@@ -233,7 +222,7 @@ def test_the_owners_files_stay(hub: StubHub, built: Path) -> None:
     hub.add_repo(REPO, theirs)
     (built / "dataset" / ".env").write_text("SECRET")
     try:
-        assert push(built).exit_code == 0
+        publish(built)
     finally:
         (built / "dataset" / ".env").unlink()
     files = hub.repos[REPO].find().files
@@ -264,13 +253,11 @@ def test_only_what_was_built_is_pushed(
     assert len(hub.requests) == 0 if words else "notes.txt" not in hub.repos[REPO].find().files
 
 
-def test_a_build_of_another_version_is_told(hub: StubHub, built: Path, tmp_path: Path) -> None:
-    (tmp_path / "old" / "dataset").mkdir(parents=True)
-    for content in ("{}", "[]", "5"):
-        (tmp_path / "old" / "dataset" / "report.json").write_text(content)
-        failed = push(tmp_path / "old")
-        assert failed.exit_code == 1
-        assert "was built by another version" in failed.stderr
+@pytest.mark.parametrize("content", ["{}", "[]", "5"])
+def test_a_build_of_another_version_is_rejected(hub: StubHub, tmp_path: Path, content: str) -> None:
+    (tmp_path / "dataset").mkdir()
+    (tmp_path / "dataset" / "report.json").write_text(content)
+    assert "was built by another version" in fail(tmp_path)
 
 
 def test_a_killed_push_leaves_the_repository_as_it_was(hub: StubHub, built: Path, tmp_path: Path) -> None:
@@ -290,31 +277,33 @@ def test_a_killed_push_leaves_the_repository_as_it_was(hub: StubHub, built: Path
     assert hub.received
     assert len(hub.repos[REPO].history()) == 1
     hub.upload_rate = 0
-    assert push(built).exit_code == 0
+    publish(built)
     assert len(hub.repos[REPO].history()) == 2
 
 
-def test_no_hub_at_all(built: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unreachable_hub_is_one_line(built: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with serve_hub() as hub:
         point_at(hub, monkeypatch)
-    failed = push(built)
-    assert failed.exit_code == 1
-    assert "the connection to alice/tasks failed" in failed.stderr
-    assert "Traceback" not in failed.stderr
+    assert "the connection to alice/tasks failed" in fail(built)
 
 
-def test_a_folder_that_is_no_build(hub: StubHub, tmp_path: Path) -> None:
-    failed = push(tmp_path)
-    assert failed.exit_code == 1
-    assert "is not a built dataset" in failed.stderr
+def test_a_folder_without_a_build_is_rejected(hub: StubHub, tmp_path: Path) -> None:
+    assert "is not a built dataset" in fail(tmp_path)
     assert not hub.requests
 
 
-def test_build_and_push_in_one_command(hub: StubHub, tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, Callable[..., Result]]]:
+    """Return a folder and a function that builds in it and pushes; only the first call asks the teacher."""
+    out = tmp_path_factory.mktemp("push") / "out"
     with serve_stub() as teacher:
-        options = ["--teacher", "stub", "--base-url", teacher.url, "--out", str(tmp_path / "out")]
-        options += ["--num-instructions", "12", "--license", "cc-by-4.0", "--push", REPO, "--private", "--tag", "v0.1"]
-        done = call("build", *options, HF_TOKEN=TOKEN, OPENAI_API_KEY=KEY)
+        options = ("--teacher", "stub", "--base-url", teacher.url, "--out", str(out), "--num-instructions", "12")
+        yield out, partial(call, "build", *options, "--push", REPO, HF_TOKEN=TOKEN, OPENAI_API_KEY=KEY)
+
+
+def test_build_and_push_in_one_command(hub: StubHub, finished: tuple[Path, Callable[..., Result]]) -> None:
+    out, build = finished
+    done = build("--license", "cc-by-4.0", "--private", "--tag", "v0.1")
     assert done.exit_code == 0, done.stderr
     assert done.stdout.splitlines()[-1].startswith(f"Published: {hub.url}/datasets/{REPO}")
     repo = hub.repos[REPO]
@@ -322,7 +311,7 @@ def test_build_and_push_in_one_command(hub: StubHub, tmp_path: Path) -> None:
     files = repo.find("v0.1").files
     assert {"README.md", "recipe.yaml", "report.json", "assets/map.png"} <= set(files)
     assert b"license: cc-by-4.0" in files["README.md"]
-    written = [path.read_bytes() for path in (tmp_path / "out").rglob("*") if path.is_file()]
+    written = [path.read_bytes() for path in out.rglob("*") if path.is_file()]
     for secret in (TOKEN, KEY):
         assert secret not in done.stdout + done.stderr
         assert not any(secret.encode() in content for content in [*written, *files.values()])
@@ -341,7 +330,7 @@ def test_build_and_push_in_one_command(hub: StubHub, tmp_path: Path) -> None:
         (REPO, TOKEN, "write", ("--description", "absent.md"), 2, "absent.md"),
     ],
 )
-def test_what_a_push_would_fail_on_is_told_before_anything_is_spent(
+def test_what_a_push_would_fail_on_is_reported_before_any_request(
     hub: StubHub, tmp_path: Path, repo: str, token: str, role: str, options: tuple[str, ...], status: int, words: str
 ) -> None:
     hub.role = role
@@ -354,12 +343,12 @@ def test_what_a_push_would_fail_on_is_told_before_anything_is_spent(
     assert len(failed.stderr.splitlines()) == 1
 
 
-def test_a_push_that_fails_after_the_build_says_how_to_go_on(hub: StubHub, tmp_path: Path) -> None:
+def test_a_push_that_fails_after_the_build_says_how_to_continue(
+    hub: StubHub, finished: tuple[Path, Callable[..., Result]]
+) -> None:
+    out, build = finished
     hub.failures.append(Failure("/commit/", status=503, times=99))
-    out = str(tmp_path / "out")
-    with serve_stub() as teacher:
-        options = ("--teacher", "stub", "--base-url", teacher.url, "--out", out, "--num-instructions", "12")
-        failed = call("build", *options, "--push", REPO, HF_TOKEN=TOKEN, OPENAI_API_KEY=KEY)
+    failed = build()
     assert failed.exit_code == 1
     assert "The build is safe" in failed.stderr
     assert failed.stderr.rstrip().endswith(f"To publish it later: auto-instruct push {out} {REPO}")

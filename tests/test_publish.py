@@ -47,9 +47,8 @@ def test_what_is_written_loads_again(tmp_path: Path, configs: dict[str, DatasetD
         for split, part in loaded.items():
             assert part.features == configs[name][split].features
             assert part.to_list() == configs[name][split].to_list()
-    features = load_dataset(str(folder), split="train").features
-    assert isinstance(features["cluster"], ClassLabel)
-    assert isinstance(features["messages"], List)
+    assert isinstance(loaded["train"].features["cluster"], ClassLabel)
+    assert isinstance(loaded["train"].features["messages"], List)
 
 
 def test_writing_again_replaces_all_and_leaves_nothing_behind(tmp_path: Path, configs: dict[str, DatasetDict]) -> None:

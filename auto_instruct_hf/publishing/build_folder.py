@@ -36,23 +36,15 @@ _OURS = "|".join(
 def write_build(
     out: Path, report: BuildReport, recipe: Recipe, inputs: CardInputs, traces: Mapping[str, Trace]
 ) -> BuildReport:
-    """Write the folder of a build: the published dataset, the rejected rows, the report.
+    """Write the published dataset, the rejected rows and the report of a build to its folder.
 
-    Args:
-        out: Folder of the build.
-        report: As `collect_report` returns it.
-        recipe: The recipe of the build.
-        inputs: The rows, and what else the figures need.
-        traces: What the phases found, by name.
-
-    Returns:
-        The report with the figures of the card, as written to `out/report.json`.
+    Returns the report with the figures of the card, as written to `out/report.json`.
     """
     plots = draw_plots(inputs, cache_dir=out / "cache")
+    report = replace(report, plots=[{"file": f"assets/{name}.png", "caption": CAPTIONS[name]} for name in plots])
     evaluation = _read_evaluation(out / "evaluation.json", digest_splits(inputs.instances, inputs.sample))
     if evaluation is None and (out / "evaluation.json").exists():
         _LOG.warning("%s is of other rows: run `auto-instruct evaluate %s` again", out / "evaluation.json", out)
-    report = replace(report, plots=[{"file": f"assets/{name}.png", "caption": CAPTIONS[name]} for name in plots])
     public = replace(
         report,
         # Without durations, so that equal rows give equal files.
@@ -64,26 +56,25 @@ def write_build(
         estimate=None,  # only of interest to the payer
         evaluation=evaluation,
     )
-    prompts = {}
-    if report.prompts == CUSTOM and recipe.prompts:
-        folder = find_folder(recipe.prompts)
-        names = list_names(recipe.prompts)
-        prompts = {f"prompts/{name}.yaml": (folder / f"{name}.yaml").read_bytes() for name in names}
+    custom = recipe.prompts if report.prompts == CUSTOM and recipe.prompts else None
     files = {
         "README.md": render_card(public, (out / "dataset").as_posix(), on_hub=False).encode(),
-        **prompts,
+        **(
+            {f"prompts/{name}.yaml": (find_folder(custom) / f"{name}.yaml").read_bytes() for name in list_names(custom)}
+            if custom
+            else {}
+        ),
         "recipe.yaml": _resolve(recipe, report).to_yaml().encode(),
         "report.json": public.to_json(),
         **{f"assets/{name}.png": png for name, png in plots.items()},
     }
     write_dataset(out / "dataset", {"default": inputs.sample, "instances": inputs.instances}, files)
-    for name, trace in traces.items():
-        if trace.rejected is not None:
-            (out / "rejected").mkdir(exist_ok=True)
-            with without_bars():
+    with without_bars():
+        for name, trace in traces.items():
+            if trace.rejected is not None:
+                (out / "rejected").mkdir(exist_ok=True)
                 trace.rejected.to_parquet(out / "rejected" / f"{name}.parquet")
-    if "judge" in traces:
-        with without_bars():
+        if "judge" in traces:
             traces["judge"].tables["judgements"].to_parquet(out / "judgements.parquet")
     write_changed(out / "report.json", report.to_json())
     return report

@@ -131,38 +131,21 @@ def collect_report(
     description: str = "",
     estimate: list[PhaseComparison] | None = None,
 ) -> BuildReport:
-    """Collect the report of a build.
+    """Collect the report of a build from the published splits by config and the traces of the phases by name.
 
-    Args:
-        table: As `tabulate_phases` returns it.
-        configs: The published splits by config.
-        seeds: The seed tasks; their info holds name and license.
-        teacher: The teacher.
-        recipe: The settings.
-        traces: What the phases found, by name.
-        license: Of the dataset, or None.
-        language: Of the dataset, or None.
-        title: Of the card; None: names the teacher.
-        description: The publisher's own words, as Markdown.
-        estimate: The estimate beside the actual usage, or None.
-
-    Returns:
-        The report.
+    The info of the seeds holds their name and license. `table` is as `tabulate_phases` returns it; the options are
+    as in `pipeline.build`.
     """
     name = seeds.info.dataset_name or "custom seeds"
     is_bundled = name == BUNDLED_NAME
     features = next(iter(next(iter(configs.values())).values())).features
     instances = list(configs["instances"].values())
     num_instructions = len({key for part in instances for key in part["instruction_id"]})
+    cleaning = recipe.decontamination
     columns, usage = seeds.info.description or "", list_costs(teacher)
-    options = [
-        ("--seeds", "" if is_bundled else name),
-        *(("--column", pair) for pair in columns.split()),
-        ("--license", license or ""),
-        ("--language", language or ""),
-    ]
+    options = [("--seeds", "" if is_bundled else name), *(("--column", pair) for pair in columns.split())]
+    options += [("--license", license or ""), ("--language", language or "")]
     words = [word for option in options if option[1] for word in option]
-    decontamination = recipe.decontamination
     return BuildReport(
         title=title or f"Instructions by {hide_folder(teacher.model)}",
         teacher=hide_folder(teacher.model),
@@ -179,9 +162,7 @@ def collect_report(
         num_distinct=len({key for part in configs["default"].values() for key in part["instance_id"]}),
         clf_share=recipe.clf_share,
         balance=recipe.sampling.balance,
-        decontamination=DecontaminationInfo(
-            decontamination.method, decontamination.max_similarity, decontamination.ngram
-        ),
+        decontamination=DecontaminationInfo(cleaning.method, cleaning.max_similarity, cleaning.ngram),
         max_draws=recipe.sampling.max_draws,
         embedding=hide_folder(recipe.embedding.model),
         num_instructions=num_instructions,
@@ -214,11 +195,8 @@ def warn_of_terms(model: str) -> str:
 
 
 def _describe(config: str, splits: DatasetDict) -> Facts:
-    sizes = {
-        name: SplitInfo(name, num_bytes=int(part.data.nbytes), num_examples=len(part)) for name, part in splits.items()
-    }
-    features = next(iter(splits.values())).features
-    info = DatasetInfo(features=features, splits=SplitDict(sizes))
+    sizes = {name: SplitInfo(name, int(part.data.nbytes), len(part)) for name, part in splits.items()}
+    info = DatasetInfo(features=next(iter(splits.values())).features, splits=SplitDict(sizes))
     return {"config_name": config, **info._to_yaml_dict()}
 
 

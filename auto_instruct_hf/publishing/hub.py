@@ -30,8 +30,7 @@ _Result = TypeVar("_Result")
 
 _ATTEMPTS = 4
 _SECONDS_TO_WAIT = 1.0
-_CONFLICTS = (409, 412)
-_TRANSIENT = (*_CONFLICTS, 429, 500, 502, 503, 504)
+_TRANSIENT = (409, 412, 429, 500, 502, 503, 504)
 _SAFE = "The build is safe, and files already sent are not sent again"
 
 
@@ -62,16 +61,10 @@ def check_name(repo_id: str) -> None:
 
 
 def check_access(repo_id: str, *, create_pr: bool = False, token: str | None = None) -> None:
-    """Check name, token and permission before the work of a build.
+    """Check name, token and permission before a build. Anybody has the permission to open a pull request.
 
-    Args:
-        repo_id: `user/name`.
-        create_pr: Whether a pull request is opened, for which anybody has the permission.
-        token: Access token; None: HF_TOKEN or the stored one.
-
-    Raises:
-        RecipeError: If the name is not valid.
-        HubError: If there is no token, the Hub rejects it or cannot be reached, or it cannot write there.
+    Raises a RecipeError if the name is not valid, and a HubError if there is no token (None: HF_TOKEN or the stored
+    one), the Hub rejects it or cannot be reached, or it cannot write there.
     """
     check_name(repo_id)
     api, namespace = _open_api(token), repo_id.partition("/")[0]
@@ -194,8 +187,7 @@ def _is_same(file: Path | bytes, entry: RepoFile | None) -> bool:
     content = file if isinstance(file, bytes) else file.read_bytes()
     if entry.lfs is not None:
         return hashlib.sha256(content).hexdigest() == entry.lfs.sha256
-    header = f"blob {len(content)}\0".encode()
-    return hashlib.sha1(header + content, usedforsecurity=False).hexdigest() == entry.blob_id  # as git computes it
+    return hashlib.sha1(b"blob %d\0" % len(content) + content, usedforsecurity=False).hexdigest() == entry.blob_id
 
 
 @contextmanager
@@ -213,25 +205,23 @@ def _translate_errors(repo_id: str, done: str = "") -> Iterator[None]:
     except OfflineModeIsEnabled:
         raise HubError(f"HF_HUB_OFFLINE is set: unset it to push. {safe}") from None
     except HfHubHTTPError as error:
-        raise HubError(_describe_status(repo_id, error, safe)) from None
+        status = error.response.status_code if error.response is not None else 0
+        said = _one_line(error.server_message or error)
+        message = f"the Hub responds to {repo_id} with status {status}: {said}. {safe}"
+        if status == 401:
+            message = "the Hub rejects the token (HF_TOKEN): create a new one with write access"
+        elif status == 403:
+            remedy = "push to your own namespace, or open a pull request"
+            message = f"the token cannot write to {repo_id} ({said}): {remedy}"
+        elif status in (409, 412):
+            message = f"another client is committing to {repo_id}. {safe}"
+        raise HubError(message) from None
     except json.JSONDecodeError:
         raise HubError(f"the response for {repo_id} is not from the Hub. {safe}") from None
     except (httpx2.HTTPError, RuntimeError, OSError) as error:
         raise HubError(f"the connection to {repo_id} failed: {_one_line(error.__cause__ or error)}. {safe}") from None
     except (ValueError, KeyError, TypeError) as error:  # a response or card that the client cannot use
         raise HubError(f"the Hub rejects {repo_id}: {_one_line(error)}. {done or _SAFE}") from None
-
-
-def _describe_status(repo_id: str, error: HfHubHTTPError, safe: str) -> str:
-    status = error.response.status_code if error.response is not None else 0
-    if status == 401:
-        return "the Hub rejects the token (HF_TOKEN): create a new one with write access"
-    if status == 403:
-        said = _one_line(error.server_message or error)
-        return f"the token cannot write to {repo_id} ({said}): push to your own namespace, or open a pull request"
-    if status in _CONFLICTS:
-        return f"another client is committing to {repo_id}. {safe}"
-    return f"the Hub responds to {repo_id} with status {status}: {_one_line(error.server_message or error)}. {safe}"
 
 
 def _one_line(error: object) -> str:
