@@ -31,9 +31,7 @@ def call(*arguments: str | Path) -> Result:
 def test_sums_failures_and_latency(out: Path) -> None:
     with Journal(out / "journal.sqlite") as journal:
         lines = summarise_journal(journal)
-    assert [(line.usage.phase, line.usage.requests) for line in lines] == [
-        ("attribute", 100), ("complete", 6), ("complete", 10),
-    ]  # fmt: skip
+    assert [line.usage.requests for line in lines] == [100, 6, 10]
     assert lines[0].latency == pytest.approx((50.5, 90.1, 99.01))
     assert lines[1].failures == {"cut off": 3, "no answer": 3}
     assert lines[2].latency == ()  # how long a batch took says nothing of a request
@@ -69,7 +67,6 @@ def test_failures_go_to_a_file(out: Path, tmp_path: Path) -> None:
 
 
 def test_pruned_requests_are_sent_again_and_stay_in_the_sums(out: Path) -> None:
-    before = call(out).stdout.splitlines()[3:6]
     (out / "cache").mkdir()
     for name in ("attribute-0.arrow", "of-somebody-else.txt"):
         (out / "cache" / name).write_text("x")
@@ -78,7 +75,6 @@ def test_pruned_requests_are_sent_again_and_stay_in_the_sums(out: Path) -> None:
     with Journal(out / "journal.sqlite") as journal:
         assert journal.query("SELECT COUNT(*) FROM replies") == [(10,)]
         assert [usage.requests for usage in journal.usage()] == [100, 6, 10]
-    assert before != []
     assert [path.name for path in (out / "cache").iterdir()] == ["of-somebody-else.txt"]  # else nothing is asked again
     wrong = call(out, "--prune", "nothing")
     assert wrong.exit_code == 2

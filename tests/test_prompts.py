@@ -24,8 +24,6 @@ VARIABLES: dict[str, dict[str, Any]] = {
     "topic": {"instructions": ["Do it.", "Do that."], "keywords": ["do"]},
 }
 FOLDER = Path(prompts.__file__).parent
-
-
 PROMPTS = [(source, name) for source in ("default", "small") for name in list_names(source)]
 
 
@@ -37,9 +35,8 @@ def filled(prompt: prompts.Prompt, variables: dict[str, Any]) -> list[dict[str, 
 def test_each_prompt_renders_to_a_chat(source: str, name: str) -> None:
     prompt = load_prompts(source)[name]
     messages = filled(prompt, VARIABLES[name])
-    assert [message["role"] for message in messages] == ["system"] + ["user", "assistant"] * (
-        len(messages) // 2 - 1
-    ) + ["user"]
+    exchanges = ["user", "assistant"] * (len(messages) // 2 - 1)
+    assert [message["role"] for message in messages] == ["system", *exchanges, "user"]
     for message in messages[2:-1:2]:
         assert prompt.accepts(json.loads(message["content"])), "an exchange shows a reply the schema refuses"
     for value in VARIABLES[name].values():
@@ -115,42 +112,43 @@ def test_missing_variable_is_named() -> None:
         load_prompts("small")["labels"].messages(label="x")
 
 
-def test_a_set_has_either_attributes_or_its_parts(tmp_path: Path) -> None:
-    folder = tmp_path / "mine"
-    shutil.copytree(FOLDER / "small", folder)
-    assert list_names(str(folder)) == list_names("small")
-    shutil.copy(FOLDER / "default" / "attributes.yaml", folder)
+@pytest.fixture
+def mine(tmp_path: Path) -> Path:
+    """A copy of the small set."""
+    return Path(shutil.copytree(FOLDER / "small", tmp_path / "mine"))
+
+
+def test_a_set_has_either_attributes_or_its_parts(mine: Path) -> None:
+    assert list_names(str(mine)) == list_names("small")
+    shutil.copy(FOLDER / "default" / "attributes.yaml", mine)
     with pytest.raises(PromptError, match=r"has attributes.yaml and classify.yaml and labels.yaml.*needs either"):
-        load_prompts(str(folder))
+        load_prompts(str(mine))
     for name in ("attributes", "classify", "labels", "strategies"):
-        (folder / f"{name}.yaml").unlink()
+        (mine / f"{name}.yaml").unlink()
     with pytest.raises(PromptError, match=r"has no attributes.yaml: a set needs either"):
-        load_prompts(str(folder))
+        load_prompts(str(mine))
 
 
-def test_answers_of_a_group_need_numbers(tmp_path: Path) -> None:
-    folder = tmp_path / "mine"
-    shutil.copytree(FOLDER / "default", folder)
-    text = (folder / "input.yaml").read_text()
-    (folder / "input.yaml").write_text(text.replace("required: [number, input]", "required: [input]"))
+def test_answers_of_a_group_need_numbers(mine: Path) -> None:
+    text = (FOLDER / "default" / "input.yaml").read_text()
+    (mine / "input.yaml").write_text(text.replace("required: [number, input]", "required: [input]"))
     with pytest.raises(PromptError, match=r"input.yaml: each of the answers must have a number"):
-        load_prompts(str(folder))
+        load_prompts(str(mine))
 
 
 @pytest.mark.parametrize(
-    ("change", "message"),
+    ("text", "message"),
     [
-        (lambda path: path.unlink(), "no prompt"),
-        (lambda path: path.write_text("system: ["), "is not YAML"),
-        (lambda path: path.write_text("system: a\nshema: {}"), "unexpected keyword argument 'shema'; a prompt has the"),
-        (lambda path: path.write_text("system: a"), "missing"),
-        (lambda path: path.write_text("words"), "must be a mapping"),
+        (None, "no prompt .*labels.yaml"),
+        ("system: [", "labels.yaml is not YAML"),
+        ("system: a\nshema: {}", "labels.yaml: .* unexpected keyword argument 'shema'; a prompt has the keys system"),
+        ("system: a", "labels.yaml: missing"),
+        ("words", "labels.yaml: .* must be a mapping"),
     ],
 )
-def test_errors_in_a_set_name_the_file(tmp_path: Path, change: Any, message: str) -> None:
-    folder = tmp_path / "mine"
-    shutil.copytree(FOLDER / "small", folder)
-    change(folder / "labels.yaml")
-    with pytest.raises(PromptError, match=message) as caught:
-        load_prompts(str(folder))
-    assert "labels.yaml" in str(caught.value)
+def test_errors_in_a_set_name_the_file(mine: Path, text: str | None, message: str) -> None:
+    (mine / "labels.yaml").unlink()
+    if text is not None:
+        (mine / "labels.yaml").write_text(text)
+    with pytest.raises(PromptError, match=message):
+        load_prompts(str(mine))

@@ -2,7 +2,6 @@
 
 import sqlite3
 from pathlib import Path
-from typing import Any
 
 import pytest
 from stub_teacher import PROMPT, contents, make_requests, open_teacher, serve_stub
@@ -44,13 +43,7 @@ def test_a_rejected_parameter_is_sent_once_only(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "wraps",
-    [
-        "Sure, here it is:\n```json\n{}\n```\nAnything else?",
-        "<think>Should it be {a: 1}? No.</think>\n{}",
-        "{},",
-        "\n{}\n",
-    ],
+    "wraps", ["Sure:\n```json\n{}\n```\nAnything else?", "<think>Is it {a: 1}? No.</think>\n{}", "{},", "\n{}\n"]
 )
 def test_text_around_the_json_is_removed(tmp_path: Path, wraps: str) -> None:
     with serve_stub(wraps=wraps) as stub, open_teacher(stub, tmp_path, structured="text") as teacher:
@@ -64,10 +57,8 @@ def test_text_around_the_json_is_removed(tmp_path: Path, wraps: str) -> None:
 
 
 def test_a_reply_beyond_repair_is_requested_again_and_never_used(tmp_path: Path) -> None:
-    with (
-        serve_stub(wraps='{"outputs": ["x"]}') as stub,
-        open_teacher(stub, tmp_path, structured="json_object", max_attempts=2) as teacher,
-    ):
+    given = {"structured": "json_object", "max_attempts": 2}
+    with serve_stub(wraps='{"outputs": ["x"]}') as stub, open_teacher(stub, tmp_path, **given) as teacher:
         replies = teacher.ask(make_requests(3))
     assert [reply.error for reply in replies] == ["not as the schema asks"] * 3
     assert len(stub.answered) == 6
@@ -89,16 +80,6 @@ def test_a_given_format_is_kept(tmp_path: Path) -> None:
         pytest.raises(TeacherError, match="'json_schema' is not supported"),
     ):
         teacher.ask(make_requests(9))
-
-
-def test_the_same_request_has_one_key_in_every_request_format(tmp_path: Path) -> None:
-    def keys(**settings: Any) -> set[str]:
-        folder = tmp_path / "-".join(map(str, settings.values()))
-        with serve_stub() as stub, open_teacher(stub, folder, **settings) as teacher:
-            teacher.ask(make_requests(4))
-            return {row[0] for row in teacher.journal.query("SELECT key FROM replies")}
-
-    assert keys(structured="text") == keys(structured="json_object") == keys(structured="json_schema")
 
 
 def test_request_settings_do_not_change_the_fingerprint(tmp_path: Path) -> None:

@@ -26,9 +26,7 @@ def test_a_file_of_another_format_is_an_error(path: Path) -> None:
 
 def test_a_damaged_file_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"no database at all" * 99)
-    with pytest.raises(
-        TeacherError, match=r"cannot open the database .*: it is damaged \(file is not a database\)"
-    ):
+    with pytest.raises(TeacherError, match=r"cannot open the database .*: it is damaged \(file is not a database\)"):
         connect(tmp_path / "file")
 
 
