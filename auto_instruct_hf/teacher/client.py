@@ -18,7 +18,7 @@ from ..prompts import Prompt
 from ..recipe import TeacherSettings
 from .batch import BatchRounds
 from .endpoint import Endpoint
-from .exchange import Body, Reply, Request, is_final, is_intact, list_attempts
+from .exchange import Body, Reply, Request, is_final, is_valid_entry, list_attempts
 from .journal import Entry, Journal, Record
 from .prices import Budget, Cost, Prices, rates_from
 from .progress import RequestProgress
@@ -226,7 +226,9 @@ class Teacher:
         entries, is_known = [], True
         for key, body in list_attempts(request, self.model, self._settings.max_attempts):
             known = self.journal.get(key)
-            if known is not None and not is_intact(known, request.prompt):  # damaged on the disk: it is asked again
+            if known is not None and not is_valid_entry(
+                known, request.prompt
+            ):  # damaged on the disk: it is asked again
                 self.journal.prune("key = ?", key)
                 known = None
             is_known = is_known and known is not None

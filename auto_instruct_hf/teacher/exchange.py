@@ -83,7 +83,7 @@ def is_final(entry: Entry) -> bool:
     return not entry.error or entry.error.startswith(NO_ANSWER)
 
 
-def is_intact(entry: Entry, prompt: Prompt) -> bool:
+def is_valid_entry(entry: Entry, prompt: Prompt) -> bool:
     """Return whether a reply that was recorded as usable is valid under its schema."""
     try:
         return bool(entry.error) or prompt.accepts(json.loads(entry.text))
