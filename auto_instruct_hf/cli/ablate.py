@@ -50,12 +50,7 @@ def ablate_command(
         typer.Option(help="Arms to compare, separated by commas.", show_default="all", rich_help_panel=options.SIZE),
     ] = None,
     seed: options.Seed = None,
-    judge: Annotated[
-        str | None,
-        typer.Option(
-            help="Model that judges.", show_default="one other than the teacher", rich_help_panel=options.JUDGE
-        ),
-    ] = None,
+    judge: options.JudgeModel = None,
     judge_base_url: options.JudgeBaseUrl = None,
     no_judge: options.NoJudge = False,
     size: Annotated[

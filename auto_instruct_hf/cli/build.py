@@ -136,12 +136,7 @@ def build_command(
             rich_help_panel=options.JUDGE,
         ),
     ] = None,
-    judge: Annotated[
-        str | None,
-        typer.Option(
-            help="Model that judges.", show_default="one other than the teacher", rich_help_panel=options.JUDGE
-        ),
-    ] = None,
+    judge: options.JudgeModel = None,
     judge_base_url: options.JudgeBaseUrl = None,
     out: Annotated[Path, typer.Option(help="Folder of the build.", rich_help_panel=options.OUTPUT)] = Path("out"),
     overwrite: options.Overwrite = False,

@@ -101,6 +101,10 @@ Tag = Annotated[
 CreatePr = Annotated[
     bool, typer.Option("--create-pr", help="Open a pull request instead of a commit.", rich_help_panel=PUBLISH)
 ]
+JudgeModel = Annotated[
+    str | None,
+    typer.Option(help="Model that judges.", show_default="one other than the teacher", rich_help_panel=JUDGE),
+]
 JudgeBaseUrl = Annotated[
     str | None,
     typer.Option(
