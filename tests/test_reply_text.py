@@ -35,6 +35,8 @@ def find(text: str, is_loose: bool = False) -> Any:
         f"```json\n{TEXT}\n```",
         f"Here it is:\n```\n{TEXT}\n```\nI hope it helps.",
         f"Sure! {TEXT} Anything else?",
+        f"For the set {{1, 2}} it is: {TEXT}",
+        json.dumps(TEXT),
     ],
 )
 def test_an_object_is_found_whatever_stands_around_it(text: str) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 _THOUGHT = re.compile(r"^\s*(?:<(think|thinking|reasoning)>.*?</\1>|.*?</(?:think|thinking|reasoning)>)", re.DOTALL)
 _FENCE = re.compile(r"```(?:json)?\s*\n(.*?)\n?```", re.DOTALL)
+_MAX_STARTS = 10  # braces of a text before the object that are tried
 _ESCAPE = re.compile(r"\\(.)", re.DOTALL)
 # What follows a backslash that nobody escaped: LaTeX. Form feeds and backspaces are in no text; for tabs and line ends
 # only commands count whose remaining letters are no word.
@@ -61,6 +62,8 @@ def find_json(text: str, accepts: Callable[[Any], bool], schema: Mapping[str, An
     """
     for candidate in dict.fromkeys(_list_candidates(text)):
         value = _parse(candidate)
+        if isinstance(value, str):  # encoded twice
+            value = _parse(value)
         if value is None and is_loose and is_whole(candidate):
             value = _parse(_repair(candidate))
         for one in (value, simplify(value, schema)) if is_loose else (value,):
@@ -82,9 +85,9 @@ def _list_candidates(text: str) -> Iterator[str]:
     yield answer
     for found in (*_FENCE.findall(answer), *_FENCE.findall(text)):
         yield found.strip()
-    start, end = answer.find("{"), answer.rfind("}")
-    if 0 <= start < end:
-        yield answer[start : end + 1]
+    end = answer.rfind("}") + 1
+    for start in [found.start() for found in re.finditer(r"\{", answer[:end])][:_MAX_STARTS]:
+        yield answer[start:end]
 
 
 def _parse(text: str) -> Any:
