@@ -67,6 +67,10 @@ def test_a_cut_reply_is_never_taken_for_a_whole_one(output: str, share: float) -
     assert find(text[: int(share * len(text))], is_loose=True) is None
 
 
+def test_no_part_of_a_cut_reply_is_taken_for_the_reply() -> None:
+    assert find(f'{{"answers": [{TEXT}, {{"number": 2, "o', is_loose=True) is None
+
+
 @pytest.mark.parametrize(
     ("escaped", "meant"),
     [

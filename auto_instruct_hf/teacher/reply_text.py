@@ -87,7 +87,8 @@ def _list_candidates(text: str) -> Iterator[str]:
         yield found.strip()
     end = answer.rfind("}") + 1
     for start in [found.start() for found in re.finditer(r"\{", answer[:end])][:_MAX_STARTS]:
-        yield answer[start:end]
+        if _count_open(answer[:start]) == 0:  # not a part of an object that was cut off
+            yield answer[start:end]
 
 
 def _parse(text: str) -> Any:
@@ -116,17 +117,20 @@ def _dump(value: object) -> str:
 
 def is_whole(text: str) -> bool:
     """Return whether the brackets of a JSON text close, those in strings aside: a truncated reply is never repaired."""
-    depth, in_string, is_escaped, opened = 0, False, False, False
+    return _count_open(text) == 0 and "{" in text
+
+
+def _count_open(text: str) -> int:
+    """Return how many brackets are open at the end of a text, those in strings aside; 1 in the middle of a string."""
+    depth, in_string, is_escaped = 0, False, False
     for letter in text:
         if in_string:
             is_escaped, in_string = letter == "\\" and not is_escaped, letter != '"' or is_escaped
         elif letter == '"':
             in_string = True
-        elif letter in "{[":
-            depth, opened = depth + 1, True
-        elif letter in "}]":
-            depth -= 1
-    return opened and depth == 0 and not in_string
+        else:
+            depth += (letter in "{[") - (letter in "}]")
+    return depth or int(in_string)
 
 
 def simplify(value: Any, schema: Mapping[str, Any]) -> Any:
