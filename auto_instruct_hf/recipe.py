@@ -13,7 +13,7 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from .errors import RecipeError
-from .settings import STRICT, Settings, check, current_names, require_mapping
+from .settings import STRICT, Settings, beside, check, current_names, require_mapping
 
 _Words = Annotated[tuple[str, ...], Field(strict=False)]
 _Price = Annotated[float | None, Field(ge=0, allow_inf_nan=False)]
@@ -284,9 +284,9 @@ class Recipe(Settings):
                 if is_dataclass(kind := type(getattr(defaults, name, None))):
                     values[name] = kind(**current_names(name, require_mapping(section, f"{name}: ")))
             if isinstance(folder := values.get("prompts"), str):
-                values["prompts"] = _beside(path, folder)
+                values["prompts"] = beside(path, folder)
             recipe = cls(**values)
-            sources = tuple(_beside(path, source) for source in recipe.decontamination.sources)
+            sources = tuple(beside(path, source) for source in recipe.decontamination.sources)
             return replace(recipe, decontamination=replace(recipe.decontamination, sources=sources))
         except RecipeError as error:
             raise RecipeError(f"{path}: {error}") from None
@@ -298,10 +298,3 @@ class Recipe(Settings):
             if isinstance(section, dict):
                 section.update({name: list(value) for name, value in section.items() if isinstance(value, tuple)})
         return yaml.safe_dump(values, sort_keys=False, allow_unicode=True)
-
-
-def _beside(recipe: str | Path, name: str) -> str:
-    """Return the path of a file (with or without `:COLUMN`) in the recipe's folder if it exists there, else `name`."""
-    path = Path(recipe).parent / name
-    exists = path.exists() or path.with_name(path.name.rpartition(":")[0] or path.name).exists()
-    return str(path) if exists and name not in ("default", "small") else name

@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, TypeVar
 
 from pydantic import ConfigDict, ModelWrapValidatorHandler, ValidationError, model_validator
@@ -79,3 +80,10 @@ def current_names(section: str, values: dict[str, Any]) -> dict[str, Any]:
         if new:
             values.setdefault(new, value)
     return values
+
+
+def beside(recipe: str | Path, name: str) -> str:
+    """Return the path of a file (with or without `:COLUMN`) in the recipe's folder if it exists there, else `name`."""
+    path = Path(recipe).parent / name
+    exists = path.exists() or path.with_name(path.name.rpartition(":")[0] or path.name).exists()
+    return str(path) if exists and name not in ("default", "small") else name

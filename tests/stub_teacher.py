@@ -32,10 +32,11 @@ class StubTeacher:
 
     url: str = ""
     faults: dict[str, float] = field(default_factory=dict)
-    reports_usage: bool = True
     """Share of requests by fault: error500, error429, dropped, broken, cut, refused, garbage, poison (always `poison`);
     missing, doubled: one of the answers to a group."""
+    reports_usage: bool = True
     down: int = 0  # if not 0: the HTTP status of all answers
+    hides_status: bool = False  # errors are sent with status 200, and their own status inside
     delay: float = 0.0  # seconds before each answer
     failing: int = 0  # how many of the next requests get a 503
     poison: int = 500  # the status that poisoned requests get
@@ -116,6 +117,8 @@ def serve_stub(extend: Callable[[Any], Any] = lambda handler: handler, **setting
             return True
 
         def _send(self, status: int, body: Any, headers: dict[str, str] | None = None) -> None:
+            if stub.hides_status and status != 200:
+                body["error"]["code"], status = status, 200
             content = body if isinstance(body, bytes) else json.dumps(body).encode()
             self.send_response(status)
             self.send_header("Content-Type", "application/json")

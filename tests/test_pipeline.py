@@ -1,5 +1,6 @@
 """The whole flow over real HTTP: what comes out, what a rerun costs, what a crash costs."""
 
+import contextlib
 import json
 import shutil
 import time
@@ -17,6 +18,7 @@ from auto_instruct_hf import Build, Recipe, Teacher, build, read_seeds
 from auto_instruct_hf.core.schema import CLUSTERED
 from auto_instruct_hf.errors import BuildError
 from auto_instruct_hf.publishing.build_report import format_figure
+from auto_instruct_hf.publishing.finished_build import require_same_build
 from auto_instruct_hf.recipe import (
     BootstrapSettings,
     ClusteringSettings,
@@ -266,3 +268,23 @@ def test_a_finished_build_is_replaced_only_on_request(tmp_path: Path) -> None:
             with pytest.raises(BuildError, match=words):
                 again(**changes)  # type: ignore[arg-type]
         assert (tmp_path / "report.json").read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("setting", "of_earlier", "words"),
+    [
+        ("min_judge: null", "min_judge: 0.5", r"judge.min_judge is None \(was 0.5\)"),
+        ("prompts: default", "prompts: removed", ""),  # it cannot be compared: as if it were not finished
+    ],
+)
+def test_a_finished_build_with_other_settings(tmp_path: Path, setting: str, of_earlier: str, words: str) -> None:
+    recipe = replace(RECIPE, num_instructions=8)
+    (tmp_path / "dataset").mkdir()
+    (tmp_path / "report.json").write_text(json.dumps({"teacher": "stub"}))
+    text = replace(recipe, prompts="default").to_yaml()
+    assert setting in text
+    (tmp_path / "dataset" / "recipe.yaml").write_text(text.replace(setting, of_earlier))
+    expected = pytest.raises(BuildError, match=words) if words else contextlib.nullcontext()
+    teacher = Teacher("stub", base_url="http://127.0.0.1:9/v1", api_key=KEY, journal=tmp_path / "journal.sqlite")
+    with teacher, expected:
+        require_same_build(tmp_path, read_seeds(), teacher, recipe)

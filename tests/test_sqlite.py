@@ -15,7 +15,7 @@ def path(tmp_path: Path) -> Path:
 
 
 def connect(path: Path, version: int = 2) -> sqlite3.Connection:
-    return open_database(path, "CREATE TABLE rows (n INTEGER UNIQUE)", format=version, error=TeacherError)
+    return open_database(path, "CREATE TABLE rows (n INTEGER UNIQUE)", version=version, error=TeacherError)
 
 
 def test_a_file_of_another_format_is_an_error(path: Path) -> None:

@@ -19,6 +19,7 @@ from auto_instruct_hf.errors import BudgetError, RecipeError, TeacherError
 from auto_instruct_hf.recipe import TeacherSettings
 from auto_instruct_hf.teacher import Reply, Request, Teacher
 from auto_instruct_hf.teacher.exchange import read_completion
+from auto_instruct_hf.teacher.journal import Journal, Record
 
 NOT_URLS = ("nonsense", "http://[::1", "ftp://127.0.0.1/v1", "http://127.0.0.1:99999/v1")
 
@@ -104,9 +105,10 @@ def test_a_reply_is_checked_on_arrival(text: str, reason: str, error: str) -> No
     assert read_completion(completion, PROMPT, 0.0).error == error
 
 
+@pytest.mark.parametrize("hides_status", [False, True])
 @pytest.mark.parametrize("status", [401, 403, 404])
-def test_permanent_errors_stop_at_once(tmp_path: Path, status: int) -> None:
-    with serve_stub(down=status) as stub, open_teacher(stub, tmp_path) as teacher:
+def test_permanent_errors_stop_at_once(tmp_path: Path, status: int, hides_status: bool) -> None:
+    with serve_stub(down=status, hides_status=hides_status) as stub, open_teacher(stub, tmp_path) as teacher:
         with pytest.raises(TeacherError, match="refuses to answer") as caught:
             teacher.ask(make_requests(3))
         assert "journal.sqlite" in str(caught.value)
@@ -133,6 +135,42 @@ def test_a_fault_of_the_endpoint_is_reported_and_not_held_against_the_requests(
             teacher.ask(make_requests(count))
         stub.down, stub.faults = 0, {}
         assert all(contents(teacher.ask(make_requests(count))))
+
+
+def test_errors_inside_answers_with_status_200_are_retried_as_others(tmp_path: Path) -> None:
+    with serve_stub(failing=4, hides_status=True) as stub, open_teacher(stub, tmp_path, max_retries=5) as teacher:
+        assert all(contents(teacher.ask(make_requests(2))))
+    errors = sqlite3.connect(tmp_path / "journal.sqlite").execute("SELECT error FROM replies").fetchall()
+    assert errors == [("",), ("",)]
+
+
+@pytest.mark.parametrize("hides_status", [False, True])
+def test_an_endpoint_that_fails_in_the_middle_costs_no_request(tmp_path: Path, hides_status: bool) -> None:
+    with serve_stub(hides_status=hides_status) as stub, open_teacher(stub, tmp_path, max_retries=0) as teacher:
+        teacher.ask(make_requests(2))
+        stub.down = 503
+        with pytest.raises(TeacherError, match="does not answer"):
+            teacher.ask(make_requests(6))
+        stub.down = 0
+        assert all(contents(teacher.ask(make_requests(6))))
+
+
+def test_a_reply_that_is_not_recorded_yet_counts_as_in_flight(
+    stub: StubTeacher, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    record, recorded, at_risk = Journal.record, [], []
+
+    def record_slowly(journal: Journal, records: list[Record]) -> Any:
+        time.sleep(0.1)
+        at_risk.append(len(stub.answered) - len(recorded))  # what a crash would cost now
+        recorded.extend(records)
+        return record(journal, records)
+
+    monkeypatch.setattr(Journal, "record", record_slowly)
+    with open_teacher(stub, tmp_path, concurrency=2) as teacher:
+        teacher.ask(make_requests(12))
+    assert len(recorded) == 12
+    assert max(at_risk) <= 2
 
 
 def test_no_server_at_all(tmp_path: Path) -> None:

@@ -1,7 +1,7 @@
 """What every phase uses: the cached map, columns and their types, texts, row readers, files."""
 
 from .arrays import FloatArray, IntArray, Vectors
-from .files import lock_build, to_json, write_changed
+from .files import hash_file, lock_build, to_json, write_changed
 from .markdown import fenced, inline, json_block
 from .packaged_weights import find_weights
 from .progress import ProgressLine
@@ -76,6 +76,7 @@ __all__ = [
     "fingerprint",
     "flatten",
     "from_rows",
+    "hash_file",
     "hide_folder",
     "inline",
     "instruction_id",

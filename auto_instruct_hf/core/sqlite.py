@@ -12,7 +12,7 @@ def open_database(
     path: Path,
     schema: str,
     *,
-    format: int | None,  # noqa: A002
+    version: int | None,
     error: type[AutoInstructError],
     upgrades: Mapping[int, str] | None = None,
     name: str = "database",
@@ -22,10 +22,10 @@ def open_database(
     The connection may be used from several threads, under a lock of the caller, and commits each statement unless
     `transaction` is used. `synchronous=FULL`: a committed row survives a power failure.
 
-    `format`, at least 1, is kept as `user_version`; None: it is not checked, and `schema` always runs (`CREATE TABLE IF
-    NOT EXISTS` in a file of another schema). `upgrades` convert older formats, by their numbers, to this one. Scripts
-    are SQL statements separated by semicolons. Raise `error`, with `name` for what the file is, if the file cannot be
-    opened, is not an SQLite file, or has another format.
+    `version` of the format, at least 1, is kept as `user_version`; None: it is not checked, and `schema` always runs
+    (`CREATE TABLE IF NOT EXISTS` in a file of another schema). `upgrades` convert older formats, by their numbers, to
+    this one. Scripts are SQL statements separated by semicolons. Raise `error`, with `name` for what the file is, if
+    the file cannot be opened, is not an SQLite file, or has another format.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -36,16 +36,16 @@ def open_database(
         connection.execute("PRAGMA synchronous=FULL")
         connection.execute("BEGIN IMMEDIATE")  # of two processes that open a new file, one creates the tables
         found = connection.execute("PRAGMA user_version").fetchone()[0]
-        scripts = {found: schema} if format is None else {0: schema, format: "", **(upgrades or {})}
+        scripts = {found: schema} if version is None else {0: schema, version: "", **(upgrades or {})}
         if found not in scripts:
             connection.close()
             raise error(
-                f"{path} has {name} format {found}, this version reads {format}: use a newer version or another file"
+                f"{path} has {name} format {found}, this version reads {version}: use a newer version or another file"
             )
         for statement in scripts[found].split(";"):
             connection.execute(statement)
-        if format is not None:
-            connection.execute(f"PRAGMA user_version={format}")
+        if version is not None:
+            connection.execute(f"PRAGMA user_version={version}")
         connection.execute("COMMIT")
     except sqlite3.OperationalError as reason:
         raise error(f"cannot open the {name} {path}: {reason}") from None

@@ -22,7 +22,7 @@ Row = dict[str, Any]
 _LOG = logging.getLogger(__name__)
 FORMATS = (".jsonl", ".json", ".csv", ".tsv", ".parquet")
 _COMPRESSED = (".gz", ".bz2", ".zst", ".lz4")
-_SPACE = re.compile(r"\s*")
+_LETTER = re.compile(r"\S")
 _DELIMITERS = (",", ";", "\t", "|")
 # Names under which a single object holds the rows.
 _LISTS = ("data", "rows", "train", "examples", "instances")
@@ -116,7 +116,8 @@ def _read_json(path: Path) -> list[Row]:
 def _split_objects(text: str) -> Iterator[str]:
     """Yield the JSON values that follow each other in a text, pretty-printed or not; the last may be invalid."""
     decoder, start = json.JSONDecoder(), 0
-    while (start := _SPACE.match(text, start).end()) < len(text):  # type: ignore[union-attr]  # it matches ""
+    while found := _LETTER.search(text, start):
+        start = found.start()
         try:
             end = decoder.raw_decode(text, start)[1]
         except (ValueError, RecursionError):

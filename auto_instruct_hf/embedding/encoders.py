@@ -103,7 +103,7 @@ def _load(model: str, backend: str, export_folder: Path | None) -> "SentenceTran
     import transformers  # these take seconds to import: only where they are used
     from sentence_transformers import SentenceTransformer
 
-    transformers.utils.logging.disable_progress_bar()  # type: ignore[no-untyped-call]  # a bar for a hundred tensors
+    transformers.utils.logging.disable_progress_bar()  # type: ignore[no-untyped-call]  # untyped; a bar for 100 tensors
     path = model
     with suppress(WeightsError):  # without the package it is loaded from the Hub, as any other model
         path = str(find_weights(_PACKAGE, ".safetensors", _SHA256).parent) if model == PACKAGED_MODEL else model

@@ -51,7 +51,7 @@ def _export(transformer: Any, folder: Path, in_8_bits: bool) -> Path:
 
     class LastLayer(torch.nn.Module):
         def forward(self, *inputs: "torch.Tensor") -> "torch.Tensor":
-            return transformer.auto_model(**dict(zip(names, inputs, strict=True)))[0]  # type: ignore[no-any-return]
+            return transformer.auto_model(**dict(zip(names, inputs, strict=True)))[0]  # type: ignore[no-any-return]  # untyped
 
     found = transformer.preprocess(["a text of some words", "another"])
     names = [name for name in ("input_ids", "attention_mask", "token_type_ids") if name in found]

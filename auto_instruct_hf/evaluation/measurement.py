@@ -23,7 +23,7 @@ def make_measurement(
     fits; `example` is a call in doctest format, `citation` BibTeX.
     """
     load = f'evaluate.load("auto_instruct_hf/evaluation/{name}")'
-    description, heading, inputs = inspect.getdoc(compute).partition("Args:")  # type: ignore[union-attr]
+    description, heading, inputs = (inspect.getdoc(compute) or "").partition("Args:")
 
     def info(_: evaluate.Measurement) -> evaluate.MeasurementInfo:
         return evaluate.MeasurementInfo(

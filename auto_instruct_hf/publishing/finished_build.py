@@ -8,7 +8,7 @@ from pathlib import Path
 from datasets import Dataset
 
 from ..core import fingerprint, hide_folder
-from ..errors import BuildError, RecipeError
+from ..errors import BuildError, PromptError, RecipeError
 from ..prompts import find_folder, list_names
 from ..recipe import Recipe
 from ..teacher import Teacher
@@ -30,13 +30,13 @@ def require_same_build(out: Path, seeds: Dataset, teacher: Teacher, recipe: Reci
     try:
         report = json.loads((out / "report.json").read_text(encoding="utf-8"))
         before = Recipe.from_yaml(out / "dataset" / "recipe.yaml")
-    except (OSError, ValueError, RecipeError):
+        earlier = {
+            "teacher": report.get("teacher"),
+            "seeds": report.get("seeds", {}).get("digest"),
+            **_list_settings(before, before.prompts or "default"),
+        }
+    except (OSError, ValueError, RecipeError, PromptError):
         return
-    earlier = {
-        "teacher": report.get("teacher"),
-        "seeds": report.get("seeds", {}).get("digest"),
-        **_list_settings(before, before.prompts or "default"),
-    }
     now = {
         "teacher": hide_folder(teacher.model),
         "seeds": describe_seeds(seeds),

@@ -1,12 +1,11 @@
 """The manifest of a build: what belongs to its `dataset` folder, so that a push sends that and nothing else."""
 
-import hashlib
 import json
 from pathlib import Path
 
 import pyarrow.parquet as pq
 
-from ..core import to_json, write_changed
+from ..core import hash_file, to_json, write_changed
 from ..errors import HubError
 
 
@@ -15,9 +14,10 @@ def write_manifest(folder: Path) -> None:
     content: dict[str, dict[str, object]] = {}
     for path in sorted(folder.rglob("*")):
         if path.is_file():
-            content[path.relative_to(folder).as_posix()] = found = {"sha256": _hash(path), "bytes": path.stat().st_size}
+            found: dict[str, object] = {"sha256": hash_file(path), "bytes": path.stat().st_size}
             if path.suffix == ".parquet":
                 found["rows"] = pq.read_metadata(path).num_rows
+            content[path.relative_to(folder).as_posix()] = found
     write_changed(folder.with_name("manifest.json"), to_json({"files": content}))
 
 
@@ -39,7 +39,7 @@ def read_manifest(folder: Path) -> dict[str, Path]:
             faults.append(f"{name} is missing")
         elif file.is_symlink() or folder.resolve() not in file.resolve().parents:
             faults.append(f"{name} is a link to elsewhere")
-        elif _hash(file) != description.get("sha256"):
+        elif hash_file(file) != description.get("sha256"):
             faults.append(f"{name} has changed")
     if faults:
         more = f" and {len(faults) - 3} more" if len(faults) > 3 else ""
@@ -47,8 +47,3 @@ def read_manifest(folder: Path) -> dict[str, Path]:
             f"{folder} is not as it was built: {', '.join(faults[:3])}{more}. Run the build again, it sends no request"
         )
     return {name: folder / name for name in expected}
-
-
-def _hash(path: Path) -> str:
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()

@@ -103,7 +103,7 @@ class Journal:
         self._writing, self._reading = threading.Lock(), threading.Lock()
         # Two connections: a reader does not wait for a commit.
         self._writer, self._reader = (
-            open_database(path, _TABLES, format=_FORMAT, error=TeacherError, upgrades={1: _FROM_1}, name="journal")
+            open_database(path, _TABLES, version=_FORMAT, error=TeacherError, upgrades={1: _FROM_1}, name="journal")
             for _ in range(2)
         )
 

@@ -60,7 +60,11 @@ def find_json(text: str, accepts: Callable[[Any], bool], schema: Mapping[str, An
     Returns:
         The text itself if it is valid, else the JSON of what was found in it.
     """
-    for candidate in dict.fromkeys(_list_candidates(text)):
+    tried: set[str] = set()
+    for candidate in _list_candidates(text):  # most replies are valid as they are: nothing is searched in them
+        if candidate in tried:
+            continue
+        tried.add(candidate)
         value = _parse(candidate)
         if isinstance(value, str):  # encoded twice
             value = _parse(value)

@@ -158,16 +158,7 @@ class Sender:
             repair = not self.request_format.enforces_schema
             sent = self.request_format.translate(body)
             try:
-                # The client's method for endpoints it does not know: it returns the response unparsed.
-                response = await client.post("/chat/completions", cast_to=httpx2.Response, body=sent)
-                payload = _parse(response.content)
-                if error := find_error(payload):  # inside an answer with status 200
-                    status = error[0] or 502
-                    raise client._make_status_error_from_response(
-                        httpx2.Response(
-                            status, headers=response.headers, content=response.content, request=response.request
-                        )
-                    )
+                response, payload = await _post(client, sent)
             except (openai.BadRequestError, openai.UnprocessableEntityError) as error:
                 if version != self.request_format.version or self.request_format.adapt(error):
                     return None
@@ -190,7 +181,7 @@ class Sender:
         client = await self.endpoint.connect()
         try:
             async with self._throttle.slot():
-                await client.post("/chat/completions", cast_to=httpx2.Response, body={"model": model, **_PROBE})
+                await _post(client, {"model": model, **_PROBE})
         except openai.RateLimitError:
             pass  # it is alive
         except openai.APIError as error:
@@ -265,7 +256,8 @@ class Sender:
         self._waiting.append((record, written))
         if self._committing is None or self._committing.done():
             self._committing = asyncio.create_task(self._commit())
-        return await written
+        with self._throttle.recording():
+            return await written
 
     async def _commit(self) -> None:
         """Commit records in groups: those that arrive during a commit share the next one."""
@@ -281,6 +273,21 @@ class Sender:
             for (_, written), entry in zip(group, entries, strict=True):
                 if not written.done():  # it was cancelled
                     written.set_result(entry)
+
+
+async def _post(client: "openai.AsyncOpenAI", body: Body) -> tuple[httpx2.Response, object]:
+    """Return the response and its JSON; raise the client's error for one inside an answer with status 200, too."""
+    # The client's method for endpoints it does not know: it returns the response unparsed.
+    response = await client.post("/chat/completions", cast_to=httpx2.Response, body=body)
+    payload = _parse(response.content)
+    if error := find_error(payload):
+        # As if the server had sent this status: the client knows its own class of error for each.
+        raise client._make_status_error_from_response(
+            httpx2.Response(
+                error[0] or 502, headers=response.headers, content=response.content, request=response.request
+            )
+        )
+    return response, payload
 
 
 def _parse(content: bytes) -> object:

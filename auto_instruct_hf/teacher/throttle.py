@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import math
 import re
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import NamedTuple
@@ -49,7 +49,7 @@ class Throttle:
         self._requests, self._tokens = _limiter(rpm, _REQUEST_BURST), _limiter(tpm, _TOKEN_BURST)
         self._owed = 0  # tokens used above the estimates
         self._line, self._changed = asyncio.Lock(), asyncio.Event()  # only the first in line looks at the limits
-        self.in_flight = self._tokens_in_flight = 0
+        self.in_flight = self._tokens_in_flight = self._recording = 0
         self._max = float(concurrency or max_in_flight)
         self.limit, self._threshold = float(concurrency or min(4, max_in_flight)), math.inf  # doubles up to that
         self._refused, self._pauses, self._latency = 0.0, 0, 0.0  # share; since the last success; seconds, average
@@ -75,6 +75,19 @@ class Throttle:
             yield slot
         finally:
             self.in_flight, self._tokens_in_flight = self.in_flight - 1, self._tokens_in_flight - tokens
+            self._changed.set()
+
+    @contextlib.contextmanager
+    def recording(self) -> Iterator[None]:
+        """Leave a reply its place until it is recorded: a crash before that would cost it as well.
+
+        To be entered without a pause after the end of its slot.
+        """
+        self._recording += 1
+        try:
+            yield
+        finally:
+            self._recording -= 1
             self._changed.set()
 
     def succeeded(self, slot: Slot, headers: Mapping[str, str] | None = None, tokens: int = 0) -> None:
@@ -121,7 +134,7 @@ class Throttle:
 
     def _opens_at(self, tokens: int) -> float:
         """Return when a request may be sent; infinity: not before another one has ended."""
-        if self.in_flight >= max(int(self.limit), 1):
+        if self.in_flight + self._recording >= max(int(self.limit), 1):
             return math.inf
         gap = min(self._latency / self.limit, _MAX_GAP) if self.limit < 1 else 0.0
         at = max(self._paused_until, self._last_sent + gap)

@@ -61,7 +61,7 @@ class BatchLog:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._lock = threading.Lock()
-        self._connection = open_database(path, _TABLE, format=None, error=TeacherError, name="journal")
+        self._connection = open_database(path, _TABLE, version=None, error=TeacherError, name="journal")
 
     def plan(self, keys: Sequence[str]) -> BatchRow:
         """Record a batch under a new unique name, before its upload."""
