@@ -205,6 +205,17 @@ class SamplingSettings(Settings):
 
 
 @dataclass(frozen=True, config=STRICT)
+class ChatSettings(Settings):
+    """How rows are written as chats. Ours: the published prompts have neither a strategy nor a system message."""
+
+    strategy: Literal["several", "always", "never"] = "several"
+    """When the user asks for the strategy of the output: where the same prompt has several outputs, always where there
+    is a strategy, or never. The reasons for the default are in `docs/publish.md`."""
+    system: str = ""
+    """Text of a system message before each chat; "": none."""
+
+
+@dataclass(frozen=True, config=STRICT)
 class JudgeSettings(Settings):
     """The model that judges instances. All defaults are ours."""
 
@@ -223,6 +234,8 @@ class JudgeSettings(Settings):
     min_judge: Annotated[float | None, Field(ge=0, le=1)] = None
     """If given, all curated instances are judged, and kept only if every applicable question is answered yes with at
     least this confidence (0 to 1; 0: any). Instances without a usable judgement are dropped."""
+    preferences: bool = False
+    """Whether the judge compares the outputs of each prompt that has several, for the config `preferences`."""
     max_tokens: _Count = 600
     """Limit of a reply. Raise it for a reasoning model: its hidden reasoning counts."""
 
@@ -253,6 +266,7 @@ class Recipe(Settings):
     clustering: ClusteringSettings = field(default_factory=ClusteringSettings)
     splitting: SplittingSettings = field(default_factory=SplittingSettings)
     sampling: SamplingSettings = field(default_factory=SamplingSettings)
+    chat: ChatSettings = field(default_factory=ChatSettings)
     judge: JudgeSettings = field(default_factory=JudgeSettings)
 
     @classmethod

@@ -231,8 +231,7 @@ def sign(instruction: str) -> str:
 
 def _judge(text: str) -> dict[str, Any]:
     """Judge an instance by how this stub answers; only the output may be wrong."""
-    found = re.findall(r"^\[(\w+) (\w+)\]\n(.*?)\n\[end \2\]$", text, re.MULTILINE | re.DOTALL)
-    texts = {name: words for name, _, words in found}
+    texts = read_marked(text)
     output = texts["output"]
     is_right = output.startswith(sign(texts["instruction"])) or texts.get("input", "").endswith(f" {output}")
     digest = hashlib.sha256("\n".join(texts[name] for name in sorted(texts)).encode()).hexdigest()
@@ -246,11 +245,26 @@ def _judge(text: str) -> dict[str, Any]:
     }
 
 
+def read_marked(text: str) -> dict[str, str]:
+    """Return the texts between marks in a request to a judge, by name."""
+    found = re.findall(r"^\[([\w ]+) (\w+)\]\n(.*?)\n\[end \2\]$", text, re.MULTILINE | re.DOTALL)
+    return {name: words for name, _, words in found}
+
+
+def _compare(text: str) -> dict[str, Any]:
+    """Prefer the answer that is alphabetically last, in either order."""
+    texts = read_marked(text)
+    verdict = "first" if texts["first answer"] > texts["second answer"] else "second"
+    return {"reason": "It comes later in the alphabet.", "verdict": verdict}
+
+
 def _answer(schema: dict[str, Any], text: str, digest: str, number: int = 1, before: str = "") -> dict[str, Any]:
     draw = random.Random(digest)
     if "output_correct" in schema["properties"]:
         judged = _judge(text)
         return {name: judged[name] for name in schema["properties"]}
+    if "verdict" in schema["properties"]:
+        return _compare(text)
     is_clf = "pod" in text  # so the same instruction is always of the same kind
     if "anyOf" in schema:
         schema = next(one for one in schema["anyOf"] if ("labels" in one["properties"]) == is_clf)

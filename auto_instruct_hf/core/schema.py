@@ -31,7 +31,19 @@ CLUSTERED = Features({**INSTANCES, "cluster": ClassLabel(names=["a topic"])})
 """After cluster: `cluster` is a ClassLabel whose names are the topics."""
 
 MESSAGES = List({"role": _TEXT, "content": _TEXT})
-"""A published row as a chat: a user turn, an assistant turn."""
+"""Turns of a chat."""
+CHAT = Features({"teacher": _TEXT, "messages": MESSAGES, "prompt": MESSAGES, "completion": MESSAGES})
+"""What a published row has besides: the model that wrote it, and the row as a chat, whole and in two parts."""
+
+PREFERENCES = Features(
+    {
+        **dict.fromkeys(("instruction_id", "chosen_id", "rejected_id"), _TEXT),
+        **dict.fromkeys(("prompt", "chosen", "rejected"), MESSAGES),
+        "teacher": _TEXT,
+        "judge": _TEXT,
+    }
+)
+"""One row a pair of instances with the same prompt: `judge` preferred the output of `chosen_id`."""
 
 
 def with_rejected(features: Features) -> Features:

@@ -17,7 +17,14 @@ from pydantic import TypeAdapter, ValidationError
 
 from ..clustering import name_batch
 from ..core import fingerprint, rows
-from ..evaluation.judging import choose_model, judge_batch, judge_prompts, known_prices
+from ..evaluation.judging import (
+    choose_model,
+    compare_batch,
+    comparison_prompt,
+    judge_batch,
+    judge_prompts,
+    known_prices,
+)
 from ..generation import InstructionPool, attribute_batch, complete_batch, draw_batch
 from ..prompts import PromptSet, load_prompts
 from ..recipe import Recipe
@@ -31,7 +38,9 @@ _BYTES_A_TOKEN = 4
 _ACCEPTED = 0.6
 # Attributes per instruction: the published means (Auto-Instruct's table).
 _LABELS, _STRATEGIES = 3.2, 1.9
-# Tokens of the replies that no seed shows: kind, labels or strategies and input; topic; judgement.
+# Pairs of outputs per task that is not a classification: the mean over 960 of GPT-4o, with 2.0 strategies on average.
+_PAIRS = 1.25
+# Tokens of the replies that no seed shows: kind, labels or strategies and input; topic; judgement, also of a pair.
 _ATTRIBUTES, _TOPIC, _JUDGEMENT = 50, 10, 100
 # Checks of the judge: another output, another order, other words.
 _CHECKS = 3
@@ -117,6 +126,7 @@ def estimate(seeds: Dataset, teacher: Teacher, recipe: Recipe, seen: Preview | N
     samples = _measure(seen) if seen else _assume(seed_rows, tasks, prompts, recipe)
     rates = teacher.prices.find(teacher.model)
     shares = [_scale(phase, one, recipe.num_instructions, teacher, recipe, rates) for phase, one in samples.items()]
+    price = known_prices(teacher, recipe.judge).find(choose_model(teacher, recipe.judge))
     if recipe.judge.min_judge is not None:
         instances = [
             {"instance_id": f"{number} {place}", "attribute": attribute, **task}
@@ -126,11 +136,17 @@ def estimate(seeds: Dataset, teacher: Teacher, recipe: Recipe, seen: Preview | N
         asked = dry_run(judge_batch, instances, prompts=judge_prompts(teacher, recipe.judge), rater="")
         per_instruction = seen.instances / max(seen.instructions, 1) if seen else len(instances) / len(tasks)
         checks = _CHECKS * round(recipe.judge.check_share * min(recipe.judge.size, recipe.num_instructions))
-        price = known_prices(teacher, recipe.judge).find(choose_model(teacher, recipe.judge))
         judged = _make_sample(asked, _JUDGEMENT * len(asked), len(asked))
         shares.append(
             _scale("judge", judged, per_instruction * recipe.num_instructions + checks, teacher, recipe, price)
         )
+    if recipe.judge.preferences:
+        pairs = [{**row, "output_a": row["output"], "output_b": row["output"]} for row in seed_rows]
+        asked = dry_run(compare_batch, pairs, prompt=comparison_prompt(teacher, recipe.judge))
+        per_instruction = seen.pairs / max(seen.instructions, 1) if seen else _PAIRS * (1 - recipe.clf_share)
+        compared = _make_sample(asked, _JUDGEMENT * len(asked), len(pairs))
+        num_pairs = per_instruction * recipe.num_instructions
+        shares.append(_scale("preferences", compared, num_pairs, teacher, recipe, price))
     shown = [row["instruction"] for row in seed_rows][: settings.topic_instructions]
     num_topics = settings.num_clusters or min(settings.max_clusters, recipe.num_instructions // 2)
     asked = dry_run(name_batch, [{"instructions": shown, "keywords": ["keyword"] * 6}], prompt=prompts["topic"])

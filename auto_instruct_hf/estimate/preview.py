@@ -10,6 +10,7 @@ from typing import Any
 from datasets import Dataset
 
 from ..core import Trace
+from ..evaluation.judging import count_pairs
 from ..generation import MORE_THAN_ASKED_FOR, attribute, bootstrap, complete
 from ..recipe import Recipe
 from ..teacher import Reply, Request, Teacher
@@ -35,6 +36,8 @@ class Preview:
     instructions: int
     candidates: int
     instances: int
+    pairs: int
+    """Pairs of outputs of the same prompt."""
 
 
 def preview(seeds: Dataset, teacher: Teacher, recipe: Recipe, num_instructions: int) -> Preview:
@@ -62,7 +65,7 @@ def preview(seeds: Dataset, teacher: Teacher, recipe: Recipe, num_instructions: 
         instances = complete(attributed, teacher, settings=recipe.completion, **options)
         rejected = trace.rejected["rejected"][:] if trace.rejected else []
         candidates = len(instructions) + rejected.count(MORE_THAN_ASKED_FOR)
-        return Preview(exchanges, len(instructions), candidates, len(instances))
+        return Preview(exchanges, len(instructions), candidates, len(instances), count_pairs(instances))
 
 
 def describe_exchanges(exchanges: Iterable[Exchange]) -> str:

@@ -140,6 +140,15 @@ def load_judge_prompts() -> Mapping[str, Prompt]:
     return {name: _read(Path(__file__).parent / "judge" / f"{name}.yaml") for name in JUDGE}
 
 
+def load_comparison_prompt() -> Prompt:
+    """Read the prompt of a judge that compares two outputs; it belongs to no set.
+
+    Variables: `instruction`, `input` ("" if there is none), `first` and `second` (the outputs), `mark` (str, in none of
+    these texts). Reply: `reason` (str) and `verdict`: `first`, `second` or `tie`.
+    """
+    return _read(Path(__file__).parent / "judge" / "comparison.yaml")
+
+
 def load_direct_prompts(source: str = "default") -> Mapping[str, Prompt]:
     """Read the prompts of DIRECT, which belong to no set: those for small models if `source` is `small`.
 

@@ -118,6 +118,10 @@ class BuildReport:
     """The publisher's own words, as Markdown."""
     estimate: list[PhaseComparison] | None = None
     """The estimate beside the actual usage, by phase."""
+    chat_strategy: str = ""
+    """`chat.strategy` of the recipe; "": an earlier version wrote the build."""
+    has_system: bool = False
+    """Whether the chats begin with a system message."""
     plots: list[dict[str, str]] = field(default_factory=list)
     """The figures: `file` and `caption`."""
     evaluation: Facts | None = None

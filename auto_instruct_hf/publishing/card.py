@@ -24,7 +24,10 @@ _COLUMNS = {
     "output": "the answer",
     "cluster": "the topic",
     "num_draws": "how often the row was sampled: the number of its copies in the split",
-    "messages": "the row as a chat: a user turn, an assistant turn",
+    "teacher": "the model that wrote the answer",
+    "messages": "the row as a chat: `prompt` and `completion` together",
+    "prompt": "the user turn: instruction, strategy (see below), input",
+    "completion": "the assistant turn: the answer",
 }
 
 
@@ -65,6 +68,8 @@ def render_card(report: BuildReport, location: str, *, on_hub: bool = True) -> s
             "most_draws": max(phases["sample"]["most_draws"].values()),
             "num_repeated": sum(phases["sample"]["repeated"].values()),
             "decontaminated": phases.get("decontaminate", {}).get("sources", []),
+            "has_completions": "completion" in report.columns,
+            "compared": phases.get("preferences"),
             "filtered": phases.get("judge"),
             "sampled": evaluation.get("judge"),
             "rated": evaluation.get("ratings"),

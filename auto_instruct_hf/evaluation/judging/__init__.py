@@ -10,6 +10,7 @@ from .judge_model import (
     known_prices,
     open_judge,
 )
+from .preferences import compare_batch, compare_outputs, comparison_prompt, count_pairs
 from .verdicts import index, judge, judge_batch, judge_prompts, passed_all
 
 __all__ = [
@@ -18,6 +19,10 @@ __all__ = [
     "assess",
     "choose_evaluator",
     "choose_model",
+    "compare_batch",
+    "compare_outputs",
+    "comparison_prompt",
+    "count_pairs",
     "filter_judged",
     "index",
     "judge",

@@ -74,10 +74,15 @@ def judge(
     return keep(judged, phase=phase, cache_dir=cache_dir, trace=trace)
 
 
-def judge_prompts(teacher: Teacher, settings: JudgeSettings | None = None) -> Mapping[str, Prompt]:
-    """Return the prompts by form, with `max_tokens` of the settings and, for the embedded model, bounded reasons."""
-    max_tokens = (settings or JudgeSettings()).max_tokens
-    prompts = {name: replace(prompt, max_tokens=max_tokens) for name, prompt in load_judge_prompts().items()}
+def judge_prompts(
+    teacher: Teacher, settings: JudgeSettings | None = None, prompts: Mapping[str, Prompt] | None = None
+) -> Mapping[str, Prompt]:
+    """Return prompts by name, with `max_tokens` of the settings and, for the embedded model, bounded reasons.
+
+    `prompts` are by default those of `load_judge_prompts`.
+    """
+    max_tokens, given = (settings or JudgeSettings()).max_tokens, prompts or load_judge_prompts()
+    prompts = {name: replace(prompt, max_tokens=max_tokens) for name, prompt in given.items()}
     if teacher.is_embedded:
         for name, prompt in prompts.items():
             kinds = prompt.schema["properties"]
