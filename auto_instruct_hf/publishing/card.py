@@ -25,7 +25,7 @@ _COLUMNS = {
     "cluster": "the topic",
     "num_draws": "how often the row was sampled: the number of its copies in the split",
     "teacher": "the model that wrote the answer",
-    "messages": "the row as a chat: `prompt` and `completion` together",
+    "messages": "the whole row as a chat",
     "prompt": "the user turn: instruction, strategy (see below), input",
     "completion": "the assistant turn: the answer",
 }
