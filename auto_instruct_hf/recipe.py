@@ -243,6 +243,11 @@ class JudgeSettings(Settings):
         both = (self.input_price is None) == (self.output_price is None)
         check(both, "judge.output_price", self.output_price, "given together with judge.input_price")
 
+    @property
+    def is_asked_in_builds(self) -> bool:
+        """Whether a build asks the judge."""
+        return self.min_judge is not None or self.preferences
+
 
 @dataclass(frozen=True, config=STRICT)
 class Recipe(Settings):

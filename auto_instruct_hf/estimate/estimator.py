@@ -126,7 +126,6 @@ def estimate(seeds: Dataset, teacher: Teacher, recipe: Recipe, seen: Preview | N
     samples = _measure(seen) if seen else _assume(seed_rows, tasks, prompts, recipe)
     rates = teacher.prices.find(teacher.model)
     shares = [_scale(phase, one, recipe.num_instructions, teacher, recipe, rates) for phase, one in samples.items()]
-    price = known_prices(teacher, recipe.judge).find(choose_model(teacher, recipe.judge))
     if recipe.judge.min_judge is not None:
         instances = [
             {"instance_id": f"{number} {place}", "attribute": attribute, **task}
@@ -136,22 +135,29 @@ def estimate(seeds: Dataset, teacher: Teacher, recipe: Recipe, seen: Preview | N
         asked = dry_run(judge_batch, instances, prompts=judge_prompts(teacher, recipe.judge), rater="")
         per_instruction = seen.instances / max(seen.instructions, 1) if seen else len(instances) / len(tasks)
         checks = _CHECKS * round(recipe.judge.check_share * min(recipe.judge.size, recipe.num_instructions))
+        price = known_prices(teacher, recipe.judge).find(choose_model(teacher, recipe.judge))
         judged = _make_sample(asked, _JUDGEMENT * len(asked), len(asked))
         shares.append(
             _scale("judge", judged, per_instruction * recipe.num_instructions + checks, teacher, recipe, price)
         )
     if recipe.judge.preferences:
-        pairs = [{**row, "output_a": row["output"], "output_b": row["output"]} for row in seed_rows]
-        asked = dry_run(compare_batch, pairs, prompt=comparison_prompt(teacher, recipe.judge))
-        per_instruction = seen.pairs / max(seen.instructions, 1) if seen else _PAIRS * (1 - recipe.clf_share)
-        compared = _make_sample(asked, _JUDGEMENT * len(asked), len(pairs))
-        num_pairs = per_instruction * recipe.num_instructions
-        shares.append(_scale("preferences", compared, num_pairs, teacher, recipe, price))
+        shares.append(_estimate_preferences(seed_rows, teacher, recipe, seen))
     shown = [row["instruction"] for row in seed_rows][: settings.topic_instructions]
     num_topics = settings.num_clusters or min(settings.max_clusters, recipe.num_instructions // 2)
     asked = dry_run(name_batch, [{"instructions": shown, "keywords": ["keyword"] * 6}], prompt=prompts["topic"])
     shares.append(_scale("topics", _make_sample(asked, _TOPIC, 1), num_topics, teacher, recipe, rates))
     return Estimate(tuple(shares), seen.instructions if seen else 0, _identify(teacher, recipe))
+
+
+def _estimate_preferences(
+    seeds: Sequence[Mapping[str, Any]], teacher: Teacher, recipe: Recipe, seen: Preview | None
+) -> PhaseEstimate:
+    pairs = [{**row, "output_a": row["output"], "output_b": row["output"]} for row in seeds]
+    asked = dry_run(compare_batch, pairs, prompt=comparison_prompt(teacher, recipe.judge))
+    per_instruction = seen.pairs / max(seen.instructions, 1) if seen else _PAIRS * (1 - recipe.clf_share)
+    compared = _make_sample(asked, _JUDGEMENT * len(asked), len(pairs))
+    price = known_prices(teacher, recipe.judge).find(choose_model(teacher, recipe.judge))
+    return _scale("preferences", compared, per_instruction * recipe.num_instructions, teacher, recipe, price)
 
 
 def read_or_make_estimate(path: Path, seeds: Dataset, teacher: Teacher, recipe: Recipe) -> Estimate:

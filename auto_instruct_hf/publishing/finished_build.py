@@ -64,7 +64,7 @@ def _list_settings(recipe: Recipe, prompts: str) -> dict[str, object]:
     values["teacher"] = {"max_attempts": recipe.teacher.max_attempts}
     values["embedding"]["model"] = hide_folder(recipe.embedding.model)
     values["decontamination"]["sources"] = [hide_folder(source) for source in recipe.decontamination.sources]
-    if recipe.judge.min_judge is None and not recipe.judge.preferences:
+    if not recipe.judge.is_asked_in_builds:
         values["judge"] = {"min_judge": None, "preferences": False}
     else:
         values["judge"].pop("model")  # the published recipe names the model that was chosen
