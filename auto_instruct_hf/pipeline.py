@@ -134,7 +134,9 @@ def build(
         if estimate:
             teacher.expect({share.phase: share.dollars for share in estimate.shares})
         sizes = {"num_instructions": recipe.num_instructions, **shared}
-        instructions = ask("bootstrap", bootstrap, seeds, settings=recipe.bootstrap, **sizes)
+        instructions = ask(
+            "bootstrap", bootstrap, seeds, settings=recipe.bootstrap, embedding=recipe.embedding, **sizes
+        )
         attributed = ask("attribute", attribute, instructions, settings=recipe.attribution)
         instances = ask("complete", complete, attributed, settings=recipe.completion)
         curated = phases.filter("curate", curate, instances, settings=recipe.curation)
@@ -145,7 +147,8 @@ def build(
             curated = phases.filter("judge", filter_judged, curated, judge, **options)
         models = {"embedding": recipe.embedding, "settings": recipe.clustering, "seed": recipe.seed}
         clustered = ask("cluster", cluster, curated, **models)
-        splits = phases.run("split", split, clustered, settings=recipe.splitting, seed=recipe.seed)
+        options = {"embedding": recipe.embedding, "settings": recipe.splitting, "seed": recipe.seed}
+        splits = phases.run("split", split, clustered, **options)
         num_samples = recipe.num_samples or SAMPLES_AN_INSTRUCTION * len(instructions)
         sizes = {"num_samples": num_samples, **shared}
         sampled = phases.run("sample", stratify, splits, settings=recipe.sampling, **sizes)

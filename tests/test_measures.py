@@ -13,11 +13,11 @@ from hypothesis import strategies as st
 from rouge_score.rouge_scorer import RougeScorer
 
 from auto_instruct_hf.core.arrays import FloatArray, Vectors
+from auto_instruct_hf.embedding import phase as embedding_phase
 from auto_instruct_hf.errors import SchemaError
 from auto_instruct_hf.evaluation import measures
 from auto_instruct_hf.evaluation.length_profile.length_profile import LengthProfile
 from auto_instruct_hf.evaluation.measures import (
-    embeddings,
     join_prompt,
     measure_alignment,
     measure_dataset,
@@ -66,7 +66,7 @@ def folder(sound: Columns, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> P
         vectors = np.array([draw(tasks[text]) + draw(list(text.encode())) for text in texts])
         return (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
 
-    monkeypatch.setattr(embeddings, "make_encoder", lambda *_: encode)
+    monkeypatch.setattr(embedding_phase, "make_encoder", lambda *_: encode)
     return tmp_path
 
 

@@ -18,7 +18,14 @@ from pydantic import TypeAdapter, ValidationError
 from ..clustering import name_batch
 from ..core import fingerprint, rows
 from ..evaluation.judging import choose_model, judge_batch, judge_prompts, known_prices
-from ..generation import InstructionPool, attribute_batch, complete_batch, draw_batch
+from ..generation import (
+    InstructionPool,
+    attribute_batch,
+    complete_batch,
+    count_per_request,
+    draw_batch,
+    simulate_rounds,
+)
 from ..prompts import PromptSet, load_prompts
 from ..recipe import Recipe
 from ..teacher import Cost, Rates, Request, Teacher
@@ -114,7 +121,7 @@ def estimate(seeds: Dataset, teacher: Teacher, recipe: Recipe, seen: Preview | N
     prompts = load_prompts(recipe.prompts or teacher.prompts)
     seed_rows, settings = rows(seeds[:]), recipe.clustering
     tasks = [{**row, **_sample_attributes(number, recipe.clf_share)} for number, row in enumerate(seed_rows)]
-    samples = _measure(seen) if seen else _assume(seed_rows, tasks, prompts, recipe)
+    samples = _measure(seen, prompts, recipe) if seen else _assume(seed_rows, tasks, prompts, recipe)
     rates = teacher.prices.find(teacher.model)
     shares = [_scale(phase, one, recipe.num_instructions, teacher, recipe, rates) for phase, one in samples.items()]
     if recipe.judge.min_judge is not None:
@@ -173,18 +180,19 @@ def _identify(teacher: Teacher, recipe: Recipe) -> str:
     return fingerprint(teacher.model, recipe.prompts or teacher.prompts, recipe)
 
 
-def _measure(seen: Preview) -> dict[str, _Sample]:
+def _measure(seen: Preview, prompts: PromptSet, recipe: Recipe) -> dict[str, _Sample]:
     samples = {}
-    counts = {"bootstrap": seen.candidates, "attribute": seen.instructions, "complete": seen.instructions}
-    for phase, units in counts.items():
+    for phase in ("bootstrap", "attribute", "complete"):
         replies = [one.reply for one in seen.exchanges if one.phase == phase]
         samples[phase] = _Sample(
             requests=sum(reply.attempts for reply in replies),
             input_tokens=sum(reply.input_tokens for reply in replies),
             output_tokens=sum(reply.output_tokens for reply in replies),
             seconds=sum(reply.seconds for reply in replies),
-            units=max(units, 1),
+            units=max(seen.instructions, 1),
         )
+    num_sent = sum(one.phase == "bootstrap" for one in seen.exchanges)
+    samples["bootstrap"] = _extrapolate(samples["bootstrap"], num_sent, seen.asked, seen.candidates, prompts, recipe)
     return samples
 
 
@@ -192,22 +200,55 @@ def _assume(
     seeds: list[dict[str, Any]], tasks: Sequence[Mapping[str, Any]], prompts: PromptSet, recipe: Recipe
 ) -> dict[str, _Sample]:
     """Run the phases' batch functions on the seeds, as instructions with attributes, with generated replies."""
+    per_request = count_per_request(prompts["bootstrap"], recipe.bootstrap)
     pool = InstructionPool(
-        seeds, recipe.num_instructions, recipe.clf_share, recipe.seed, recipe.bootstrap, same_examples=False
+        seeds, recipe.num_instructions, recipe.clf_share, recipe.seed, recipe.bootstrap, per_request=per_request
     )
-    drawn = dry_run(draw_batch, pool.plan(), prompt=prompts["bootstrap"], settings=recipe.bootstrap)
-    per_request = min(recipe.bootstrap.instructions_per_request, prompts["bootstrap"].max_items("instructions"))
-    candidates = len(drawn) * per_request
+    # Seeds in place of earlier instructions, which are shown from the second round on.
+    pool.admitted += [{"instruction": row["instruction"], "domain": "", "classification": False} for row in seeds]
+    planned = pool.plan()
+    drawn = dry_run(draw_batch, planned, prompt=prompts["bootstrap"], settings=recipe.bootstrap)
+    asked = sum(request["count"] for request in planned)
     attributed = dry_run(attribute_batch, tasks, prompts=prompts, settings=recipe.attribution)
     completed = dry_run(complete_batch, tasks, prompts=prompts, settings=recipe.completion)
     num_outputs = sum(len(task["attributes"]) for task in tasks)
     names = ("instruction", "output")
     instruction_tokens, output_tokens = (statistics.fmean(_count_tokens(row[name]) for row in seeds) for name in names)
+    first = _make_sample(drawn, asked * instruction_tokens, len(drawn))
     return {
-        "bootstrap": _make_sample(drawn, candidates * instruction_tokens, candidates * _ACCEPTED),
+        "bootstrap": _extrapolate(first, len(drawn), asked, asked * _ACCEPTED, prompts, recipe),
         "attribute": _make_sample(attributed, _ATTRIBUTES * len(tasks), len(tasks)),
         "complete": _make_sample(completed, num_outputs * output_tokens, len(tasks)),
     }
+
+
+def _extrapolate(
+    sample: _Sample, num_sent: int, asked: int, usable: float, prompts: PromptSet, recipe: Recipe
+) -> _Sample:
+    """Return the requests of the whole bootstrap from those of a sample.
+
+    Args:
+        sample: So many requests, each sent once or more.
+        num_sent: Requests of the sample.
+        asked: Instructions that they asked for.
+        usable: Instructions of these that were valid and new.
+        prompts: The prompts of the build.
+        recipe: The settings of the build.
+
+    Returns:
+        A sample whose units are the instructions of the build.
+    """
+    acceptance = min(max(usable, 1) / max(asked, 1), 1.0)
+    per_request = count_per_request(prompts["bootstrap"], recipe.bootstrap)
+    counts = simulate_rounds(recipe.num_instructions, recipe.clf_share, per_request, recipe.bootstrap, acceptance)
+    requests, instructions = len(counts) / max(num_sent, 1), sum(counts) / max(asked, 1)
+    return _Sample(
+        sample.requests * requests,
+        sample.input_tokens * requests,
+        sample.output_tokens * instructions,
+        sample.seconds * instructions,
+        recipe.num_instructions,
+    )
 
 
 def _sample_attributes(number: int, clf_share: float) -> dict[str, Any]:

@@ -28,11 +28,12 @@ class Exchange:
 class Preview:
     """The requests and replies of a few rows, and the number of rows after each phase.
 
-    `candidates` are all valid new instructions, including those beyond the number asked for.
+    `asked` is the number of instructions that the bootstrap asked for; of these, `candidates` are valid and new.
     """
 
     exchanges: list[Exchange]
     instructions: int
+    asked: int
     candidates: int
     instances: int
 
@@ -56,13 +57,25 @@ def preview(seeds: Dataset, teacher: Teacher, recipe: Recipe, num_instructions: 
         teacher.listening(lambda *one: exchanges.append(Exchange(*one))),
     ):
         options: dict[str, Any] = {"prompts": recipe.prompts, "cache_dir": Path(folder)}
-        sizes: dict[str, Any] = {"clf_share": recipe.clf_share, "seed": recipe.seed, "settings": recipe.bootstrap}
-        instructions = bootstrap(seeds, teacher, num_instructions=num_instructions, trace=trace, **sizes, **options)
+        instructions = bootstrap(
+            seeds,
+            teacher,
+            num_instructions=max(num_instructions, recipe.num_instructions),  # the requests of the build
+            stop_after=num_instructions,
+            clf_share=recipe.clf_share,
+            seed=recipe.seed,
+            settings=recipe.bootstrap,
+            embedding=recipe.embedding,
+            trace=trace,
+            **options,
+        )
         attributed = attribute(instructions, teacher, settings=recipe.attribution, **options)
         instances = complete(attributed, teacher, settings=recipe.completion, **options)
         rejected = trace.rejected["rejected"][:] if trace.rejected else []
-        candidates = len(instructions) + rejected.count(MORE_THAN_ASKED_FOR)
-        return Preview(exchanges, len(instructions), candidates, len(instances))
+        rounds = trace.facts["rounds"]
+        candidates = sum(one["admitted"] for one in rounds) + rejected.count(MORE_THAN_ASKED_FOR)
+        asked = sum(one["asked"] for one in rounds)
+        return Preview(exchanges, len(instructions), asked, candidates, len(instances))
 
 
 def describe_exchanges(exchanges: Iterable[Exchange]) -> str:

@@ -15,7 +15,7 @@ Each file holds:
 A set has `bootstrap`, `input`, `output`, `topic`, and either `attributes` or the three `classify`, `labels`,
 `strategies`. The templates may use:
     bootstrap    examples (list of {instruction, domain, classification}), count (int), classification (bool: ask for
-                 such tasks), domain (str, a field of life), pick (int, at random)
+                 such tasks), domain (str, a field of life, or ""), pick (int, at random)
     attributes, or classify, labels, strategies    instruction
     input        instruction, label
     output       instruction, input, strategy ("" where there is none)

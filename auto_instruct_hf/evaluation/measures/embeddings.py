@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from ...core import Vectors, default_folder
-from ...embedding import encode_new, identify, make_encoder
+from ...core import Vectors
+from ...embedding import open_encoder
 from ...recipe import EmbeddingSettings
 from .distributions import Figures
 
@@ -22,11 +22,8 @@ def embed_texts(
 
     The cache folder defaults to that of `core.apply`.
     """
-    settings, folder = settings or EmbeddingSettings(), cache_dir or default_folder()
-    folder.mkdir(parents=True, exist_ok=True)
     place = {text: row for row, text in enumerate(dict.fromkeys(texts))}
-    store = folder / f"vectors-{identify(settings)}.sqlite"  # shared with `embed`, which stores a build's instructions
-    vectors = encode_new(list(place), encode=make_encoder(settings, folder), store=store)
+    vectors = open_encoder(settings, cache_dir)(list(place))
     return vectors[[place[text] for text in texts]]
 
 
