@@ -1,4 +1,4 @@
-"""The recipe: every setting of a build, with the published values as defaults.
+"""The recipe: every setting of a build, with the published values as defaults, but for those in `recipes/`.
 
 Sources: Auto-Instruct (Mansutti) for the attributes, the clustering and the sample; Self-Instruct (Wang et al. 2022,
 arXiv:2212.10560) for the bootstrap and its filters. What neither states is marked as ours.
@@ -15,6 +15,7 @@ from pydantic.dataclasses import dataclass
 from .errors import RecipeError
 from .settings import STRICT, Settings, beside, check, current_names, require_mapping
 
+_RECIPES = Path(__file__).parent / "recipes"
 _Words = Annotated[tuple[str, ...], Field(strict=False)]
 _Price = Annotated[float | None, Field(ge=0, allow_inf_nan=False)]
 _Share = Annotated[float, Field(ge=0, le=1)]
@@ -86,7 +87,7 @@ class BootstrapSettings(Settings):
         "go to",
     )  # fmt: skip
     instructions_per_request: _Count = 10
-    """Fewer if the prompt's schema allows fewer, and where fewer are missing."""
+    """Fewer if the prompt's schema allows fewer."""
     domains: Annotated[tuple[str, ...] | None, Field(strict=False)] = None
     """Fields of life or work: each request names one, drawn at random, and all before one repeats. None: those of the
     seeds; empty: none is named."""
@@ -271,7 +272,8 @@ class Recipe(Settings):
         """Read a recipe: any of the settings, nested as here; settings not given keep their defaults.
 
         Args:
-            path: A YAML file. `prompts` and local `decontamination.sources` are looked up beside it first.
+            path: A YAML file, or the name of one of the package: `default`, or `published` for the published recipe to
+                the letter. `prompts` and local `decontamination.sources` are looked up beside it first.
 
         Returns:
             The recipe.
@@ -279,6 +281,8 @@ class Recipe(Settings):
         Raises:
             RecipeError: If the file cannot be read, has an unknown key, or a value of the wrong type or range.
         """
+        packaged = {file.stem: file for file in _RECIPES.glob("*.yaml")}
+        path = packaged.get(str(path), path)
         try:
             content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
         except (OSError, UnicodeDecodeError) as error:

@@ -201,9 +201,14 @@ def measure(
     }
     teachers = {phase: counter() for phase in ("bootstrap", "attribute", "complete", "topics")}
     settings = BootstrapSettings()
-    growth = InstructionPool(list(read_seeds()), INSTRUCTIONS_WANTED, 0.1, 42, settings, same_examples=False)
-    growth.admitted = [row["instruction"] for row in rows]
-    asked = growth.plan()
+    growth = InstructionPool(
+        list(read_seeds()), INSTRUCTIONS_WANTED, 0.1, 42, settings, per_request=settings.instructions_per_request
+    )
+    growth.admitted += [{"instruction": row["instruction"], "domain": "", "classification": False} for row in rows]
+    asked = []
+    for _ in range(4):
+        asked += growth.plan()
+        growth.judge([])
     draw_batch(columns(asked, asked[0]), ask=teachers["bootstrap"].ask, prompt=noting["bootstrap"], settings=settings)
     for start in range(0, len(rows), ROWS_A_BATCH):
         found = attribute_batch(
@@ -213,6 +218,8 @@ def measure(
                         "instruction_id": instruction_id(row["instruction"]),
                         "similarity": 0.0,
                         "most_similar": "",
+                        "cosine": 0.0,
+                        "nearest": "",
                         "round": 0,
                         **row,
                     }
@@ -230,7 +237,7 @@ def measure(
     draw = random.Random(1)
     topics = [
         {
-            "instructions": draw.sample(growth.admitted, 8),
+            "instructions": [row["instruction"] for row in draw.sample(rows, 8)],
             "keywords": ["house", "plan", "week", "budget", "water", "list"],
         }
         for _ in range(TOPICS)

@@ -36,6 +36,8 @@ from .preview import Preview
 _BYTES_A_TOKEN = 4
 # Of the candidates of a bootstrap; it falls as the pool grows. Ours, as all below.
 _ACCEPTED = 0.6
+# Requests of the bootstrap to measure: the lengths of their examples vary.
+_SAMPLED_REQUESTS = 32
 # Attributes per instruction: the published means (Auto-Instruct's table).
 _LABELS, _STRATEGIES = 3.2, 1.9
 # Tokens of the replies that no seed shows: kind, labels or strategies and input; topic; judgement.
@@ -192,7 +194,7 @@ def _measure(seen: Preview, prompts: PromptSet, recipe: Recipe) -> dict[str, _Sa
             units=max(seen.instructions, 1),
         )
     num_sent = sum(one.phase == "bootstrap" for one in seen.exchanges)
-    samples["bootstrap"] = _extrapolate(samples["bootstrap"], num_sent, seen.asked, seen.candidates, prompts, recipe)
+    samples["bootstrap"] = _extrapolate(samples["bootstrap"], num_sent, seen.candidates, prompts, recipe)
     return samples
 
 
@@ -206,47 +208,39 @@ def _assume(
     )
     # Seeds in place of earlier instructions, which are shown from the second round on.
     pool.admitted += [{"instruction": row["instruction"], "domain": "", "classification": False} for row in seeds]
-    planned = pool.plan()
+    planned: list[dict[str, Any]] = []
+    while len(planned) < _SAMPLED_REQUESTS:
+        planned += pool.plan()
+        pool.judge([])
     drawn = dry_run(draw_batch, planned, prompt=prompts["bootstrap"], settings=recipe.bootstrap)
-    asked = sum(request["count"] for request in planned)
+    candidates = len(drawn) * per_request
     attributed = dry_run(attribute_batch, tasks, prompts=prompts, settings=recipe.attribution)
     completed = dry_run(complete_batch, tasks, prompts=prompts, settings=recipe.completion)
     num_outputs = sum(len(task["attributes"]) for task in tasks)
     names = ("instruction", "output")
     instruction_tokens, output_tokens = (statistics.fmean(_count_tokens(row[name]) for row in seeds) for name in names)
-    first = _make_sample(drawn, asked * instruction_tokens, len(drawn))
+    first = _make_sample(drawn, candidates * instruction_tokens, len(drawn))
     return {
-        "bootstrap": _extrapolate(first, len(drawn), asked, asked * _ACCEPTED, prompts, recipe),
+        "bootstrap": _extrapolate(first, len(drawn), candidates * _ACCEPTED, prompts, recipe),
         "attribute": _make_sample(attributed, _ATTRIBUTES * len(tasks), len(tasks)),
         "complete": _make_sample(completed, num_outputs * output_tokens, len(tasks)),
     }
 
 
-def _extrapolate(
-    sample: _Sample, num_sent: int, asked: int, usable: float, prompts: PromptSet, recipe: Recipe
-) -> _Sample:
-    """Return the requests of the whole bootstrap from those of a sample.
+def _extrapolate(sample: _Sample, num_requests: int, usable: float, prompts: PromptSet, recipe: Recipe) -> _Sample:
+    """Return the sample of a whole bootstrap, in instructions of the build.
 
-    Args:
-        sample: So many requests, each sent once or more.
-        num_sent: Requests of the sample.
-        asked: Instructions that they asked for.
-        usable: Instructions of these that were valid and new.
-        prompts: The prompts of the build.
-        recipe: The settings of the build.
-
-    Returns:
-        A sample whose units are the instructions of the build.
+    `sample` is of so many of its requests, each sent once or more; they brought so many valid new instructions.
     """
-    acceptance = min(max(usable, 1) / max(asked, 1), 1.0)
     per_request = count_per_request(prompts["bootstrap"], recipe.bootstrap)
-    counts = simulate_rounds(recipe.num_instructions, recipe.clf_share, per_request, recipe.bootstrap, acceptance)
-    requests, instructions = len(counts) / max(num_sent, 1), sum(counts) / max(asked, 1)
+    acceptance = min(max(usable, 1) / max(num_requests * per_request, 1), 1.0)
+    total = simulate_rounds(recipe.num_instructions, recipe.clf_share, per_request, recipe.bootstrap, acceptance)
+    factor = total / max(num_requests, 1)
     return _Sample(
-        sample.requests * requests,
-        sample.input_tokens * requests,
-        sample.output_tokens * instructions,
-        sample.seconds * instructions,
+        sample.requests * factor,
+        sample.input_tokens * factor,
+        sample.output_tokens * factor,
+        sample.seconds * factor,
         recipe.num_instructions,
     )
 

@@ -28,12 +28,11 @@ class Exchange:
 class Preview:
     """The requests and replies of a few rows, and the number of rows after each phase.
 
-    `asked` is the number of instructions that the bootstrap asked for; of these, `candidates` are valid and new.
+    `candidates` are all valid new instructions, including those beyond the number asked for.
     """
 
     exchanges: list[Exchange]
     instructions: int
-    asked: int
     candidates: int
     instances: int
 
@@ -72,10 +71,8 @@ def preview(seeds: Dataset, teacher: Teacher, recipe: Recipe, num_instructions: 
         attributed = attribute(instructions, teacher, settings=recipe.attribution, **options)
         instances = complete(attributed, teacher, settings=recipe.completion, **options)
         rejected = trace.rejected["rejected"][:] if trace.rejected else []
-        rounds = trace.facts["rounds"]
-        candidates = sum(one["admitted"] for one in rounds) + rejected.count(MORE_THAN_ASKED_FOR)
-        asked = sum(one["asked"] for one in rounds)
-        return Preview(exchanges, len(instructions), asked, candidates, len(instances))
+        candidates = sum(one["admitted"] for one in trace.facts["rounds"]) + rejected.count(MORE_THAN_ASKED_FOR)
+        return Preview(exchanges, len(instructions), candidates, len(instances))
 
 
 def describe_exchanges(exchanges: Iterable[Exchange]) -> str:

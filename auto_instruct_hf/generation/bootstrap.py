@@ -35,7 +35,6 @@ from .instruction_pool import InstructionPool
 _LOG = logging.getLogger(__name__)
 _VARIABLES = {
     "classification": Value("bool"),
-    "count": Value("int32"),
     "domain": Value("string"),
     "pick": Value("int32"),
     "examples": List({"instruction": Value("string"), "domain": Value("string"), "classification": Value("bool")}),
@@ -122,7 +121,7 @@ def bootstrap(
 
 
 def count_per_request(prompt: Prompt, settings: BootstrapSettings) -> int:
-    """Return the most instructions that a request of a prompt asks for."""
+    """Return how many instructions a request of a prompt asks for."""
     return min(settings.instructions_per_request, prompt.max_items("instructions"))
 
 
@@ -130,14 +129,14 @@ def draw_batch(batch: Batch, *, ask: Ask, prompt: Prompt, settings: BootstrapSet
     """Request new instructions: a batch of requests becomes a batch of candidates.
 
     Reads the columns `draw` (int, distinguishes repeated requests), `classification` (bool: ask for such tasks),
-    `count` (int, instructions to ask for), `domain` (str) and `pick` (int, random), which a prompt may use for variety,
-    and `examples` (list of {instruction, domain, classification}). Returns the columns `instruction`, `classification`
-    and `domain` (those of the request) and `rejected`, one row per candidate, or one for a request without a usable
-    reply.
+    `domain` (str) and `pick` (int, random), which a prompt may use for variety, and `examples` (list of {instruction,
+    domain, classification}). Returns the columns `instruction`, `classification` and `domain` (those of the request)
+    and `rejected`, one row per candidate, or one for a request without a usable reply.
     """
-    asked = rows(batch)
+    asked, count = rows(batch), count_per_request(prompt, settings)
     requests = [
-        Request(prompt, prompt.messages(**{name: row[name] for name in _VARIABLES}), draw=row["draw"]) for row in asked
+        Request(prompt, prompt.messages(**{name: row[name] for name in _VARIABLES}, count=count), draw=row["draw"])
+        for row in asked
     ]
     candidates = []
     for row, reply in zip(asked, ask(requests), strict=True):

@@ -23,7 +23,7 @@ class InstructionPool:
         clf_share: Share of these that are from requests for classification tasks.
         seed: Seed of the examples that are shown.
         settings: Filters and sizes.
-        per_request: The most instructions that a request asks for.
+        per_request: Instructions that a request asks for.
         same_examples: Whether all requests of a round show the same examples, for prefix caching.
         encode: Embeds texts; needed for `settings.max_cosine` only.
 
@@ -57,7 +57,7 @@ class InstructionPool:
                 "shorten them, or raise bootstrap.max_words in the recipe"
             )
         named = settings.domains if settings.domains is not None else [row["domain"] for row in seeds]
-        self._domains = sorted(set(named) - {""})
+        self._domains: list[str] = sorted(set(named) - {""})
         texts = [row["instruction"] for row in seeds]
         tokenizer = choose_tokenizer(texts) if settings.tokenizer == "auto" else settings.tokenizer
         self._words = NoveltyIndex(settings.max_similarity, tokenizer)
@@ -81,12 +81,11 @@ class InstructionPool:
         generator = random.Random(f"{self._seed} {number}")
         shared = [self._choose_examples(generator, kind) for kind in (False, True)] if self._same_examples else None
         requests = []
-        for kind, count in self.rounds.plan():
+        for kind in self.rounds.plan():
             requests.append(
                 {
                     "draw": self._seed * 1_000_000 + sum(self._num_planned.values()),
                     "classification": kind,
-                    "count": count,
                     "domain": self._choose_domain(kind),
                     "pick": generator.randrange(2**16),
                     "examples": shared[kind] if shared else self._choose_examples(generator, kind),

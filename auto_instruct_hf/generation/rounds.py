@@ -15,7 +15,6 @@ class _Counts:
     """Of the requests for one kind of task in one round; `usable` instructions are valid and new."""
 
     requests: int = 0
-    asked: int = 0
     usable: int = 0
 
 
@@ -23,12 +22,12 @@ class Rounds:
     """The rounds of a bootstrap, which end with the target and its share of classification.
 
     A round asks for what is missing if its limit allows, by the acceptance so far, and one standard deviation more, so
-    that it is often the last; its requests ask for fewer instructions where fewer are missing.
+    that it is often the last.
 
     Args:
         target: Number of instructions to keep.
         clf_share: Share of these that are from requests for classification tasks.
-        per_request: The most instructions that a request asks for.
+        per_request: Instructions that a request asks for.
         settings: Limits of rounds, and when to stop.
     """
 
@@ -42,7 +41,7 @@ class Rounds:
         self._kept = {False: 0, True: 0}
         self._counts: list[dict[bool, _Counts]] = []
         self.facts: list[dict[str, Any]] = []
-        """Of each closed round: its number, requests, instructions asked for, candidates, and admitted ones."""
+        """Of each closed round: its number, requests, candidates, and admitted instructions."""
 
     @property
     def num_kept(self) -> int:
@@ -53,22 +52,18 @@ class Rounds:
         """Return whether the target is reached."""
         return self.num_kept >= self._target
 
-    def plan(self) -> list[tuple[bool, int]]:
-        """Begin a round; return for each request whether it is for classification, and for how many instructions."""
-        asks = {kind: self._count_missing(kind) for kind in (False, True)}
-        sizes = {kind: math.ceil(ask / self._per_request) for kind, ask in asks.items()}
+    def plan(self) -> list[bool]:
+        """Begin a round; return for each of its requests whether it is for classification."""
+        sizes = {kind: self._count_missing(kind) for kind in (False, True)}
         sent = sum(item["requests"] for item in self.facts)
         limit = min(max(sent, _FIRST_REQUESTS), self._settings.requests_per_round)
-        items = {kind: math.ceil(ask / max(sizes[kind], 1)) for kind, ask in asks.items()}
         if (total := sum(sizes.values())) > limit:
             num_clf = min(max(self._balance(limit), limit - sizes[False]), sizes[True])
             sizes, total = {False: limit - num_clf, True: num_clf}, limit
-            items = dict.fromkeys(sizes, self._per_request)
-        self._counts.append({kind: _Counts(size, size * items[kind]) for kind, size in sizes.items()})
+        self._counts.append({kind: _Counts(size) for kind, size in sizes.items()})
         # Evenly spaced: any run of requests has the share.
         places = [number * sizes[True] // total for number in range(total + 1)]
-        kinds = [places[number + 1] > places[number] for number in range(total)]
-        return [(kind, items[kind]) for kind in kinds]
+        return [places[number + 1] > places[number] for number in range(total)]
 
     def admit(self, is_classification: bool) -> bool:
         """Count a usable instruction of the current round; return whether it is needed."""
@@ -79,13 +74,11 @@ class Rounds:
 
     def close(self, candidates: int) -> None:
         """End the current round, in which there were so many candidates."""
-        counts = self._counts[-1].values()
         before = sum(item["admitted"] for item in self.facts)
         self.facts.append(
             {
                 "round": len(self.facts),
-                "requests": sum(one.requests for one in counts),
-                "asked": sum(one.asked for one in counts),
+                "requests": sum(one.requests for one in self._counts[-1].values()),
                 "candidates": candidates,
                 "admitted": self.num_kept - before,
             }
@@ -108,9 +101,9 @@ class Rounds:
         )
 
     def _count_missing(self, kind: bool) -> int:
-        """Return how many instructions to ask for, so that those of a kind that are missing probably come."""
+        """Return how many requests probably bring the instructions of a kind that are missing."""
         missing, acceptance = self._quotas[kind] - self._kept[kind], self._acceptance(kind)
-        return math.ceil((missing + math.sqrt(missing * (1 - acceptance))) / acceptance)
+        return math.ceil((missing + math.sqrt(missing * (1 - acceptance))) / acceptance / self._per_request)
 
     def _balance(self, size: int) -> int:
         """Return how many of so many requests are to be for classification: after them, its share should be right."""
@@ -120,14 +113,12 @@ class Rounds:
 
     def _acceptance(self, kind: bool) -> float:
         """Return the share of usable instructions among those asked for lately, as if one request more were usable."""
-        asked = usable = self._per_request
-        requests = 0
+        usable, requests = self._per_request, 1
         for counts in reversed(self._counts):
-            if requests >= self._settings.patience:
+            if requests > self._settings.patience:
                 break
-            requests += counts[kind].requests
-            asked, usable = asked + counts[kind].asked, usable + counts[kind].usable
-        return min(usable / asked, 1.0)
+            usable, requests = usable + counts[kind].usable, requests + counts[kind].requests
+        return min(usable / requests / self._per_request, 1.0)
 
     def _count_recent(self) -> tuple[int, int, int]:
         """Return requests, candidates and admissions of the last rounds with at least `patience` requests."""
@@ -142,15 +133,14 @@ class Rounds:
 
 def simulate_rounds(
     target: int, clf_share: float, per_request: int, settings: BootstrapSettings, acceptance: float
-) -> list[int]:
-    """Return for how many instructions each request of a bootstrap asks if this share of them is usable, in (0, 1]."""
-    rounds = Rounds(target, clf_share, per_request, settings)
-    requests: list[int] = []
+) -> int:
+    """Return the number of requests of a bootstrap if this share of what they ask for is usable, in (0, 1]."""
+    rounds, usable = Rounds(target, clf_share, per_request, settings), acceptance * per_request
+    sent = {False: 0, True: 0}
     while not rounds.is_done():
-        planned = rounds.plan()
-        for kind, count in planned:
-            for _ in range(math.ceil(acceptance * count)):
+        for kind in rounds.plan():
+            for _ in range(math.floor((sent[kind] + 1) * usable) - math.floor(sent[kind] * usable)):
                 rounds.admit(kind)
-        rounds.close(sum(count for _, count in planned))
-        requests += [count for _, count in planned]
-    return requests
+            sent[kind] += 1
+        rounds.close(0)
+    return sum(sent.values())

@@ -33,7 +33,7 @@ class CosineIndex:
     def add(self, vectors: Vectors) -> None:
         """Add vectors, shape (rows, dimensions), to the pool unconditionally."""
         size = self._size + len(vectors)
-        if size > len(self._rows):
+        if size > len(self._rows) or not self._size:
             grown = np.empty((max(size, 2 * len(self._rows)), vectors.shape[1]), dtype=np.float32)
             if self._size:
                 grown[: self._size] = self._rows[: self._size]
@@ -118,4 +118,5 @@ def _blocks(vectors: Vectors) -> Iterator[Vectors]:
 
 def _cosines(vectors: Vectors, others: Vectors) -> Vectors:
     """Return the cosines, at most 1 however they were rounded."""
-    return np.minimum(vectors @ others.T, np.float32(1))
+    cosines: Vectors = vectors @ others.T
+    return np.minimum(cosines, 1, out=cosines)

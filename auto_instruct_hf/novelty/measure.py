@@ -1,6 +1,7 @@
 """ROUGE-L F1 by the operations of `rouge_score`, the tolerance of bounds on it, and admission one after the other."""
 
 import numpy as np
+import numpy.typing as npt
 
 from ..core import FloatArray, IntArray
 
@@ -25,7 +26,9 @@ def f1(lcs: IntArray, candidate_lengths: IntArray, reference_lengths: IntArray) 
     return np.divide(2 * precision * recall, total, out=np.zeros(total.shape), where=total > 0)
 
 
-def admit_in_order(best: FloatArray, nearest: IntArray, among: FloatArray, limit: float, first: int) -> list[int]:
+def admit_in_order(
+    best: FloatArray, nearest: IntArray, among: npt.NDArray[np.floating], limit: float, first: int
+) -> list[int]:
     """Admit the rows of a block one after the other, each unless its highest similarity is above a limit.
 
     Args:

@@ -62,6 +62,7 @@ def render_card(report: BuildReport, location: str, *, on_hub: bool = True) -> s
             "rejected": [(phase, *one) for phase, found in phases.items() for one in found["rejected"].items()],
             "clusters": phases["cluster"] if "choice" in phases.get("cluster", {}) else None,
             "nearest": phases["split"]["nearest"],
+            "in_meaning": phases["split"].get("in_meaning"),
             "most_draws": max(phases["sample"]["most_draws"].values()),
             "num_repeated": sum(phases["sample"]["repeated"].values()),
             "decontaminated": phases.get("decontaminate", {}).get("sources", []),

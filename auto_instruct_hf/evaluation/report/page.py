@@ -74,10 +74,12 @@ def list_headlines(figures: Mapping[str, object]) -> list[tuple[str, str, str]]:
     measures = figures["measures"]
     alignment = find_figure(measures, "alignment")
     near = "share whose nearest other has a ROUGE-L above {:g}"
+    unique = "share of instructions whose nearest other has a cosine of at most {:g}, by embeddings"
     meaning = "how often an output is nearer to its own task than to another; 0.5: chance"
     headlines: list[tuple[str, str, str, Callable[..., str]]] = [
         ("Near copies, instructions", "instructions.nearest.share_above", near, _percent),
         ("Near copies, outputs", "outputs.nearest.share_above", near, _percent),
+        ("Unique in meaning", "instructions.meaning.share_unique", unique, _percent),
         ("Near the seeds", "overlap.share_above", "share of instructions above {:g} to a seed task", _percent),
         ("Vendi score", "instructions.vendi", "effective number of different instructions, by embeddings", _number),
         ("Distinct bigrams", "outputs.distinct.distinct_2", "of all word pairs in outputs", _percent),
