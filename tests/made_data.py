@@ -56,8 +56,13 @@ def make_build(out: Path) -> Path:
     row = {"instruction_id": "i", "similarity": 0.5, "most_similar": "", **MEANING, "round": 0}
     instructions = from_rows([{**row, "instruction": text} for text in distinct(40)], INSTRUCTIONS)
     traces = {
-        "bootstrap": Trace(facts={"stopped": ""}),
-        "split": Trace(facts={"nearest": {"similarity": 0.25, "compared": 9, "held_out": 9}}),
+        "bootstrap": Trace(facts={"stopped": "", "in_meaning": True}),
+        "split": Trace(
+            facts={
+                "nearest": {"similarity": 0.25, "compared": 9, "held_out": 9},
+                "in_meaning": {"cosine": 0.8994, "of_test": {"0.85": 0.123, "0.9": 0.0}},
+            }
+        ),
         "sample": Trace(facts={"most_draws": {"train": 2, "test": 2}, "repeated": {"train": 0, "test": 0}}),
     }
     table = [TableRow("instructions", (40, 40, 40, 40), (1, 2, 3, None))]

@@ -31,7 +31,7 @@ from auto_instruct_hf.generation.bootstrap import find_candidate_fault
 from auto_instruct_hf.generation.instruction_pool import InstructionPool
 from auto_instruct_hf.generation.rounds import Rounds
 from auto_instruct_hf.novelty import near_copies, near_pairs
-from auto_instruct_hf.recipe import BootstrapSettings
+from auto_instruct_hf.recipe import BootstrapSettings, EmbeddingSettings
 
 SMALL = BootstrapSettings(requests_per_round=4, patience=16)
 
@@ -340,6 +340,20 @@ def test_words_for_nothing_become_an_empty_text(text: str) -> None:
 @pytest.mark.parametrize("text", ["No", "none of them", "nonet", "0", "Null Island", "😀😀", "???", "+ - * /", "Na"])
 def test_other_texts_are_stripped(text: str) -> None:
     assert text_or_nothing(f" {text} ") == text
+
+
+def test_meanings_of_other_scripts_are_left_to_other_models(
+    teacher: Teacher, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    seeds = from_rows(
+        [seed_rows(1, instruction=text)[0] for text in ("이 편지를 번역해 주세요", "봄에 관한 시를 써요")], SEEDS
+    )
+    for model, is_compared in (("sentence-transformers/all-MiniLM-L6-v2", False), ("my/multilingual", True)):
+        trace, embedding = Trace(), EmbeddingSettings(model=model)
+        caplog.clear()
+        grow(seeds, teacher, tmp_path, num_instructions=3, embedding=embedding, trace=trace)
+        assert trace.facts["in_meaning"] == is_compared
+        assert ("does not know the script" in caplog.text) != is_compared
 
 
 def test_seeds_in_another_script_are_compared_by_its_words() -> None:

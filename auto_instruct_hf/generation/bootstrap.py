@@ -27,6 +27,7 @@ from ..core import (
 )
 from ..embedding import open_encoder
 from ..errors import BuildError
+from ..novelty import knows_script
 from ..prompts import Prompt, PromptSet, load_prompts
 from ..recipe import BootstrapSettings, EmbeddingSettings
 from ..teacher import Ask, Request, Teacher
@@ -71,7 +72,8 @@ def bootstrap(
         prompts: A set of prompts: `default`, `small` or a folder; None: the teacher's default.
         stop_after: Return only the first so many instructions, and send no request for more; None: all.
         cache_dir: Folder of the cache; None: as in `core.apply`.
-        trace: If given, it receives the rejected candidates, `rounds` with their counts, and `stopped`.
+        trace: If given, it receives the rejected candidates, `rounds` with their counts, `stopped`, and whether
+            meanings were compared (`in_meaning`).
 
     Returns:
         Columns of `schema.INSTRUCTIONS`, at most `num_instructions` rows: fewer, with a warning, if the acceptance rate
@@ -82,6 +84,8 @@ def bootstrap(
     """
     seeds = require_columns(seeds, SEEDS, "bootstrap", SEEDS)
     settings = settings or BootstrapSettings()
+    embedding = embedding or EmbeddingSettings()
+    in_meaning = settings.max_cosine is not None and knows_script(embedding, seeds["instruction"])
     prompt = load_prompts(prompts or teacher.prompts)["bootstrap"]
     pool = InstructionPool(
         rows(seeds[:]),
@@ -91,7 +95,7 @@ def bootstrap(
         settings,
         per_request=count_per_request(prompt, settings),
         same_examples=prompt.each is not None,
-        encode=open_encoder(embedding, cache_dir) if settings.max_cosine else None,
+        encode=open_encoder(embedding, cache_dir) if in_meaning else None,
     )
     rounds, enough = pool.rounds, stop_after or num_instructions
     with teacher.phase("bootstrap") as progress:
@@ -112,7 +116,7 @@ def bootstrap(
     if stopped:
         _LOG.warning("bootstrap stopped at %s", stopped)
     if trace is not None:
-        trace.facts.update(rounds=rounds.facts, stopped=stopped)
+        trace.facts.update(rounds=rounds.facts, stopped=stopped, in_meaning=in_meaning)
     judged = from_rows(pool.judged, with_rejected(INSTRUCTIONS))
     kept = keep(judged, phase="bootstrap", cache_dir=cache_dir, trace=trace)
     if not len(kept):

@@ -11,7 +11,7 @@ from ..recipe import BootstrapSettings
 from .rounds import Rounds
 
 MORE_THAN_ASKED_FOR = "more than asked for"
-Row = dict[str, Any]
+_Row = dict[str, Any]
 
 
 class InstructionPool:
@@ -33,7 +33,7 @@ class InstructionPool:
 
     def __init__(
         self,
-        seeds: list[Row],
+        seeds: list[_Row],
         target: int,
         clf_share: float,
         seed: int,
@@ -71,11 +71,11 @@ class InstructionPool:
         self._seen_ids = set(self._word_ids)
         self._num_planned = {False: 0, True: 0}
         self.rounds = Rounds(target, clf_share, per_request, settings)
-        self.admitted: list[Row] = []
+        self.admitted: list[_Row] = []
         """Examples: `instruction`, `domain` and `classification`, the latter two as its request said."""
-        self.judged: list[Row] = []
+        self.judged: list[_Row] = []
 
-    def plan(self) -> list[Row]:
+    def plan(self) -> list[_Row]:
         """Return the next round's requests."""
         number = len(self.rounds.facts)
         generator = random.Random(f"{self._seed} {number}")
@@ -94,7 +94,7 @@ class InstructionPool:
             self._num_planned[kind] += 1
         return requests
 
-    def judge(self, candidates: list[Row]) -> None:
+    def judge(self, candidates: list[_Row]) -> None:
         """Admit what is new among a round's candidates (`instruction`, `classification`, `domain`, `rejected`)."""
         nearest = {"similarity": 0.0, "most_similar": "", "cosine": 0.0, "nearest": ""}
         judged = [
@@ -116,7 +116,7 @@ class InstructionPool:
         self.judged += judged
         self.rounds.close(len(candidates))
 
-    def _keep_new_words(self, rows: list[Row]) -> list[Row]:
+    def _keep_new_words(self, rows: list[_Row]) -> list[_Row]:
         """Add the highest ROUGE-L to rows, reject those that are too similar, and return the others."""
         verdicts = self._words.add_novel([row["instruction"] for row in rows])
         columns = (verdicts.is_novel.tolist(), verdicts.similarity.tolist(), verdicts.nearest.tolist())
@@ -128,7 +128,7 @@ class InstructionPool:
                 row["rejected"] = f"ROUGE-L above {self._settings.max_similarity} with an earlier instruction"
         return [row for row in rows if not row["rejected"]]
 
-    def _keep_new_meanings(self, rows: list[Row]) -> list[Row]:
+    def _keep_new_meanings(self, rows: list[_Row]) -> list[_Row]:
         """Add the highest cosine to rows, reject those that are too near, and return the others."""
         if not rows or not self._encode:
             return rows
@@ -150,7 +150,7 @@ class InstructionPool:
         order = random.Random(f"domains {self._seed} {kind} {cycle}")
         return order.sample(self._domains, len(self._domains))[place]
 
-    def _choose_examples(self, generator: random.Random, is_classification: bool) -> list[Row]:
+    def _choose_examples(self, generator: random.Random, is_classification: bool) -> list[_Row]:
         settings = self._settings
         labelled = [example for example in self._examples if example["classification"]]
         seeds = labelled if is_classification and labelled else self._examples

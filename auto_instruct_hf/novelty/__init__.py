@@ -5,7 +5,7 @@ A Package for Automatic Evaluation of Summaries"), F1 without stemming, down to 
 threshold its rounding decides.
 """
 
-from .cosine import CosineIndex, cosine_groups, nearest_cosines
+from .cosine import CosineIndex, cosine_groups, knows_script, nearest_cosines
 from .filtering import filter_novel
 from .index import NoveltyIndex, Verdicts
 from .joins import highest_similarity, near_copies, near_groups, near_pairs
@@ -22,6 +22,7 @@ __all__ = [
     "f1",
     "filter_novel",
     "highest_similarity",
+    "knows_script",
     "near_copies",
     "near_groups",
     "near_pairs",

@@ -1,14 +1,18 @@
 """Novelty in meaning: cosines of embeddings of unit length, exactly, a block at a time to bound memory."""
 
-from collections.abc import Iterator
+import logging
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 
 from ..core import FloatArray, IntArray, Vectors
+from ..recipe import EmbeddingSettings
 from .index import Verdicts
 from .joins import connect
 from .measure import admit_in_order
+from .tokens import choose_tokenizer
 
+_LOG = logging.getLogger(__name__)
 # A block of cosines takes 16 MB.
 _ROWS, _COLUMNS = 512, 8192
 
@@ -69,6 +73,21 @@ class CosineIndex:
         best = np.concatenate([np.zeros(0), *(one for one, _ in found)])
         nearest = np.concatenate([np.zeros(0, dtype=np.int64), *(position for _, position in found)])
         return Verdicts(~(best > self.max_cosine), np.where(nearest < 0, 0.0, best), nearest)
+
+
+def knows_script(embedding: EmbeddingSettings, texts: Iterable[str]) -> bool:
+    """Return whether cosines of an embedding model tell texts apart; warn if not.
+
+    The default model is English: of unrelated sentences in other scripts, some have a cosine above 0.9.
+    """
+    if embedding.model != EmbeddingSettings.model or choose_tokenizer(texts) == "rouge":
+        return True
+    _LOG.warning(
+        "%s does not know the script of these texts, so their meanings are not compared: name a model that does "
+        "(embedding.model in a recipe)",
+        embedding.model,
+    )
+    return False
 
 
 def cosine_groups(vectors: Vectors, max_cosine: float) -> IntArray:

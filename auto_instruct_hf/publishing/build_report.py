@@ -87,7 +87,7 @@ class BuildReport:
     """The command that repeats the build, beside the published recipe."""
     max_similarity: float
     max_cosine: float | None
-    """None: the bootstrap compared words only."""
+    """None: the bootstrap compared words only; so below."""
     max_similarity_across_splits: float
     max_cosine_across_splits: float | None
     num_distinct: int

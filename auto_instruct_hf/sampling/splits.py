@@ -9,7 +9,7 @@ from datasets import Dataset, DatasetDict, Features, Value
 
 from ..core import CLUSTERED, Batch, Columns, Trace, apply, make_id, normalise, require_columns
 from ..embedding import Encode, identify, open_encoder
-from ..novelty import CosineIndex, choose_tokenizer, cosine_groups, highest_similarity, near_groups
+from ..novelty import CosineIndex, choose_tokenizer, cosine_groups, highest_similarity, knows_script, near_groups
 from ..recipe import EmbeddingSettings, SplittingSettings
 from .stratified_groups import Stratum, allocate_groups
 
@@ -52,11 +52,11 @@ def split(
         `train`, and `validation` and `test` if their share is above 0 and there is a group for them. None is empty.
     """
     instances = require_columns(instances, CLUSTERED, "split", _NEEDED)
-    settings = settings or SplittingSettings()
+    settings, embedding = settings or SplittingSettings(), embedding or EmbeddingSettings()
     needed = instances.select_columns(list(_NEEDED))
-    in_meaning = settings.max_cosine is not None
+    in_meaning = settings.max_cosine is not None and knows_script(embedding, instances["instruction"])
     resources = {"encode": open_encoder(embedding, cache_dir) if in_meaning else None}
-    depends_on = identify(embedding or EmbeddingSettings()) if in_meaning else None
+    depends_on = identify(embedding) if in_meaning else None
     assigned = apply(
         needed,
         split_table,
