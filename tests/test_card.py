@@ -190,7 +190,7 @@ FITTED = {"choice": "The curve still rises at 50.", "fitted": 50_000, "assigned"
         (
             {},
             {},
-            "with its near copies (ROUGE-L above 0.7, or a cosine of embeddings above 0.9) and all",
+            "with its near copies (ROUGE-L above 0.7, or a cosine of embeddings above 0.85) and all",
             "over all pairs",
         ),
         (
