@@ -206,16 +206,15 @@ def _completion(body: dict[str, Any], digest: str, fault: str, stub: StubTeacher
     }
 
 
-_ITEM = re.compile(r"^### (\d+)\n", re.MULTILINE)
-
-
 def reply_to(body: dict[str, Any], digest: str) -> dict[str, Any]:
     """Return a valid reply, made from the names of the fields in the schema."""
     schema = _schema_of(body)
     text = body["messages"][-1]["content"]
     if "answers" not in schema["properties"]:
         return _answer(schema, text, digest)
-    before, *parts = _ITEM.split(text)  # a number, the item's text, a number, ...
+    mark = re.escape(text.split(maxsplit=1)[0])  # the message begins with it
+    # A number, the item's text, a number, ...
+    before, *parts = re.split(rf"^{mark} (\d+).*(?:\n|\Z)", text, flags=re.MULTILINE)
     of_item = schema["properties"]["answers"]["items"]
     answers = []
     for number, own in zip(parts[::2], parts[1::2], strict=True):
@@ -266,7 +265,7 @@ def _answer(schema: dict[str, Any], text: str, digest: str, number: int = 1, bef
         "output": " ".join(words),
         "topic": " ".join(words[:2]),
     }
-    asked = re.findall(r"^Instruction:\n(.*)$", before or text, re.MULTILINE)
+    asked = re.findall(r"^(?:Instruction:|\S+ Instruction)\n(.*)$", before or text, re.MULTILINE)
     if "output" in properties and asked:
         answers["output"] = " ".join([sign(asked[-1]), *words[1:]])
     if "instances" in properties:

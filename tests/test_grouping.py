@@ -16,10 +16,10 @@ from stub_teacher import StubTeacher
 
 from auto_instruct_hf import Teacher, attribute, complete
 from auto_instruct_hf.core import ATTRIBUTED, INSTRUCTIONS, Trace, from_rows
-from auto_instruct_hf.generation.grouped_requests import GroupedItem, ask_items, count_requests
+from auto_instruct_hf.generation.grouped_requests import ask_items, count_requests
 from auto_instruct_hf.prompts import Prompt
 from auto_instruct_hf.recipe import AttributionSettings, CompletionSettings
-from auto_instruct_hf.teacher import Reply, Request
+from auto_instruct_hf.teacher import GroupedItem, Reply, Request
 
 ITEM = {"type": "object", "properties": {"number": {"type": "integer"}, "output": {"type": "string"}}}
 GROUPED = {"type": "object", "properties": {"answers": {"type": "array", "items": ITEM}}}

@@ -46,6 +46,11 @@ def count_words(text: str) -> int:
     return len(_UNSPACED.sub(" ", text).split()) + -(-len(_UNSPACED.findall(text)) // 2)
 
 
+def estimate_tokens(text: str) -> float:
+    """Return a rough number of tokens: a quarter of the bytes, which is somewhat high for English."""
+    return len(text.encode("utf-8", "replace")) / 4
+
+
 def text_or_nothing(text: str | None) -> str:
     """Strip a text; return "" for None and for words such as "none" or "N/A" that models write instead."""
     return "" if text is None or _NOTHING.fullmatch(text) else text.strip()

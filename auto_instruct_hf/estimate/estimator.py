@@ -15,8 +15,8 @@ from typing import Any
 from datasets import Dataset
 from pydantic import TypeAdapter, ValidationError
 
-from ..clustering import name_batch
-from ..core import fingerprint, rows
+from ..clustering import name_table
+from ..core import estimate_tokens, fingerprint, rows
 from ..evaluation.judging import choose_model, judge_batch, judge_prompts, known_prices
 from ..generation import InstructionPool, attribute_batch, complete_batch, draw_batch
 from ..prompts import PromptSet, load_prompts
@@ -25,8 +25,6 @@ from ..teacher import Cost, Rates, Request, Teacher
 from .dry_run import dry_run
 from .preview import Preview
 
-# A rough mean for English in current tokenizers.
-_BYTES_A_TOKEN = 4
 # Of the candidates of a bootstrap; it falls as the pool grows. Ours, as all below.
 _ACCEPTED = 0.6
 # Attributes per instruction: the published means (Auto-Instruct's table).
@@ -133,8 +131,9 @@ def estimate(seeds: Dataset, teacher: Teacher, recipe: Recipe, seen: Preview | N
         )
     shown = [row["instruction"] for row in seed_rows][: settings.topic_instructions]
     num_topics = settings.num_clusters or min(settings.max_clusters, recipe.num_instructions // 2)
-    asked = dry_run(name_batch, [{"instructions": shown, "keywords": ["keyword"] * 6}], prompt=prompts["topic"])
-    shares.append(_scale("topics", _make_sample(asked, _TOPIC, 1), num_topics, teacher, recipe, rates))
+    clusters = [{"instructions": shown, "keywords": ["keyword"] * 6}] * max(num_topics, 1)
+    asked = dry_run(name_table, clusters, prompt=prompts["topic"], max_tokens=settings.topic_tokens)
+    shares.append(_scale("topics", _make_sample(asked, _TOPIC * num_topics, 1), 1, teacher, recipe, rates))
     return Estimate(tuple(shares), seen.instructions if seen else 0, _identify(teacher, recipe))
 
 
@@ -202,7 +201,7 @@ def _assume(
     completed = dry_run(complete_batch, tasks, prompts=prompts, settings=recipe.completion)
     num_outputs = sum(len(task["attributes"]) for task in tasks)
     names = ("instruction", "output")
-    instruction_tokens, output_tokens = (statistics.fmean(_count_tokens(row[name]) for row in seeds) for name in names)
+    instruction_tokens, output_tokens = (statistics.fmean(estimate_tokens(row[name]) for row in seeds) for name in names)
     return {
         "bootstrap": _make_sample(drawn, candidates * instruction_tokens, candidates * _ACCEPTED),
         "attribute": _make_sample(attributed, _ATTRIBUTES * len(tasks), len(tasks)),
@@ -227,11 +226,7 @@ def _make_sample(asked: Sequence[Request], output_tokens: float, units: float) -
     texts = [message["content"] for request in asked for message in request.messages]
     schemas = [json.dumps(request.prompt.schema) for request in asked]
     seconds = len(asked) * _FIRST_TOKEN + output_tokens / _TOKENS_A_SECOND
-    return _Sample(len(asked), sum(map(_count_tokens, texts + schemas)), output_tokens, seconds, max(units, 1))
-
-
-def _count_tokens(text: str) -> float:
-    return len(text.encode()) / _BYTES_A_TOKEN
+    return _Sample(len(asked), sum(map(estimate_tokens, texts + schemas)), output_tokens, seconds, max(units, 1))
 
 
 def _scale(

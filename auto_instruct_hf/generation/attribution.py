@@ -24,8 +24,8 @@ from ..core import (
 )
 from ..prompts import ATTRIBUTION, Prompt, PromptSet, load_prompts
 from ..recipe import AttributionSettings
-from ..teacher import Ask, Teacher
-from .grouped_requests import GroupedItem, ask_items, count_requests
+from ..teacher import Ask, GroupedItem, Teacher
+from .grouped_requests import ask_items, count_requests
 
 
 def attribute(

@@ -24,9 +24,11 @@ from ..core import (
 )
 from ..prompts import Prompt, PromptSet, load_prompts
 from ..recipe import CompletionSettings
-from ..teacher import Ask, Teacher
-from .grouped_requests import GroupedItem, ask_items, count_requests
+from ..teacher import Ask, GroupedItem, Teacher
+from .grouped_requests import ask_items, count_requests
 
+# Ours: one input in so many, drawn by its id so that a rerun and a group of any size have the same ones.
+_BORDER_CASES = 3
 _NEEDED = ("instruction_id", "instruction", "is_classification", "input", "attributes")
 
 
@@ -84,17 +86,20 @@ def complete_batch(batch: Batch, *, ask: Ask, prompts: Mapping[str, Prompt], set
     for row in rows(batch):
         is_clf, prompt = row["is_classification"], prompts["input" if row["is_classification"] else "output"]
         for attribute in row["attributes"] or [""]:
+            instance_id = make_id(row["instruction_id"], attribute)
             instances.append(
                 {
                     **{name: row[name] for name in ("instruction_id", "instruction", "is_classification")},
-                    "instance_id": make_id(row["instruction_id"], attribute),
+                    "instance_id": instance_id,
                     "attribute": attribute,
                     "input": "" if is_clf else row["input"],
                     "output": attribute if is_clf else "",
                     "rejected": "",
                 }
             )
-            others = {"label": attribute} if is_clf else {"input": row["input"], "strategy": attribute}
+            is_border = int(instance_id, 16) % _BORDER_CASES == 0
+            of_label, of_strategy = {"label": attribute, "is_border": is_border}, {"input": row["input"], "strategy": attribute}
+            others = of_label if is_clf else of_strategy
             items.append(GroupedItem(prompt, {"instruction": row["instruction"], **others}))
     replies = ask_items(ask, items, settings.instances_per_request, _is_complete)
     for instance, reply in zip(instances, replies, strict=True):

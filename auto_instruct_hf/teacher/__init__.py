@@ -3,6 +3,7 @@
 from .client import Teacher
 from .endpoint import EMBEDDED, EMBEDDED_MODEL, Endpoint
 from .exchange import Ask, Reply, Request
+from .groups import GroupedItem, ask_groups
 from .journal import (
     PERCENTILES,
     Journal,
@@ -23,6 +24,7 @@ __all__ = [
     "Ask",
     "Cost",
     "Endpoint",
+    "GroupedItem",
     "Journal",
     "JournalRow",
     "Prices",
@@ -31,6 +33,7 @@ __all__ = [
     "Request",
     "Teacher",
     "Usage",
+    "ask_groups",
     "failed_requests",
     "find_provider",
     "find_request",
