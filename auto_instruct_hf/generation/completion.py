@@ -27,8 +27,8 @@ from ..recipe import CompletionSettings
 from ..teacher import Ask, GroupedItem, Teacher
 from .grouped_requests import ask_items, count_requests
 
-# Ours: one input in so many, drawn by its id so that a rerun and a group of any size have the same ones.
-_BORDER_CASES = 3
+# Ours. Drawn by the id of the instance: a rerun, or groups of another size, ask for the same ones.
+_ONE_BORDER_CASE_IN = 3
 _NEEDED = ("instruction_id", "instruction", "is_classification", "input", "attributes")
 
 
@@ -97,10 +97,10 @@ def complete_batch(batch: Batch, *, ask: Ask, prompts: Mapping[str, Prompt], set
                     "rejected": "",
                 }
             )
-            is_border = int(instance_id, 16) % _BORDER_CASES == 0
-            of_label, of_strategy = {"label": attribute, "is_border": is_border}, {"input": row["input"], "strategy": attribute}
-            others = of_label if is_clf else of_strategy
-            items.append(GroupedItem(prompt, {"instruction": row["instruction"], **others}))
+            own = {"input": row["input"], "strategy": attribute}
+            if is_clf:
+                own = {"label": attribute, "is_border": int(instance_id, 16) % _ONE_BORDER_CASE_IN == 0}
+            items.append(GroupedItem(prompt, {"instruction": row["instruction"], **own}))
     replies = ask_items(ask, items, settings.instances_per_request, _is_complete)
     for instance, reply in zip(instances, replies, strict=True):
         if reply.content is None:
