@@ -178,7 +178,7 @@ class ClusteringSettings(Settings):
     """Maximum instructions that UMAP and the mixture are fitted on; further ones are assigned by their embeddings."""
     topic_instructions: _Count = 8
     """Instructions shown to the teacher when it names a cluster."""
-    topic_tokens: _Count = 16_000
+    topic_tokens: _Count = 20_000
     """Maximum tokens of the instructions in one request for names, estimated. Enough for 50 clusters; more than that
     are named in several requests."""
 

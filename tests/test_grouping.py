@@ -115,7 +115,22 @@ def test_each_item_gets_its_own_answer_or_a_reason(
 
 
 # What may be taken for a mark, and what stands around it.
-PIECES = ["### 1", "### 2", "###", "=== 1", "===", "@@@ 2", "@0@ 1", "@", "#", "\n", " ", "Instruction", "no heading", "é"]
+PIECES = [
+    "### 1",
+    "### 2",
+    "###",
+    "=== 1",
+    "===",
+    "@@@ 2",
+    "@0@ 1",
+    "@",
+    "#",
+    "\n",
+    " ",
+    "Instruction",
+    "no heading",
+    "é",
+]
 TEXTS = st.lists(st.sampled_from(PIECES), min_size=1).map("".join).filter(lambda text: text and text == text.strip())
 ITALIAN = Path(__file__).parents[1] / "examples" / "italian" / "prompts"
 GROUPED_PROMPTS = [

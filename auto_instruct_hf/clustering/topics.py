@@ -28,7 +28,7 @@ def name_topics(
     teacher: Teacher | None,
     *,
     num_instructions: int = 8,
-    max_tokens: int = 16_000,
+    max_tokens: int = 20_000,
     prompts: str | PromptSet | None = None,
     cache_dir: Path | None = None,
 ) -> list[str]:
@@ -98,7 +98,7 @@ def _pack(clusters: Sequence[Mapping[str, Any]], prompt: Prompt, max_tokens: int
     packed: list[list[Mapping[str, Any]]] = []
     total, limit = 0.0, prompt.max_items("answers") if prompt.is_grouped else 1
     for row in clusters:
-        size = sum(map(estimate_tokens, [*row["instructions"], *row["keywords"]]))
+        size = estimate_tokens("".join(f"- {text}\n" for text in [*row["instructions"], *row["keywords"]]))
         if not packed or total + size > max_tokens or len(packed[-1]) == limit:
             packed.append([])
             total = 0.0

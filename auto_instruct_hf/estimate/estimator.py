@@ -201,7 +201,9 @@ def _assume(
     completed = dry_run(complete_batch, tasks, prompts=prompts, settings=recipe.completion)
     num_outputs = sum(len(task["attributes"]) for task in tasks)
     names = ("instruction", "output")
-    instruction_tokens, output_tokens = (statistics.fmean(estimate_tokens(row[name]) for row in seeds) for name in names)
+    instruction_tokens, output_tokens = (
+        statistics.fmean(estimate_tokens(row[name]) for row in seeds) for name in names
+    )
     return {
         "bootstrap": _make_sample(drawn, candidates * instruction_tokens, candidates * _ACCEPTED),
         "attribute": _make_sample(attributed, _ATTRIBUTES * len(tasks), len(tasks)),
