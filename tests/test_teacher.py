@@ -180,16 +180,24 @@ def test_no_server_at_all(tmp_path: Path) -> None:
         teacher.ask(make_requests(9))
 
 
-def test_poisoned_requests_fail_alone(tmp_path: Path) -> None:
+def test_requests_that_fail_where_others_do_not_are_given_up_and_sent_again_by_the_next_run(tmp_path: Path) -> None:
     with serve_stub(faults={"poison": 0.2}) as stub, open_teacher(stub, tmp_path, max_retries=0) as teacher:
         replies = teacher.ask(make_requests(100))
         failed = [reply.error for reply in replies if reply.content is None]
         assert 10 < len(failed) < 30
-        assert set(failed) == {"no answer"}
-        kept = sqlite3.connect(tmp_path / "journal.sqlite").execute("SELECT error FROM replies WHERE error != ''")
-        assert {row[0].partition(" -")[0] for row in kept} == {"no answer: InternalServerError: Error code: 500"}
+        assert set(failed) == {"not answered yet"}
+        stub.faults = {}
+        assert all(contents(teacher.ask(make_requests(100))))
+    errors = sqlite3.connect(tmp_path / "journal.sqlite").execute("SELECT DISTINCT error FROM replies").fetchall()
+    assert errors == [("",)]
+
+
+def test_a_refusal_of_one_request_is_final(tmp_path: Path) -> None:
+    with serve_stub(faults={"poison": 0.2}, poison=400) as stub, open_teacher(stub, tmp_path) as teacher:
+        replies = teacher.ask(make_requests(50))
+        assert {reply.error for reply in replies if reply.content is None} == {"no answer"}
         asked = len(stub.answered)
-        assert teacher.ask(make_requests(100)) == replies  # known failures are not asked again
+        assert teacher.ask(make_requests(50)) == replies
         assert len(stub.answered) == asked
 
 

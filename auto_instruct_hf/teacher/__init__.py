@@ -2,7 +2,7 @@
 
 from .client import Teacher
 from .endpoint import EMBEDDED, EMBEDDED_MODEL, Endpoint
-from .exchange import Ask, Reply, Request
+from .exchange import NO_ANSWER, Ask, Reply, Request
 from .journal import (
     PERCENTILES,
     Journal,
@@ -19,6 +19,7 @@ from .prices import Cost, Prices, Rates, find_provider, rates_from
 __all__ = [
     "EMBEDDED",
     "EMBEDDED_MODEL",
+    "NO_ANSWER",
     "PERCENTILES",
     "Ask",
     "Cost",

@@ -9,40 +9,47 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import astuple, dataclass
+from dataclasses import astuple, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from ..core import open_database, transaction
 from ..errors import TeacherError
 
-_FORMAT = 2
+_FORMAT = 3
 _TABLES = """
 CREATE TABLE replies (
     key TEXT NOT NULL UNIQUE, phase TEXT NOT NULL, model TEXT NOT NULL, is_batch INTEGER NOT NULL,
     request TEXT NOT NULL, text TEXT NOT NULL, raw TEXT NOT NULL, error TEXT NOT NULL, input_tokens INTEGER NOT NULL,
-    cached_tokens INTEGER NOT NULL, output_tokens INTEGER NOT NULL, seconds REAL NOT NULL, created REAL NOT NULL
+    cached_tokens INTEGER NOT NULL, output_tokens INTEGER NOT NULL, seconds REAL NOT NULL, created REAL NOT NULL,
+    is_estimated INTEGER NOT NULL DEFAULT 0
 );
 -- Updated in the transaction that inserts the replies, and unchanged when replies are pruned: they were paid.
 CREATE TABLE sums (
     phase TEXT NOT NULL, model TEXT NOT NULL, is_batch INTEGER NOT NULL, requests INTEGER NOT NULL,
     failed INTEGER NOT NULL, input_tokens INTEGER NOT NULL, cached_tokens INTEGER NOT NULL,
-    output_tokens INTEGER NOT NULL, seconds REAL NOT NULL, PRIMARY KEY (phase, model, is_batch)
+    output_tokens INTEGER NOT NULL, seconds REAL NOT NULL, estimated INTEGER NOT NULL DEFAULT 0,
+    PRIMARY KEY (phase, model, is_batch)
 );
 """
 # Format 1 had no sums, no batch mode and no repaired replies.
 _FROM_1 = f"""
 ALTER TABLE replies RENAME TO replies_1;{_TABLES}
 INSERT INTO replies SELECT key, phase, model, 0, request, text, '', error, input_tokens, cached_tokens, output_tokens,
-    seconds, created FROM replies_1 ORDER BY created;
+    seconds, created, 0 FROM replies_1 ORDER BY created;
 INSERT INTO sums SELECT phase, model, 0, COUNT(*), SUM(error != ''), SUM(input_tokens), SUM(cached_tokens),
-    SUM(output_tokens), SUM(seconds) FROM replies GROUP BY phase, model ORDER BY MIN(created);
+    SUM(output_tokens), SUM(seconds), 0 FROM replies GROUP BY phase, model ORDER BY MIN(created);
 DROP TABLE replies_1;
 """
-_ENTRY = "text, error, input_tokens, cached_tokens, output_tokens, seconds, raw"
+# Format 2 did not say which tokens were estimated.
+_FROM_2 = """
+ALTER TABLE replies ADD COLUMN is_estimated INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE sums ADD COLUMN estimated INTEGER NOT NULL DEFAULT 0
+"""
+_ENTRY = "text, error, input_tokens, cached_tokens, output_tokens, seconds, raw, is_estimated"
 _FIND = f"SELECT key, {_ENTRY} FROM replies WHERE key IN (SELECT value FROM json_each(?))"
 _REPLIES = f"replies (key, phase, model, is_batch, request, created, {_ENTRY})"
-_SUMS = ("requests", "failed", "input_tokens", "cached_tokens", "output_tokens", "seconds")
+_SUMS = ("requests", "failed", "input_tokens", "cached_tokens", "output_tokens", "seconds", "estimated")
 _ADD = "ON CONFLICT DO UPDATE SET " + ", ".join(f"{name} = {name} + excluded.{name}" for name in _SUMS)
 _CHUNK = 2000  # rows per statement: SQLite allows 32,766 variables
 _COLUMNS = "key, phase, model, is_batch, request, text, raw, error, input_tokens, cached_tokens, output_tokens, seconds"
@@ -53,7 +60,10 @@ JournalRow = dict[str, Any]
 
 @dataclass(frozen=True)
 class Entry:
-    """The reply to a request, why it is not usable ("" if it is), and the original in `raw` if `text` was repaired."""
+    """The reply to a request, why it is not usable ("" if it is), and the original in `raw` if `text` was repaired.
+
+    `is_estimated`: the endpoint did not report all of its tokens.
+    """
 
     text: str
     error: str = ""
@@ -62,6 +72,7 @@ class Entry:
     output_tokens: int = 0
     seconds: float = 0.0
     raw: str = ""
+    is_estimated: bool = False
 
 
 @dataclass(frozen=True)
@@ -78,7 +89,10 @@ class Record:
 
 @dataclass(frozen=True)
 class Usage:
-    """Sums over the journal for one phase, model and mode. `cached_tokens` are part of `input_tokens`."""
+    """Sums over the journal for one phase, model and mode.
+
+    `cached_tokens` are part of `input_tokens`; `estimated` is the number of requests with estimated tokens.
+    """
 
     phase: str
     model: str
@@ -89,6 +103,7 @@ class Usage:
     cached_tokens: int = 0
     output_tokens: int = 0
     seconds: float = 0.0
+    estimated: int = 0
 
 
 class Journal:
@@ -103,7 +118,9 @@ class Journal:
         self._writing, self._reading = threading.Lock(), threading.Lock()
         # Two connections: a reader does not wait for a commit.
         self._writer, self._reader = (
-            open_database(path, _TABLES, version=_FORMAT, error=TeacherError, upgrades={1: _FROM_1}, name="journal")
+            open_database(
+                path, _TABLES, version=_FORMAT, error=TeacherError, upgrades={1: _FROM_1, 2: _FROM_2}, name="journal"
+            )
             for _ in range(2)
         )
 
@@ -122,7 +139,13 @@ class Journal:
     def get(self, key: str) -> Entry | None:
         """Return the recorded reply, or None."""
         row = self.query(f"SELECT {_ENTRY} FROM replies WHERE key = ?", key)
-        return Entry(*row[0]) if row else None
+        return _read_entry(*row[0]) if row else None
+
+    def last_answered(self, model: str) -> dict[str, Any] | None:
+        """Return the request of the last usable reply of a model, or None."""
+        condition = "model = ? AND error = '' ORDER BY rowid DESC LIMIT 1"
+        row = self.query(f"SELECT request FROM replies WHERE {condition}", model)
+        return dict(json.loads(row[0][0])) if row else None
 
     def usage(self) -> list[Usage]:
         """Return the sums by phase, model and mode, ordered by their first requests."""
@@ -144,7 +167,7 @@ class Journal:
             new.setdefault(record.key, record)
         with self._writing, transaction(self._writer, self.path, TeacherError):
             found = self._writer.execute(_FIND, (json.dumps(list(new)),))
-            known = {key: Entry(*entry) for key, *entry in found}
+            known = {key: _read_entry(*entry) for key, *entry in found}
             fresh = [record for key, record in new.items() if key not in known]
             self._insert(_REPLIES, [_reply_values(record) for record in fresh])
             # Another process recorded these first, but they are paid too. A batch may be collected twice (after a kill)
@@ -152,6 +175,11 @@ class Journal:
             late = [record for record in new.values() if record.key in known and not record.is_batch]
             self._insert("sums", [_sum_values(record) for record in fresh + late], _ADD)
         return [known.get(record.key) or new[record.key].entry for record in records]
+
+    def charge(self, record: Record) -> None:
+        """Add the cost of a reply that is not kept to the sums."""
+        with self._writing, transaction(self._writer, self.path, TeacherError):
+            self._insert("sums", [_sum_values(record)], _ADD)
 
     def prune_failed(self) -> int:
         """Delete unusable replies without a usable later attempt; return how many."""
@@ -180,14 +208,18 @@ class Journal:
             self._writer.execute(f"INSERT INTO {table} VALUES {places} {on_conflict}", values)
 
 
+def _read_entry(*values: Any) -> Entry:
+    return replace(Entry(*values), is_estimated=bool(values[-1]))
+
+
 def _reply_values(record: Record) -> tuple[object, ...]:
     request = json.dumps(record.request, ensure_ascii=False)
     return record.key, record.phase, record.model, record.is_batch, request, time.time(), *astuple(record.entry)
 
 
 def _sum_values(record: Record) -> tuple[object, ...]:
-    _, error, *sums, _ = astuple(record.entry)
-    return record.phase, record.model, record.is_batch, 1, bool(error), *sums
+    _, error, *sums, _, is_estimated = astuple(record.entry)
+    return record.phase, record.model, record.is_batch, 1, bool(error), *sums, is_estimated
 
 
 @dataclass(frozen=True)
