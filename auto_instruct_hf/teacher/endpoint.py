@@ -89,6 +89,8 @@ class Endpoint:
         text = str(error.__cause__ or error).replace(" ssl:default", "")
         if isinstance(error, openai.APIStatusError) and (words := read_words(error.body) or error.response.text):
             text = f"Error code: {error.status_code} - {words}"
+        if isinstance(error, openai.APIStatusError) and (place := error.response.headers.get("location")):
+            text = f"Error code: {error.status_code}, redirects to {_without_secrets(place)}"
         return redact(f"{name}: {text}", self._api_key)
 
     def hide_key(self, entry: Entry) -> Entry:
