@@ -18,7 +18,7 @@ from .schema import (
     require_columns,
     with_rejected,
 )
-from .sqlite import open_database, transaction
+from .sqlite import explain_failure, is_intact_row, open_database, recover_database, row_checksum, transaction
 from .table_files import brief
 from .texts import (
     CONTROL,
@@ -71,6 +71,7 @@ __all__ = [
     "columns",
     "count_words",
     "default_folder",
+    "explain_failure",
     "fenced",
     "find_weights",
     "fingerprint",
@@ -80,6 +81,7 @@ __all__ = [
     "hide_folder",
     "inline",
     "instruction_id",
+    "is_intact_row",
     "json_block",
     "keep",
     "lock_build",
@@ -89,8 +91,10 @@ __all__ = [
     "parse_columns",
     "read_lines",
     "read_rows",
+    "recover_database",
     "require_columns",
     "root_verb_and_object",
+    "row_checksum",
     "rows",
     "text_or_nothing",
     "to_flag",
