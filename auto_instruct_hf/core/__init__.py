@@ -18,7 +18,15 @@ from .schema import (
     require_columns,
     with_rejected,
 )
-from .sqlite import explain_failure, is_intact_row, open_database, recover_database, row_checksum, transaction
+from .sqlite import (
+    SQLITE_FAILURES,
+    explain_failure,
+    is_intact_row,
+    open_database,
+    recover_database,
+    row_checksum,
+    transaction,
+)
 from .table_files import brief
 from .texts import (
     CONTROL,
@@ -57,6 +65,7 @@ __all__ = [
     "INSTRUCTIONS",
     "MESSAGES",
     "SEEDS",
+    "SQLITE_FAILURES",
     "TEXT_COLUMNS",
     "UNSPACED",
     "Batch",

@@ -1,5 +1,7 @@
 """SQLite files: opened in write-ahead mode, with checks of format and content, transactions, and recovery."""
 
+import logging
+import os
 import shutil
 import sqlite3
 import zlib
@@ -10,6 +12,9 @@ from tempfile import TemporaryDirectory
 
 from ..errors import AutoInstructError
 
+SQLITE_FAILURES = (sqlite3.DatabaseError, UnicodeDecodeError)
+"""What SQLite raises for a file that it cannot use; the latter where its own message quotes damaged bytes."""
+_LOG = logging.getLogger(__name__)
 _MAX_UNREADABLE = 100_000  # consecutive row numbers: more than the rows below any one damaged page
 
 
@@ -36,11 +41,15 @@ def open_database(
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        logged = _count_logged_pages(path)
         connection = sqlite3.connect(path, check_same_thread=False, isolation_level=None, timeout=30)
         connection.text_factory = _decode
         # Unlike quick_check, it compares the indexes, by which rows are found, with the rows; 1.4 times as slow.
         if (damage := connection.execute("PRAGMA integrity_check(1)").fetchone()[0]) != "ok":
             raise sqlite3.DatabaseError(damage)
+        intact = max(0, connection.execute("PRAGMA wal_checkpoint").fetchone()[1])
+        if min(logged, _count_logged_pages(path)) > intact:  # another process may write to it meanwhile
+            _LOG.warning("%s-wal is damaged: the last rows of the %s may be lost", path, name)
         connection.execute("PRAGMA journal_mode=WAL")
         connection.execute("PRAGMA synchronous=FULL")
         connection.execute("BEGIN IMMEDIATE")  # of two processes that open a new file, one creates the tables
@@ -56,7 +65,7 @@ def open_database(
         if version is not None:
             connection.execute(f"PRAGMA user_version={version}")
         connection.execute("COMMIT")
-    except (sqlite3.DatabaseError, OSError) as reason:
+    except (*SQLITE_FAILURES, OSError) as reason:
         raise error(f"cannot open the {name} {path}: {explain_failure(reason, remedy)}") from None
     return connection
 
@@ -74,18 +83,37 @@ def transaction(
         with connection:  # commits, or rolls back on an error
             connection.execute("BEGIN IMMEDIATE")
             yield
-    except sqlite3.DatabaseError as reason:
+    except SQLITE_FAILURES as reason:
         why = explain_failure(reason, remedy)
         if not is_damage(reason):
             why += ". What it holds is safe; free disk space or fix the permissions, then run the same command again"
         raise error(f"cannot write to {path}: {why}") from None
 
 
+def _count_logged_pages(path: Path) -> int:
+    """Return how many pages the write-ahead log of an SQLite file holds up to its last commit, damaged ones included.
+
+    1 if the header of the log is damaged: then it cannot be told.
+    """
+    log = Path(f"{path}-wal")
+    if not log.exists() or log.stat().st_size <= 32:
+        return 0
+    count = last_commit = 0
+    with log.open("rb") as file:
+        header = file.read(32)
+        # Each page has a header of 24 bytes; pages of an earlier use of the log have other salts.
+        while (page := file.read(24))[8:16] == header[16:24]:
+            count += 1
+            last_commit = count if any(page[4:8]) else last_commit
+            file.seek(int.from_bytes(header[8:12], "big"), os.SEEK_CUR)
+    return last_commit if count else 1
+
+
 def is_damage(reason: Exception) -> bool:
     """Return whether SQLite means a damaged file, not one that it cannot open, lock or write."""
     # SQLITE_ERROR: a format or a table that it does not know, as our statements are right.
     code = getattr(reason, "sqlite_errorcode", None)
-    return type(reason) is sqlite3.DatabaseError or code == sqlite3.SQLITE_ERROR
+    return type(reason) in SQLITE_FAILURES or code == sqlite3.SQLITE_ERROR
 
 
 def explain_failure(reason: Exception, remedy: str) -> str:
@@ -105,11 +133,11 @@ def is_intact_row(row: Sequence[object]) -> bool:
     return checksum is None or checksum == row_checksum(values)
 
 
-def recover_database(path: Path, version: int) -> dict[str, int]:
+def recover_database(path: Path, version: int, table: str) -> int:
     """Replace a damaged SQLite file by one with its readable rows; the old one is kept as `NAME.damaged`.
 
     Left out are rows without their checksum (in tables whose last column is `checksum`), and rows that refer to a lost
-    one. Return the number of rows by table. Raise sqlite3.DatabaseError if the names of the tables cannot be read.
+    one. Return the number of rows of `table`. Raise sqlite3.DatabaseError if that is not among those that can be read.
     """
     with TemporaryDirectory(dir=path.parent) as folder:
         copy, fresh = Path(folder) / "copy", Path(folder) / "fresh"
@@ -117,12 +145,12 @@ def recover_database(path: Path, version: int) -> dict[str, int]:
             if (file := Path(f"{path}{suffix}")).exists():
                 shutil.copyfile(file, f"{copy}{suffix}")
         _set_page_count(copy)
-        counts = _copy_rows(copy, fresh, version)
+        count = _copy_rows(copy, fresh, version, table)
         for suffix in ("", "-wal", "-shm"):
             if (file := Path(f"{path}{suffix}")).exists():
                 file.replace(f"{path}.damaged{suffix}")
         fresh.replace(path)
-    return counts
+    return count
 
 
 def _set_page_count(path: Path) -> None:
@@ -136,10 +164,11 @@ def _set_page_count(path: Path) -> None:
             file.write((path.stat().st_size // page_size).to_bytes(4, "big"))
 
 
-def _copy_rows(damaged: Path, fresh: Path, version: int) -> dict[str, int]:
-    """Copy the readable rows of all tables to a new file; return their number by table."""
+def _copy_rows(damaged: Path, fresh: Path, version: int, main: str) -> int:
+    """Copy the readable rows of all tables to a new file; return their number in the main table."""
     with closing(sqlite3.connect(damaged)) as source, closing(sqlite3.connect(fresh)) as target:
         source.text_factory = _decode
+        source.execute("PRAGMA writable_schema=ON")  # reads on where the definition of a table is damaged
         tables = dict(source.execute("SELECT name, sql FROM sqlite_master WHERE type = 'table' AND sql NOT NULL"))
         tables.pop("sqlite_sequence", None)  # SQLite makes its own
         for table, statement in tables.items():
@@ -152,7 +181,7 @@ def _copy_rows(damaged: Path, fresh: Path, version: int) -> dict[str, int]:
             target.execute(f"DELETE FROM {table} WHERE rowid = ?", (number,))
         target.execute(f"PRAGMA user_version={version}")
         target.commit()
-        return {table: target.execute(f"SELECT COUNT(*) FROM {table}").fetchone()[0] for table in tables}
+        return int(target.execute(f"SELECT COUNT(*) FROM {main}").fetchone()[0])
 
 
 def _read_rows(connection: sqlite3.Connection, table: str) -> Iterator[tuple[object, ...]]:
@@ -166,10 +195,10 @@ def _read_rows(connection: sqlite3.Connection, table: str) -> Iterator[tuple[obj
                 yield tuple(row)
                 start, failures = max(start, number), 0
             break
-        except sqlite3.DatabaseError:
+        except SQLITE_FAILURES:
             start, failures = start + 1, failures + 1
     # Backwards as well: a damaged row number may have ended the loop early.
-    with suppress(sqlite3.DatabaseError):
+    with suppress(*SQLITE_FAILURES):
         yield from connection.execute(f"SELECT * FROM {table} NOT INDEXED ORDER BY rowid DESC")
 
 

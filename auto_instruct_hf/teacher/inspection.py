@@ -1,14 +1,13 @@
 """Look into a journal: sums by phase, single requests; recover one that is damaged."""
 
 import json
-import sqlite3
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..core import is_intact_row, lock_build, recover_database
+from ..core import SQLITE_FAILURES, is_intact_row, lock_build, recover_database
 from ..errors import TeacherError
 from .journal import COLUMNS, DAMAGED, FORMAT, Journal, Usage
 
@@ -89,12 +88,12 @@ def recover_journal(path: Path) -> int:
     file = _find_file(path)
     try:
         with lock_build(file.parent):
-            kept = recover_database(file, FORMAT)
-    except sqlite3.DatabaseError as reason:
+            kept = recover_database(file, FORMAT, "replies")
+    except SQLITE_FAILURES as reason:
         raise TeacherError(f"nothing can be read of {file} ({reason}): move it away to begin a new journal") from None
     with Journal(file) as journal, journal._transaction():
         journal._writer.execute(_SUM_ALL)  # for sums that were lost
-    return kept["replies"]
+    return kept
 
 
 def _rows(journal: Journal, condition: str, *values: object) -> Iterator[JournalRow]:

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from ..core import (
+    SQLITE_FAILURES,
     explain_failure,
     is_intact_row,
     open_database,
@@ -163,7 +164,7 @@ class Journal:
         with self._reading:
             try:
                 return self._reader.execute(statement, values).fetchall()
-            except sqlite3.DatabaseError as reason:
+            except SQLITE_FAILURES as reason:
                 raise TeacherError(f"cannot read {self.path}: {explain_failure(reason, _REMEDY)}") from None
 
     def record(self, records: Sequence[Record]) -> list[Entry]:
