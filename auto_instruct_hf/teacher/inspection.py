@@ -9,7 +9,7 @@ from typing import Any
 
 from ..core import SQLITE_FAILURES, is_intact_row, lock_build, recover_database
 from ..errors import TeacherError
-from .journal import COLUMNS, DAMAGED, FORMAT, Journal, Usage
+from .journal import COLUMNS, DAMAGED, JOURNAL_FORMAT, Journal, Usage
 
 PERCENTILES = (50, 90, 99)
 JournalRow = dict[str, Any]
@@ -88,7 +88,7 @@ def recover_journal(path: Path) -> int:
     file = _find_file(path)
     try:
         with lock_build(file.parent):
-            kept = recover_database(file, FORMAT, "replies")
+            kept = recover_database(file, JOURNAL_FORMAT, "replies")
     except SQLITE_FAILURES as reason:
         raise TeacherError(f"nothing can be read of {file} ({reason}): move it away to begin a new journal") from None
     with Journal(file) as journal, journal._transaction():

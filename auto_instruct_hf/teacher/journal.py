@@ -26,7 +26,7 @@ from ..core import (
 from ..errors import TeacherError
 
 _LOG = logging.getLogger(__name__)
-FORMAT = 3
+JOURNAL_FORMAT = 3
 _TABLES = """
 CREATE TABLE replies (
     key TEXT NOT NULL UNIQUE, phase TEXT NOT NULL, model TEXT NOT NULL, is_batch INTEGER NOT NULL,
@@ -127,7 +127,7 @@ class Journal:
             open_database(
                 path,
                 _TABLES,
-                version=FORMAT,
+                version=JOURNAL_FORMAT,
                 error=TeacherError,
                 upgrades={1: _FROM_1, 2: _FROM_2},
                 name="journal",

@@ -54,7 +54,7 @@ CREATE TABLE IF NOT EXISTS offers (rater INTEGER PRIMARY KEY REFERENCES raters,
 PRAGMA user_version = 2;
 COMMIT;
 """
-FORMAT = 2
+RATINGS_FORMAT = 2
 # Columns by table, each with a checksum of its row: SQLite itself reads a damaged value as any other.
 _CHECKED = {
     "items": "position, instance_id, instance",
@@ -132,12 +132,14 @@ class RatingStore:
                 self._file.executescript(_TABLES.format(answers=answers))
             elif version == 1:
                 self._file.executescript(f"BEGIN IMMEDIATE; {_UPGRADE} PRAGMA user_version = 2; COMMIT")
-            if version <= FORMAT:
+            if version <= RATINGS_FORMAT:
                 self._check()
         except (*_FAILURES, OSError) as error:
             raise RatingAppError(f"cannot open the ratings {path}: {' '.join(str(error).split())}. {_REMEDY}") from None
-        if version > FORMAT:
-            raise RatingAppError(f"{path} has format {version}, this version reads {FORMAT}: use a newer version")
+        if version > RATINGS_FORMAT:
+            raise RatingAppError(
+                f"{path} has format {version}, this version reads {RATINGS_FORMAT}: use a newer version"
+            )
 
     def __enter__(self) -> "RatingStore":
         return self

@@ -58,7 +58,7 @@ def recover_ratings(path: Path) -> int:
     The damaged file is kept as `NAME.damaged`. Raise RatingError if nothing can be read.
     """
     try:
-        return recover_database(path, app.FORMAT, "ratings")
+        return recover_database(path, app.RATINGS_FORMAT, "ratings")
     except SQLITE_FAILURES as reason:
         raise RatingError(f"nothing can be read of {path} ({reason}): move it away to begin again") from None
 
