@@ -2,7 +2,7 @@
 
 from .arrays import FloatArray, IntArray, Vectors
 from .files import hash_file, is_intact, lock_build, seal, to_json, write_changed
-from .manifest import read_manifest, write_manifest
+from .manifest import make_manifest, read_manifest, write_manifest
 from .markdown import fenced, inline, json_block
 from .packaged_weights import find_model_folder, find_weights
 from .progress import ProgressLine
@@ -98,6 +98,7 @@ __all__ = [
     "keep",
     "lock_build",
     "make_id",
+    "make_manifest",
     "normalise",
     "open_database",
     "parse_columns",

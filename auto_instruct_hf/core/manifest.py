@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -11,15 +11,19 @@ from ..errors import SourceError
 from .files import hash_file, to_json, write_changed
 
 
-def write_manifest(folder: Path, names: Iterable[str] | None = None) -> None:
-    """Write `manifest.json` beside a `dataset` folder: size, SHA-256 and (of Parquet files) rows of files in it.
+def make_manifest(folder: Path, names: Iterable[str] | None = None) -> bytes:
+    """Return the content of a manifest: size, SHA-256 and (of Parquet files) rows of files in a `dataset` folder.
 
     `names` are the paths of the files below the folder; None: all.
     """
     if names is None:
         names = (path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
-    content = {name: _describe(folder / name) for name in sorted(names)}
-    write_changed(folder.with_name("manifest.json"), to_json({"files": content}))
+    return to_json({"files": {name: _describe(folder / name) for name in sorted(names)}})
+
+
+def write_manifest(folder: Path, content: bytes) -> None:
+    """Write `manifest.json` beside a `dataset` folder."""
+    write_changed(folder.with_name("manifest.json"), content)
 
 
 def _describe(path: Path) -> dict[str, object]:
@@ -29,16 +33,18 @@ def _describe(path: Path) -> dict[str, object]:
     return found
 
 
-def read_manifest(folder: Path, *, without: str = "") -> dict[str, Path]:
+def read_manifest(folder: Path, *, only: Collection[str] = (), without: str = "") -> dict[str, Path]:
     """Verify a `dataset` folder against the manifest beside it; return the files of the manifest by their path.
 
-    The file `without` is not verified. Files that the manifest does not name are left out. Raises a SourceError if
-    there is no manifest, or a file is missing, has another content, is a link, or lies elsewhere.
+    Only the files `only` are verified (none given: all), and not `without`. Files that the manifest does not name are
+    left out. Raises a SourceError if there is no manifest, or a file is missing, has another content, is a link, or
+    lies elsewhere.
     """
     path, remedy = folder.with_name("manifest.json"), "Run the build again, it sends no request"
     try:
         expected = json.loads(path.read_bytes())["files"]
-        faults = [fault for name in expected if name != without if (fault := _find_fault(folder, name, expected[name]))]
+        names = [name for name in only or expected if name != without]
+        faults = [fault for name in names if (fault := _find_fault(folder, name, expected[name]))]
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         raise SourceError(f"{path} is missing or damaged. {remedy}") from None
     if faults:

@@ -19,7 +19,8 @@ def use_onnx(model: "SentenceTransformer", exported: Path, *, in_8_bits: bool = 
     """Run a model's first module, a text transformer, with ONNX Runtime on the CPU; `model` is changed in place.
 
     The exported file is written if it does not exist or is damaged. `in_8_bits`: weights are quantized per channel,
-    activations dynamically; else float32. Raise a BuildError if ONNX Runtime is not installed, or the model cannot be exported.
+    activations dynamically; else float32. Raise a BuildError if ONNX Runtime is not installed, or the model cannot be
+    exported.
     """
     try:
         import onnxruntime

@@ -10,7 +10,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 from datasets import DatasetDict
 
-from ..core import Trace, hide_folder, read_manifest, without_bars, write_changed, write_manifest
+from ..core import Trace, hide_folder, make_manifest, read_manifest, without_bars, write_changed, write_manifest
 from ..errors import HubError
 from ..evaluation import digest_splits
 from ..prompts import REQUESTS, find_folder, list_names
@@ -91,13 +91,13 @@ def add_evaluation(out: Path, figures: Mapping[str, object]) -> None:
     report = replace(_read_report(folder), evaluation=dict(figures))
     write_changed(folder / "report.json", report.to_json())
     write_changed(folder / "README.md", render_card(report, folder.as_posix(), on_hub=False).encode())
-    write_manifest(folder, names)
+    write_manifest(folder, make_manifest(folder, names))
 
 
 def write_dataset(folder: Path, configs: Mapping[str, DatasetDict], files: Mapping[str, bytes]) -> None:
     """Write splits by config and other files by path next to an earlier folder, then replace that: never a mix of both.
 
-    A kill between the two renames leaves no folder; the next run writes it.
+    The manifest follows. A kill between the two renames leaves no folder; the next run writes it.
     """
     fresh, old = folder.with_name(f".{folder.name}.new"), folder.with_name(f".{folder.name}.old")
     for leftover in (fresh, old):
@@ -113,10 +113,11 @@ def write_dataset(folder: Path, configs: Mapping[str, DatasetDict], files: Mappi
     for name, content in files.items():
         (fresh / name).parent.mkdir(parents=True, exist_ok=True)
         (fresh / name).write_bytes(content)
+    manifest = make_manifest(fresh)
     if folder.exists():
         folder.rename(old)
     fresh.rename(folder)
-    write_manifest(folder)
+    write_manifest(folder, manifest)
     shutil.rmtree(old, ignore_errors=True)
 
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from datasets import Dataset
 
-from ..core import fingerprint, hide_folder
-from ..errors import BuildError, PromptError, RecipeError
+from ..core import fingerprint, hide_folder, read_manifest
+from ..errors import BuildError, PromptError, RecipeError, SourceError
 from ..prompts import find_folder, list_names
 from ..recipe import Recipe
 from ..teacher import Teacher
@@ -25,17 +25,26 @@ def describe_seeds(seeds: Dataset) -> str:
 def require_same_build(out: Path, seeds: Dataset, teacher: Teacher, recipe: Recipe) -> None:
     """Raise a BuildError if the folder has a finished build with another teacher, other seeds or another recipe.
 
-    The message names each difference. A build by a version whose recipe cannot be read counts as not finished.
+    The message names each difference, or the damaged file that hides them. A build by a version whose recipe cannot be
+    read counts as not finished.
     """
+    folder = out / "dataset"
     try:
-        report = json.loads((out / "report.json").read_text(encoding="utf-8"))
-        before = Recipe.from_yaml(out / "dataset" / "recipe.yaml")
+        if (out / "manifest.json").exists():
+            read_manifest(folder, only=("report.json", "recipe.yaml"))
+    except SourceError as error:
+        raise BuildError(
+            f"{out} holds a finished build, and whether it differs cannot be told: {error}, with --overwrite"
+        ) from None
+    try:
+        report = json.loads((folder / "report.json").read_text(encoding="utf-8"))
+        before = Recipe.from_yaml(folder / "recipe.yaml")
         earlier = {
             "teacher": report.get("teacher"),
             "seeds": report.get("seeds", {}).get("digest"),
             **_list_settings(before, before.prompts or "default"),
         }
-    except (OSError, ValueError, RecipeError, PromptError):
+    except (OSError, ValueError, AttributeError, RecipeError, PromptError):
         return
     now = {
         "teacher": hide_folder(teacher.model),
