@@ -4,6 +4,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from datasets import Dataset
 
@@ -30,21 +31,15 @@ def require_same_build(out: Path, seeds: Dataset, teacher: Teacher, recipe: Reci
     """
     folder = out / "dataset"
     try:
-        if (out / "manifest.json").exists():
-            read_manifest(folder, only=("report.json", "recipe.yaml"))
-    except SourceError as error:
-        raise BuildError(
-            f"{out} holds a finished build, and whether it differs cannot be told: {error}, with --overwrite"
-        ) from None
-    try:
-        report = json.loads((folder / "report.json").read_text(encoding="utf-8"))
+        report = _read_report(folder) or _read_report(out)
         before = Recipe.from_yaml(folder / "recipe.yaml")
         earlier = {
-            "teacher": report.get("teacher"),
+            "teacher": report["teacher"],
             "seeds": report.get("seeds", {}).get("digest"),
             **_list_settings(before, before.prompts or "default"),
         }
-    except (OSError, ValueError, AttributeError, RecipeError, PromptError):
+    except (KeyError, AttributeError, RecipeError, PromptError):
+        _require_undamaged(folder)
         return
     now = {
         "teacher": hide_folder(teacher.model),
@@ -61,6 +56,24 @@ def require_same_build(out: Path, seeds: Dataset, teacher: Teacher, recipe: Reci
             f"{out} holds a finished build that differs: {'; '.join(changes)}. Name another folder with --out, or "
             "replace it with --overwrite; the journal is kept in any case"
         )
+
+
+def _read_report(folder: Path) -> dict[str, Any]:
+    """Return the content of `report.json`; nothing if it is missing or damaged."""
+    try:
+        content = json.loads((folder / "report.json").read_bytes())
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
+def _require_undamaged(folder: Path) -> None:
+    """Raise a BuildError if a finished build cannot be compared because it is damaged, not because of its version."""
+    try:
+        if folder.with_name("manifest.json").exists():
+            read_manifest(folder, only=("report.json", "recipe.yaml"))
+    except SourceError as error:
+        raise BuildError(f"whether the build in {folder} differs cannot be told: {error}, with --overwrite") from None
 
 
 def _list_settings(recipe: Recipe, prompts: str) -> dict[str, object]:
