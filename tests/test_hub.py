@@ -20,7 +20,7 @@ from stub_teacher import KEY, serve_stub
 from typer.testing import CliRunner, Result
 
 from auto_instruct_hf.cli.app import app
-from auto_instruct_hf.publishing.manifest import write_manifest
+from auto_instruct_hf.core import make_manifest, write_manifest
 
 REPO = "alice/tasks"
 OFFLINE = os.pathsep.join([str(Path(__file__).parent / "offline"), str(Path(__file__).parents[1])])
@@ -116,13 +116,13 @@ def test_files_of_an_earlier_push_are_deleted(hub: StubHub, built: Path, tmp_pat
     repo, before = hub.repos[REPO], len(hub.repos[REPO].history())
     smaller = tmp_path / "smaller"
     shutil.copytree(built / "dataset", smaller / "dataset")
-    shutil.rmtree(smaller / "dataset" / "data" / "instances")
     (smaller / "dataset" / "assets" / "verbs.png").unlink()
-    write_manifest(smaller / "dataset")
-    repo.add({**repo.find().files, "NOTES.md": b"the owner's"}, "Notes", "alice")
+    write_manifest(smaller / "dataset", make_manifest(smaller / "dataset"))
+    larger = {"data/instances/validation-00000-of-00001.parquet": b"rows", "NOTES.md": b"the owner's"}
+    repo.add({**repo.find().files, **larger}, "Larger", "alice")
     publish(smaller)
     files = repo.find().files
-    assert not [name for name in files if name.startswith("data/instances") or name.endswith("verbs.png")]
+    assert not [name for name in files if "validation" in name or name.endswith("verbs.png")]
     assert "data/default/train-00000-of-00001.parquet" in files
     assert files["NOTES.md"] == b"the owner's"
     assert len(repo.history()) == before + 2
