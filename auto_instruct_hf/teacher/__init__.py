@@ -19,6 +19,7 @@ from .prices import Cost, Prices, Rates, find_provider, rates_from
 __all__ = [
     "EMBEDDED",
     "EMBEDDED_MODEL",
+    "NO_ANSWER",
     "PERCENTILES",
     "Ask",
     "Cost",

@@ -6,6 +6,7 @@ kept for the whole run, and it works inside a notebook.
 
 import asyncio
 import json
+import logging
 import threading
 from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -24,6 +25,7 @@ from .prices import Cost, Prices, rates_from
 from .progress import RequestProgress
 from .sender import MAX_CONCURRENCY, Job, Sender
 
+_LOG = logging.getLogger(__name__)
 _GRACE = 10.0  # seconds to wait for requests in flight when a run must stop: they are paid for
 _Result = TypeVar("_Result")
 ReplyListener = Callable[[str, Request, Reply], object]
@@ -165,6 +167,12 @@ class Teacher:
             yield self._progress
         finally:
             self._progress.close()
+            if not self._progress.is_final:
+                _LOG.warning(
+                    "%s: some requests were not answered, though others were: run the same command again to send them "
+                    "again",
+                    name,
+                )
             self._progress = None
 
     def expect(self, dollars_by_phase: Mapping[str, float | None]) -> None:

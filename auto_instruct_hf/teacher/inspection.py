@@ -16,8 +16,8 @@ JournalRow = dict[str, Any]
 """A row of the table `replies` by column; `request` as parsed JSON, as text if it is damaged; `error` says if it is."""
 _SUM_ALL = """
 INSERT OR IGNORE INTO sums SELECT phase, model, is_batch, COUNT(*), SUM(error != ''), SUM(input_tokens),
-    SUM(cached_tokens), SUM(output_tokens), SUM(seconds), SUM(is_estimated), NULL FROM replies GROUP BY phase, model, is_batch
-    ORDER BY MIN(created)
+    SUM(cached_tokens), SUM(output_tokens), SUM(seconds), SUM(is_estimated), NULL FROM replies
+    GROUP BY phase, model, is_batch ORDER BY MIN(created)
 """
 
 
