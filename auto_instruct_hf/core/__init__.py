@@ -19,15 +19,8 @@ from .schema import (
     require_columns,
     with_rejected,
 )
-from .sqlite import (
-    SQLITE_FAILURES,
-    explain_failure,
-    is_intact_row,
-    open_database,
-    recover_database,
-    row_checksum,
-    transaction,
-)
+from .sqlite import open_database, transaction
+from .sqlite_damage import SQLITE_FAILURES, explain_failure, is_intact_row, recover_database, row_checksum
 from .table_files import brief
 from .texts import (
     CONTROL,

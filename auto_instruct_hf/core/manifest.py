@@ -43,6 +43,8 @@ def read_manifest(folder: Path, *, only: Collection[str] = (), without: str = ""
     path, remedy = folder.with_name("manifest.json"), "Run the build again, it sends no request"
     try:
         expected = json.loads(path.read_bytes())["files"]
+        if not isinstance(expected, dict) or not expected:
+            raise TypeError
         names = [name for name in only or expected if name != without]
         faults = [fault for name in names if (fault := _find_fault(folder, name, expected[name]))]
     except (OSError, ValueError, KeyError, TypeError, RecursionError):

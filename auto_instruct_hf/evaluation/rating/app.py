@@ -123,9 +123,8 @@ class RatingStore:
             path.parent.mkdir(parents=True, exist_ok=True)
             self._file = sqlite3.connect(path, check_same_thread=False, isolation_level=None, timeout=30)
             self._file.create_function("row_checksum", -1, _row_checksum, deterministic=True)
-            self._file.execute("PRAGMA journal_mode=WAL")
+            self._file.execute("PRAGMA journal_mode=DELETE")  # no rating is in a second file, which may get lost
             self._file.execute("PRAGMA synchronous=FULL")
-            self._file.execute("PRAGMA wal_autocheckpoint=1")  # few bytes are ever in the log alone
             version = self._file.execute("PRAGMA user_version").fetchone()[0]
             if version == 0:  # of two processes that open a new file, one creates the tables
                 answers = ", ".join(f"{name} INTEGER CHECK ({name} IN (0, 1))" for name in self.names)
