@@ -8,6 +8,7 @@ as Markdown without HTML, links and images, so it can neither run nor load anyth
 import html
 import json
 import os
+import re
 import shutil
 import sqlite3
 import sys
@@ -20,8 +21,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 from urllib.parse import urlsplit
+
+from pydantic import Field, ValidationError, validate_call
 
 if TYPE_CHECKING:
     import gradio
@@ -32,6 +35,7 @@ if TYPE_CHECKING:
     from starlette.responses import Response
 
 MAX_NAME_LENGTH = 60
+MAX_NOTE_LENGTH = 10_000
 RESERVED_SECONDS = 1800  # ours: longer than anybody reads the item that is reserved
 PUSH_SECONDS = 300
 _CONTENT_POLICY = "default-src 'self' 'unsafe-inline' 'unsafe-eval' data: blob:; connect-src 'self'; form-action 'self'"
@@ -67,6 +71,9 @@ _COUNTS = f"""
 SELECT (SELECT COUNT(*) FROM ratings WHERE rater = :rater), COUNT(*), COALESCE(SUM({_OPEN}), 0),
     COALESCE(SUM({_RATED} >= :wanted), 0) FROM items
 """
+# Marks and letters that Python counts as printable and no font shows.
+_BLANK = re.compile("[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\ufe00-\ufe0f\U000e0100-\U000e01ef]")
+_ALPHABETS = {"LATIN", "GREEK", "CYRILLIC"}  # they share letters that look the same
 _Row = dict[str, Any]  # an instance or a rating: column -> value
 _Update = dict[Any, Any]  # components of the page -> their new values
 
@@ -148,13 +155,24 @@ class RatingStore:
         name = " ".join(unicodedata.normalize("NFKC", name).split())
         if not 0 < len(name) <= MAX_NAME_LENGTH:
             raise RatingAppError(f"a name has 1 to {MAX_NAME_LENGTH} letters; this one has {len(name)}")
-        if any(unicodedata.category(letter) in ("Cc", "Cf", "Cs") for letter in name):
-            raise RatingAppError("a name has no invisible characters: type it again")
-        folded = unicodedata.normalize("NFKC", name.casefold())
+        if not name.isprintable() or _BLANK.search(name) or not any(map(str.isalnum, name)):
+            raise RatingAppError("a name has letters or digits, and no invisible characters: type it again")
+        if len(_ALPHABETS & {unicodedata.name(letter, "").split(" ")[0] for letter in name}) > 1:
+            raise RatingAppError("a name is written in one alphabet: type it again")
+        # Case folding can break NFKC, and adds to the capital I with a dot the one that an i has anyway.
+        folded = unicodedata.normalize("NFKC", name.casefold().replace("i\u0307", "i"))
         with self._transaction():
             self._file.execute("INSERT OR IGNORE INTO raters (name, folded) VALUES (?, ?)", (name, folded))
             found = self._file.execute("SELECT rater FROM raters WHERE folded = ?", (folded,))
             return int(found.fetchone()[0])
+
+    def hold(self, rater: int, since: float) -> None:
+        """Set the time of a rater's last activity, from which their item is reserved for RESERVED_SECONDS; 0: free it.
+
+        The item is still shown to the rater first, unless it has been given to others.
+        """
+        with self._transaction():
+            self._file.execute("UPDATE offers SET since = ? WHERE rater = ?", (since, rater))
 
     def next_item(self, rater: int, wanted: int) -> RatingItem | None:
         """Reserve and return the next item for a rater, if each item gets `wanted` ratings; None if none is free.
@@ -188,7 +206,7 @@ class RatingStore:
             (rater, position),
         )
         if not rows:
-            raise RatingAppError(f"there is no item {position} in {self.path}")
+            raise RatingAppError(f"there is no item {position}")
         row, note, answers = json.loads(rows[0][0]), rows[0][1], self._read_answers(rows[0][2:])
         has_strategy = bool(row["attribute"] and not row["is_classification"])  # a classification task has a label
         asked = [question.name for question in self.questions if has_strategy or not question.needs_strategy]
@@ -313,7 +331,7 @@ kbd { border: 1px solid var(--border-color-primary); border-radius: 4px; padding
 # Keys press what is on the page, so that a key does what a click does.
 _JAVASCRIPT = r"""
 window.rating = (() => {
-  const NAME = "auto-instruct-rater", WORDS = { y: "yes", n: "no", u: "cannot tell" };
+  const WORDS = { y: "yes", n: "no", u: "cannot tell" };
   const BUTTONS = { Enter: "save", s: "skip", b: "back" };
   let current = 0, waiting = false, timer = 0;
   const groups = () => [...document.querySelectorAll("#questions fieldset")];
@@ -358,9 +376,6 @@ window.rating = (() => {
     advance();
   });
   return {
-    recall: () => localStorage.getItem(NAME) ?? "",
-    remember: (name) => { localStorage.setItem(NAME, name); return name; },
-    forget: () => localStorage.removeItem(NAME),
     // After two frames the page has been drawn again.
     ready: () => requestAnimationFrame(() => requestAnimationFrame(() => {
       clearTimeout(timer);
@@ -379,7 +394,10 @@ window.rating = (() => {
   };
 })();
 """
-_QUIET: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
+_QUIET: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private", "preprocess": False}
+_Position = Annotated[int, Field(ge=1, lt=2**63)]
+_Note = Annotated[str, Field(max_length=MAX_NOTE_LENGTH)]
+_Word = Literal["yes", "no", "cannot tell"]
 
 
 def make_page(store: RatingStore, raters: int, title: str) -> "gradio.Blocks":  # noqa: PLR0915  # layout and events
@@ -390,7 +408,10 @@ def make_page(store: RatingStore, raters: int, title: str) -> "gradio.Blocks":  
     with gr.Blocks(title=f"Rate {title}", analytics_enabled=False, fill_width=True) as page:
         with gr.Column(elem_id="entry", visible=False) as entry:
             gr.HTML(f"<h1>Rate {html.escape(title)}</h1>")
-            gr.Markdown("Each answer is saved at once. Close the page whenever you like and come back.")
+            gr.Markdown(
+                "Each answer is saved at once. Close the page whenever you like and come back. What is shown to you is "
+                f"kept for you while the page is open, for at most {RESERVED_SECONDS // 60} minutes between answers."
+            )
             name = gr.Textbox(label="Your name", elem_id="name", autofocus=True, max_lines=1)
             start = gr.Button("Start", variant="primary", elem_id="start")
         with gr.Column(elem_id="desk", visible=False) as desk:
@@ -403,7 +424,7 @@ def make_page(store: RatingStore, raters: int, title: str) -> "gradio.Blocks":  
                         gr.Radio([*_WORDS.values()], label=f"{number}. {question.text}", elem_id=question.name)
                         for number, question in enumerate(store.questions, 1)
                     ]
-                    note = gr.Textbox(label="Note (c)", lines=1, max_lines=8, elem_id="note")
+                    note = gr.Textbox(label="Note (c)", max_lines=8, max_length=MAX_NOTE_LENGTH, elem_id="note")
                     save = gr.Button("Save and next (Enter)", variant="primary", elem_id="save")
                     with gr.Row():
                         skip, back, leave = (
@@ -412,8 +433,10 @@ def make_page(store: RatingStore, raters: int, title: str) -> "gradio.Blocks":  
                         )
                     gr.HTML(_KEYS)
         message = gr.HTML(elem_id="message")
-        # Kept in the browser, so that an answer belongs to the item that was shown.
-        who, position = gr.Textbox(visible=False), gr.Number(visible=False, precision=0)
+        # Kept in the browser: the next visit begins with the name, and an answer belongs to the item that was shown.
+        who = gr.BrowserState("", storage_key="auto-instruct-rater", secret="not a secret")
+        position = gr.Number(visible=False, precision=0)
+        sessions: dict[int, str | None] = {}  # by rater: that of the browser in which the last request was made
 
         def show(name: str, item: RatingItem | None) -> _Update:
             shown = {
@@ -430,12 +453,12 @@ def make_page(store: RatingStore, raters: int, title: str) -> "gradio.Blocks":  
                 shown[radio] = gr.update(value=value, visible=key in item.answers)
             return shown
 
-        def enter(name: str | None) -> _Update:
-            if not (name or "").strip():
-                return {entry: gr.update(visible=True), desk: gr.update(visible=False), message: ""}
-            return show(name or "", store.next_item(store.enter(name or ""), raters))
+        def enter(name: str) -> _Update:
+            if not name.strip():
+                return {entry: gr.update(visible=True), desk: gr.update(visible=False), message: "", who: ""}
+            return show(name, store.next_item(store.enter(name), raters))
 
-        def save_answers(name: str, position: int, note: str, *words: str | None) -> _Update:
+        def save_answers(name: str, position: _Position, note: _Note, *words: _Word | None) -> _Update:
             rater = store.enter(name)
             asked = store.item(rater, position).answers
             said = {key: word for key, word in zip(store.names, words, strict=True) if key in asked}
@@ -444,38 +467,54 @@ def make_page(store: RatingStore, raters: int, title: str) -> "gradio.Blocks":  
             store.save(rater, position, {key: _ANSWERS[word] for key, word in said.items() if word}, note)
             return enter(name)
 
-        def skip_item(name: str, position: int) -> _Update:
+        def skip_item(name: str, position: _Position) -> _Update:
             rater = store.enter(name)
             if not store.item(rater, position).is_rated:
                 store.skip(rater, position)
             return enter(name)
 
-        def go_back(name: str, position: int | None) -> _Update:
+        def go_back(name: str, position: _Position | None) -> _Update:
             item = store.previous_item(store.enter(name), position)
             if item is None:
                 raise RatingAppError("There is nothing before this one.")
             return show(name, item)
 
+        def leave_desk(name: str) -> _Update:
+            store.hold(store.enter(name), 0)
+            return enter("")
+
         outputs = [entry, desk, form, progress, message, who, position, instance, *radios, note, save, skip]
 
-        def connect(event: Callable[..., Any], step: Callable[..., _Update], inputs: object, js: str = "") -> None:
-            def run_step(*values: Any) -> _Update:
+        def connect(event: Callable[..., Any], step: Callable[..., _Update], *inputs: object) -> None:
+            checked = validate_call(step, config={"strict": True})
+
+            def run_step(request: gr.Request, *values: Any) -> _Update:
                 try:
-                    return step(*values)
+                    if isinstance(values[0], str) and values[0].strip():
+                        rater = store.enter(values[0])
+                        sessions[rater] = request.session_hash
+                        store.hold(rater, time.time())
+                    return checked(*values)
+                except ValidationError as error:
+                    text = f"This is not what the page sends: {error.errors()[0]['msg']}."
                 except RatingAppError as error:  # shown on the page, which changes in nothing else
-                    return {message: f'<p role="alert">{html.escape(str(error))}</p>'}
+                    text = str(error)
+                return {message: f'<p role="alert">{html.escape(text)}</p>'}
 
-            event(run_step, inputs, outputs, js=js or None, **_QUIET).then(
-                None, js="() => window.rating.ready()", **_QUIET
-            )
+            event(run_step, list(inputs), outputs, **_QUIET).then(None, js="() => window.rating.ready()", **_QUIET)
 
-        connect(page.load, enter, name, "() => window.rating.recall()")
-        connect(start.click, enter, name, "(name) => window.rating.remember(name)")
-        connect(name.submit, enter, name, "(name) => window.rating.remember(name)")
-        connect(save.click, save_answers, [who, position, note, *radios])
-        connect(skip.click, skip_item, [who, position])
-        connect(back.click, go_back, [who, position])
-        leave.click(lambda: enter(""), None, outputs, js="() => window.rating.forget()", **_QUIET)
+        def end_session(request: gr.Request) -> None:
+            for rater in [rater for rater, session in sessions.items() if session == request.session_hash]:
+                store.hold(rater, 0)
+
+        connect(page.load, enter, who)
+        connect(start.click, enter, name)
+        connect(name.submit, enter, name)
+        connect(save.click, save_answers, who, position, note, *radios)
+        connect(skip.click, skip_item, who, position)
+        connect(back.click, go_back, who, position)
+        connect(leave.click, leave_desk, who)
+        page.unload(end_session)
         with gr.Accordion("All ratings so far", open=False):
             file = gr.File(label="SQLite, raters by number", interactive=False)
             gr.Button("Make the file").click(
@@ -514,18 +553,36 @@ def _describe_progress(title: str, name: str, item: RatingItem | None, counts: t
 
 
 async def _guard(request: "Request", respond: "RequestResponseEndpoint") -> "Response":
-    """Refuse uploads, pages of other origins, and locally other host names; let the browser load only from here."""
+    """Refuse pages of other origins, locally other host names, and what the page does not send itself.
+
+    The browser may load only from here.
+    """
     from starlette.responses import PlainTextResponse
 
     host, origin = request.headers.get("host", ""), request.headers.get("origin")
     is_local = urlsplit(f"//{host}").hostname in ("127.0.0.1", "localhost", "::1") or "GRADIO_SERVER_NAME" in os.environ
     is_own = is_local and (origin is None or urlsplit(origin).netloc == host)
     # On a Space the proxy decides which names lead here.
-    if not (is_own or "SPACE_ID" in os.environ) or request.url.path.endswith("/upload"):
-        return PlainTextResponse("this page answers only to itself, and takes no files", status_code=403)
+    if not (is_own or "SPACE_ID" in os.environ):
+        return PlainTextResponse("this page answers only to itself", status_code=403)
+    is_step = request.method not in ("GET", "HEAD") or re.search("/(call|queue)/", request.url.path)
+    if is_step and not await _is_step(request):
+        return PlainTextResponse("this page takes only what its own buttons send, and no files", status_code=403)
     response = await respond(request)
     response.headers["content-security-policy"] = _CONTENT_POLICY
     return response
+
+
+async def _is_step(request: "Request") -> bool:
+    """Return whether a request is a step of the page with as many texts and numbers as it needs."""
+    try:
+        sent = await request.json()
+        step, values = request.app.get_blocks().fns[sent["fn_index"]], sent["data"]
+        is_flat = all(isinstance(value, str | int | float | None) for value in values)
+        is_whole = step.fn is not None and len(values) == len(step.inputs) and not sent.get("batched")
+        return is_flat and is_whole and request.url.path.endswith("/run/predict")
+    except (ValueError, TypeError, LookupError, AttributeError, RecursionError):
+        return False
 
 
 def serve_page(
