@@ -148,7 +148,7 @@ def page_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     folder = tmp_path_factory.mktemp("page")
     make_rating_build(folder, 5)
     with open_store(folder / "ratings.sqlite") as store:
-        page = serve_page(store, 2, "Some tasks", port=free_port())
+        page = serve_page(store, 2, "Some tasks", server_port=free_port())
         yield str(page.local_url)
         page.close(verbose=False)
 
@@ -215,7 +215,7 @@ def test_what_a_model_wrote_is_shown_as_it_is_and_nothing_is_asked_of_the_networ
     row = {**make_rating_rows(1)[0], **texts}
     with open_store(tmp_path / "ratings.sqlite") as store, serve_hub() as elsewhere:
         store.add_items([row], 42)
-        served = serve_page(store, 2, f"Data {EVIL[:50]}", port=free_port())
+        served = serve_page(store, 2, f"Data {EVIL[:50]}", server_port=free_port())
         try:
             with opened(browser, served.local_url) as (page, hosts):
                 page.on("dialog", lambda dialog: hosts.add(dialog.message))

@@ -16,10 +16,10 @@ import tempfile
 import threading
 import time
 import unicodedata
-import webbrowser
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 from urllib.parse import urlsplit
@@ -28,7 +28,6 @@ from pydantic import Field, ValidationError, validate_call
 
 if TYPE_CHECKING:
     import gradio
-    from datasets import Dataset, Features
     from huggingface_hub import HfApi
     from starlette.middleware.base import RequestResponseEndpoint
     from starlette.requests import Request
@@ -39,7 +38,6 @@ MAX_NOTE_LENGTH = 10_000
 RESERVED_SECONDS = 1800  # ours: longer than anybody reads the item that is reserved
 PUSH_SECONDS = 300
 _CONTENT_POLICY = "default-src 'self' 'unsafe-inline' 'unsafe-eval' data: blob:; connect-src 'self'; form-action 'self'"
-_INSTANCE_COLUMNS = ("instruction_id", "instruction", "attribute", "input", "output")
 _TABLES = """
 BEGIN IMMEDIATE;
 CREATE TABLE IF NOT EXISTS settings (name TEXT PRIMARY KEY, value TEXT NOT NULL);
@@ -236,11 +234,10 @@ class RatingStore:
 
     def progress(self, rater: int, wanted: int) -> tuple[int, int, int, int]:
         """Return the counts of items: rated by this rater, all, open to this rater, with all `wanted` ratings."""
-        rated, items, left, complete = self._read(_COUNTS, {"rater": rater, "wanted": wanted})[0]
-        return rated, items, left, complete
+        return tuple(self._read(_COUNTS, {"rater": rater, "wanted": wanted})[0])  # type: ignore[return-value]  # of four
 
     def ratings(self, *, named: bool = True) -> list[_Row]:
-        """Return all ratings by item and rater, columns as `rating_features`.
+        """Return all ratings by item and rater: the answers by question, the rated instance, and the rater.
 
         `rater` is the name or, not `named`, `rater-1` and so on in the order in which raters came. An answer is None if
         the question does not apply or the rater could not tell; `reason` is the note, `confidence` None.
@@ -257,15 +254,12 @@ class RatingStore:
 
     def copy_to(self, path: Path, *, named: bool) -> str:
         """Copy to a new file, not `named` with numbers in place of names, and return its path."""
-        copy = sqlite3.connect(path)
         with self._lock:
-            self._file.backup(copy)
-        copy.execute("PRAGMA journal_mode=DELETE")  # a single file
+            self._file.execute("VACUUM INTO ?", (str(path),))
         if not named:
-            copy.execute("UPDATE raters SET name = 'rater-' || rater, folded = 'rater-' || rater")
-            copy.commit()
-            copy.execute("VACUUM")  # overwritten names would stay in the file
-        copy.close()
+            with closing(sqlite3.connect(path, isolation_level=None)) as copy:
+                copy.execute("UPDATE raters SET name = 'rater-' || rater, folded = 'rater-' || rater")
+                copy.execute("VACUUM")  # overwritten names would stay in the file
         return str(path)
 
     def _read_answers(self, values: Sequence[int | None]) -> dict[str, bool | None]:
@@ -286,25 +280,6 @@ class RatingStore:
             raise RatingAppError(f"cannot write to {self.path}: {error}. {advice}") from None
 
 
-def rating_features(names: Sequence[str]) -> "Features":
-    """Return the columns of ratings as a dataset: the answers and the rated instance."""
-    from datasets import Features, Value
-
-    text, flag = Value("string"), Value("bool")
-    columns = {"instance_id": text, "rater": text, **dict.fromkeys(names, flag), "confidence": Value("float32")}
-    return Features({**columns, "reason": text, **dict.fromkeys(_INSTANCE_COLUMNS, text), "is_classification": flag})
-
-
-def collect_ratings(store: RatingStore, *, named: bool = True) -> "Dataset":
-    """Return `store.ratings` as a dataset; raise RatingAppError if there are none."""
-    from datasets import Dataset
-
-    rows = store.ratings(named=named)
-    if not rows:
-        raise RatingAppError(f"{store.path} holds no rating yet: rate first, without --export")
-    return Dataset.from_list(rows, features=rating_features(store.names))
-
-
 _WORDS = {True: "yes", False: "no", None: "cannot tell"}
 _ANSWERS = {word: answer for answer, word in _WORDS.items()}
 _KEYS = """
@@ -313,9 +288,6 @@ _KEYS = """
 <kbd>b</kbd> back to the one saved before. <kbd>c</kbd> write a note, <kbd>Esc</kbd> leave it.</p>
 """
 _CSS = """
-/* White on the theme's blue has a contrast of 3.7; WCAG 2.2 requires 4.5. These have 6.7 and 8.7. */
-:is(#start, #save) { background: var(--primary-700); }
-:is(#start, #save):hover { background: var(--primary-800); }
 #questions { align-self: flex-start; }
 @media (min-width: 760px) { #questions { position: sticky; top: 8px; } }
 #instance h2 { font-size: 1rem; margin: 12px 0 4px; }
@@ -323,7 +295,10 @@ _CSS = """
 #instance section > div { border: 1px solid var(--border-color-primary); padding: 4px 12px; overflow-wrap: anywhere; }
 #instance pre { overflow-x: auto; background: var(--background-fill-secondary); padding: 8px; }
 #questions span, .keys { color: var(--body-text-color); }
-#questions fieldset[aria-current=step] { background: var(--color-accent-soft); outline: 2px solid var(--color-accent); }
+/* The question that a key answers: the one with the focus, else the first without an answer. */
+#questions :is(fieldset:focus-within, :not(:has(:focus)) > fieldset:nth-child(1 of :not(:has(:checked)))) {
+  background: var(--color-accent-soft); outline: 2px solid var(--color-accent);
+}
 #message:has(p) { position: fixed; left: 0; right: 0; bottom: 0; z-index: 10; padding: 4px 24px; background: #991b1b; }
 #message p { color: white; font-weight: 600; }
 kbd { border: 1px solid var(--border-color-primary); border-radius: 4px; padding: 0 5px; font-family: monospace; }
@@ -333,17 +308,8 @@ _JAVASCRIPT = r"""
 window.rating = (() => {
   const WORDS = { y: "yes", n: "no", u: "cannot tell" };
   const BUTTONS = { Enter: "save", s: "skip", b: "back" };
-  let current = 0, waiting = false, timer = 0;
+  let waiting = 0; // keys are ignored until this time: the response shows the next item
   const groups = () => [...document.querySelectorAll("#questions fieldset")];
-  function mark(index) {
-    current = index;
-    groups().forEach((group, at) => group.setAttribute("aria-current", at === index ? "step" : "false"));
-  }
-  // Mark the next question without an answer, else the first one without, else none.
-  function advance() {
-    const open = groups().flatMap((group, at) => (group.querySelector("input:checked") ? [] : [at]));
-    mark(open.find((at) => at > current) ?? open[0] ?? -1);
-  }
   document.addEventListener("keydown", (event) => {
     if (event.ctrlKey || event.altKey || event.metaKey || event.isComposing) return;
     const focused = document.activeElement;
@@ -351,35 +317,28 @@ window.rating = (() => {
       if (event.key === "Escape") focused.blur();
       return;
     }
-    if (event.repeat || waiting || !document.getElementById("desk")?.offsetParent) return;
+    if (event.repeat || Date.now() < waiting || !document.getElementById("desk")?.offsetParent) return;
     const key = event.key.length === 1 ? event.key.toLowerCase() : event.key;
     if (key === "Enter" && focused?.closest("button, a, summary")) return; // it is pressed itself
     const button = document.getElementById(BUTTONS[key]);
-    const numbered = groups().findIndex((group) => group.innerText.trim().startsWith(`${key}.`));
+    const numbered = groups().find((group) => group.innerText.trim().startsWith(`${key}.`));
     if (key in WORDS) {
-      const choice = groups()[current]?.querySelector(`input[value="${WORDS[key]}"]`);
-      if (choice?.checked) advance();
-      else choice?.click(); // "change" below advances
-    } else if (numbered >= 0) mark(numbered);
+      const open = groups().find((group) => !group.querySelector(":checked"));
+      (focused?.closest("fieldset") ?? open)?.querySelector(`input[value="${WORDS[key]}"]`)?.click();
+      focused?.blur();
+    } else if (numbered) numbered.querySelector("input").focus();
     else if (key === "c") document.querySelector("#note textarea, #note input")?.focus();
     else if (button?.offsetParent) {
-      waiting = true; // keys are ignored until the next item is shown, or for 5 seconds without a response
-      timer = setTimeout(() => { waiting = false; }, 5000);
+      waiting = Date.now() + 5000;
       button.click();
     } else return;
     event.preventDefault();
   });
-  document.addEventListener("change", (event) => {
-    const at = groups().findIndex((group) => group.contains(event.target));
-    if (at < 0 || waiting) return;
-    current = at;
-    advance();
-  });
+  document.addEventListener("change", (event) => event.target.closest("fieldset") && event.target.blur());
   return {
     // After two frames the page has been drawn again.
     ready: () => requestAnimationFrame(() => requestAnimationFrame(() => {
-      clearTimeout(timer);
-      waiting = false;
+      waiting = 0;
       const page = document.body.dataset, shown = document.querySelector("#progress [data-position]")?.dataset.position;
       page.ready = String(Number(page.ready ?? 0) + 1);
       if (shown !== page.shown) {
@@ -388,8 +347,6 @@ window.rating = (() => {
         window.scrollTo(0, 0);
       }
       groups().forEach((group) => group.setAttribute("aria-label", group.querySelector("span").innerText));
-      current = -1;
-      advance();
     })),
   };
 })();
@@ -508,8 +465,7 @@ def make_page(store: RatingStore, raters: int, title: str) -> "gradio.Blocks":  
                 store.hold(rater, 0)
 
         connect(page.load, enter, who)
-        connect(start.click, enter, name)
-        connect(name.submit, enter, name)
+        connect(partial(gr.on, [start.click, name.submit]), enter, name)
         connect(save.click, save_answers, who, position, note, *radios)
         connect(skip.click, skip_item, who, position)
         connect(back.click, go_back, who, position)
@@ -585,38 +541,36 @@ async def _is_step(request: "Request") -> bool:
         return False
 
 
-def serve_page(
-    store: RatingStore, raters: int, title: str, *, host: str | None = None, port: int | None = None
-) -> "gradio.Blocks":
+def serve_page(store: RatingStore, raters: int, title: str, **launch: Any) -> "gradio.Blocks":
     """Serve the page in a thread, by default at GRADIO_SERVER_NAME (127.0.0.1) and GRADIO_SERVER_PORT (7860 or above).
 
-    Raises RatingAppError if gradio is not installed, or the port is not available.
+    `launch` are further arguments of `gradio.Blocks.launch`. Raises RatingAppError if the port is not available.
     """
     # Otherwise gradio and the libraries it imports report each start to their makers.
     os.environ.update(GRADIO_ANALYTICS_ENABLED="False", HF_HUB_DISABLE_TELEMETRY="1")
-    try:
-        import gradio as gr
-        from starlette.middleware import Middleware
-        from starlette.middleware.base import BaseHTTPMiddleware
+    import gradio as gr
+    from starlette.middleware import Middleware
+    from starlette.middleware.base import BaseHTTPMiddleware
 
-        page = make_page(store, raters, title)
-    except ImportError as error:
-        remedy = "pip install 'auto-instruct-hf[rating]'"
-        raise RatingAppError(f"the rating page cannot start ({error}): {remedy}") from None
+    page = make_page(store, raters, title)
     unused = ("share", "inline", "ssr_mode", "mcp_server", "enable_monitoring", "run_history", "pwa")
-    options: dict[str, Any] = {**dict.fromkeys(unused, False), "quiet": True, "footer_links": []}
+    theme = gr.themes.Default(primary_hue="blue", font=("system-ui", "sans-serif"), font_mono=("monospace",))
+    # White on the theme's blue has a contrast of 3.7; WCAG 2.2 requires 4.5. These have 6.7 and 8.7.
+    theme.set(button_primary_background_fill="*primary_700", button_primary_background_fill_hover="*primary_800")
     try:
         page.launch(
-            server_name=host,
-            server_port=port,
-            theme=gr.themes.Default(primary_hue="blue", font=("system-ui", "sans-serif"), font_mono=("monospace",)),
+            theme=theme,
             css=_CSS,
             head=f"<script>{_JAVASCRIPT}</script>",
             app_kwargs={"middleware": [Middleware(BaseHTTPMiddleware, dispatch=_guard)]},
             prevent_thread_lock=True,
-            **options,
+            quiet=True,
+            footer_links=[],
+            **dict.fromkeys(unused, False),
+            **launch,
         )
     except OSError as error:
+        port = launch.get("server_port")
         reason = f"port {port} is in use or not allowed: use another one, or leave out --port"
         raise RatingAppError(f"cannot serve the page: {error}" if port is None else reason) from None
     return page
@@ -625,8 +579,7 @@ def serve_page(
 def restore_ratings(hub: "HfApi", repo: str, path: Path) -> None:
     """Download the ratings that an earlier run pushed, if there are any."""
     if hub.file_exists(repo, path.name, repo_type="dataset"):
-        with tempfile.TemporaryDirectory() as folder:
-            shutil.copyfile(hub.hf_hub_download(repo, path.name, repo_type="dataset", local_dir=folder), path)
+        shutil.copyfile(hub.hf_hub_download(repo, path.name, repo_type="dataset"), path)
 
 
 def push_ratings(hub: "HfApi", repo: str, store: RatingStore, pushed: list[_Row]) -> list[_Row]:
@@ -637,23 +590,23 @@ def push_ratings(hub: "HfApi", repo: str, store: RatingStore, pushed: list[_Row]
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         store.copy_to(folder / store.path.name, named=True)
-        (folder / "data").mkdir()
-        collect_ratings(store).to_parquet(folder / "data" / "train.parquet")
+        lines = [json.dumps(row, ensure_ascii=False) for row in ratings]
+        (folder / "train.jsonl").write_text("\n".join(lines), encoding="utf-8")
         commit = f"{len(ratings)} ratings"
         try:
             hub.upload_folder(repo_id=repo, repo_type="dataset", folder_path=folder, commit_message=commit)
         except Exception as error:  # whatever it is, raters go on
-            print(f"cannot push to {repo}: {error}", flush=True)
+            print(f"cannot push to {repo}: {error!r}", flush=True)  # as an escaped literal: a terminal obeys nothing
             return pushed
     return ratings
 
 
-def run_app(folder: Path, *, host: str | None = None, port: int | None = None, open_browser: bool = False) -> None:
+def run_app(folder: Path, **launch: Any) -> None:
     """Serve the page for the `items.json` in a folder until Ctrl-C.
 
     Ratings are in `ratings.sqlite` there; on a Space with persistent storage in `/data`. With HF_TOKEN and RATINGS_REPO
-    they are pushed to that repository, and downloaded from it at the start if there are none. `host` and `port` are as
-    in `serve_page`. Raises RatingAppError if the page cannot start, or RATINGS_REPO is public.
+    they are pushed to that repository, and downloaded from it at the start if there are none. `launch` is as in
+    `serve_page`. Raises RatingAppError if the page cannot start, or RATINGS_REPO is public.
     """
     settings = json.loads((folder / "items.json").read_text(encoding="utf-8"))
     on_data = "SPACE_ID" in os.environ and os.access("/data", os.W_OK)
@@ -670,11 +623,9 @@ def run_app(folder: Path, *, host: str | None = None, port: int | None = None, o
             restore_ratings(hub, repo, path)
     with RatingStore(path, [RatingQuestion(**question) for question in settings["questions"]]) as store:
         store.add_items(settings["items"], settings["seed"])
-        page = serve_page(store, settings["raters"], settings["title"], host=host, port=port)
+        page = serve_page(store, settings["raters"], settings["title"], **launch)
         about = f"{len(store.items())} instances, {settings['raters']} raters each: {page.local_url}"
         print(f"{about} (Ctrl-C ends; ratings are in {path}{', pushed to ' + repo if hub else ''})", flush=True)
-        if open_browser:
-            webbrowser.open(str(page.local_url))
         pushed = store.ratings()
         try:
             while True:
