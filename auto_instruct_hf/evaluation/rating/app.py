@@ -9,7 +9,6 @@ import html
 import json
 import os
 import re
-import shutil
 import sqlite3
 import sys
 import tempfile
@@ -17,7 +16,7 @@ import threading
 import time
 import unicodedata
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -100,7 +99,7 @@ class RatingItem:
     is_rated: bool
 
 
-class RatingStore:
+class RatingStore(AbstractContextManager["RatingStore"]):
     """Ratings in an SQLite file, created if missing; safe for threads and processes.
 
     A method returns after its data is on disk, and raises RatingAppError if the file cannot be opened or written.
@@ -124,9 +123,6 @@ class RatingStore:
             raise RatingAppError(f"cannot open the ratings {path}: {error}") from None
         if version > 1:
             raise RatingAppError(f"{path} has format {version}, this version reads 1: use a newer version")
-
-    def __enter__(self) -> "RatingStore":
-        return self
 
     def __exit__(self, *error: object) -> None:
         with self._lock:
@@ -152,11 +148,11 @@ class RatingStore:
         """Return the number of a rater, a new one for a new name; case, repeated spaces and width are ignored."""
         name = " ".join(unicodedata.normalize("NFKC", name).split())
         if not 0 < len(name) <= MAX_NAME_LENGTH:
-            raise RatingAppError(f"a name has 1 to {MAX_NAME_LENGTH} letters; this one has {len(name)}")
+            raise RatingAppError(f"A name has 1 to {MAX_NAME_LENGTH} letters; this one has {len(name)}")
         if not name.isprintable() or _BLANK.search(name) or not any(map(str.isalnum, name)):
-            raise RatingAppError("a name has letters or digits, and no invisible characters: type it again")
+            raise RatingAppError("A name has letters or digits, and no invisible characters: type it again")
         if len(_ALPHABETS & {unicodedata.name(letter, "").split(" ")[0] for letter in name}) > 1:
-            raise RatingAppError("a name is written in one alphabet: type it again")
+            raise RatingAppError("A name is written in one alphabet: type it again")
         # Case folding can break NFKC, and adds to the capital I with a dot the one that an i has anyway.
         folded = unicodedata.normalize("NFKC", name.casefold().replace("i\u0307", "i"))
         with self._transaction():
@@ -204,7 +200,7 @@ class RatingStore:
             (rater, position),
         )
         if not rows:
-            raise RatingAppError(f"there is no item {position}")
+            raise RatingAppError(f"There is no item {position}")
         row, note, answers = json.loads(rows[0][0]), rows[0][1], self._read_answers(rows[0][2:])
         has_strategy = bool(row["attribute"] and not row["is_classification"])  # a classification task has a label
         asked = [question.name for question in self.questions if has_strategy or not question.needs_strategy]
@@ -234,7 +230,7 @@ class RatingStore:
 
     def progress(self, rater: int, wanted: int) -> tuple[int, int, int, int]:
         """Return the counts of items: rated by this rater, all, open to this rater, with all `wanted` ratings."""
-        return tuple(self._read(_COUNTS, {"rater": rater, "wanted": wanted})[0])  # type: ignore[return-value]  # of four
+        return tuple(self._read(_COUNTS, {"rater": rater, "wanted": wanted})[0])
 
     def ratings(self, *, named: bool = True) -> list[_Row]:
         """Return all ratings by item and rater: the answers by question, the rated instance, and the rater.
@@ -281,12 +277,8 @@ class RatingStore:
 
 
 _WORDS = {True: "yes", False: "no", None: "cannot tell"}
+_CHOICES = [("yes (y)", "yes"), ("no (n)", "no"), ("cannot tell (u)", "cannot tell")]
 _ANSWERS = {word: answer for answer, word in _WORDS.items()}
-_KEYS = """
-<p class="keys"><kbd>y</kbd> yes, <kbd>n</kbd> no, <kbd>u</kbd> cannot tell: the marked question.
-<kbd>1</kbd> to <kbd>9</kbd> mark another. <kbd>Enter</kbd> save and next. <kbd>s</kbd> skip: shown again at the end.
-<kbd>b</kbd> back to the one saved before. <kbd>c</kbd> write a note, <kbd>Esc</kbd> leave it.</p>
-"""
 _CSS = """
 #questions { align-self: flex-start; }
 @media (min-width: 760px) { #questions { position: sticky; top: 8px; } }
@@ -294,14 +286,13 @@ _CSS = """
 #instance section div :is(h1, h2, h3) { font-size: 1.1rem; }
 #instance section > div { border: 1px solid var(--border-color-primary); padding: 4px 12px; overflow-wrap: anywhere; }
 #instance pre { overflow-x: auto; background: var(--background-fill-secondary); padding: 8px; }
-#questions span, .keys { color: var(--body-text-color); }
+#questions span { color: var(--body-text-color); }
 /* The question that a key answers: the one with the focus, else the first without an answer. */
 #questions :is(fieldset:focus-within, :not(:has(:focus)) > fieldset:nth-child(1 of :not(:has(:checked)))) {
   background: var(--color-accent-soft); outline: 2px solid var(--color-accent);
 }
 #message:has(p) { position: fixed; left: 0; right: 0; bottom: 0; z-index: 10; padding: 4px 24px; background: #991b1b; }
 #message p { color: white; font-weight: 600; }
-kbd { border: 1px solid var(--border-color-primary); border-radius: 4px; padding: 0 5px; font-family: monospace; }
 """
 # Keys press what is on the page, so that a key does what a click does.
 _JAVASCRIPT = r"""
@@ -341,11 +332,8 @@ window.rating = (() => {
       waiting = 0;
       const page = document.body.dataset, shown = document.querySelector("#progress [data-position]")?.dataset.position;
       page.ready = String(Number(page.ready ?? 0) + 1);
-      if (shown !== page.shown) {
-        page.shown = shown;
-        document.activeElement?.blur();
-        window.scrollTo(0, 0);
-      }
+      if (shown !== page.shown) window.scrollTo(0, 0);
+      page.shown = shown;
       groups().forEach((group) => group.setAttribute("aria-label", group.querySelector("span").innerText));
     })),
   };
@@ -378,7 +366,7 @@ def make_page(store: RatingStore, raters: int, title: str) -> "gradio.Blocks":  
                     instance = gr.HTML(elem_id="instance")
                 with gr.Column(scale=2, min_width=300, elem_id="questions"):
                     radios = [
-                        gr.Radio([*_WORDS.values()], label=f"{number}. {question.text}", elem_id=question.name)
+                        gr.Radio(_CHOICES, label=f"{number}. {question.text}", elem_id=question.name)
                         for number, question in enumerate(store.questions, 1)
                     ]
                     note = gr.Textbox(label="Note (c)", max_lines=8, max_length=MAX_NOTE_LENGTH, elem_id="note")
@@ -388,10 +376,9 @@ def make_page(store: RatingStore, raters: int, title: str) -> "gradio.Blocks":  
                             gr.Button(label, elem_id=label.split()[0].lower(), size="md", min_width=90)
                             for label in ("Skip (s)", "Back (b)", "Another rater")
                         )
-                    gr.HTML(_KEYS)
         message = gr.HTML(elem_id="message")
         # Kept in the browser: the next visit begins with the name, and an answer belongs to the item that was shown.
-        who = gr.BrowserState("", storage_key="auto-instruct-rater", secret="not a secret")
+        who = gr.BrowserState("", storage_key="auto-instruct-rater", secret="none")  # noqa: S106  # nothing to hide
         position = gr.Number(visible=False, precision=0)
         sessions: dict[int, str | None] = {}  # by rater: that of the browser in which the last request was made
 
@@ -443,7 +430,7 @@ def make_page(store: RatingStore, raters: int, title: str) -> "gradio.Blocks":  
         outputs = [entry, desk, form, progress, message, who, position, instance, *radios, note, save, skip]
 
         def connect(event: Callable[..., Any], step: Callable[..., _Update], *inputs: object) -> None:
-            checked = validate_call(step, config={"strict": True})
+            checked: Callable[..., _Update] = validate_call(config={"strict": True})(step)
 
             def run_step(request: gr.Request, *values: Any) -> _Update:
                 try:
@@ -509,10 +496,7 @@ def _describe_progress(title: str, name: str, item: RatingItem | None, counts: t
 
 
 async def _guard(request: "Request", respond: "RequestResponseEndpoint") -> "Response":
-    """Refuse pages of other origins, locally other host names, and what the page does not send itself.
-
-    The browser may load only from here.
-    """
+    """Refuse other origins and hosts, and what the page does not send itself; let the browser load only from here."""
     from starlette.responses import PlainTextResponse
 
     host, origin = request.headers.get("host", ""), request.headers.get("origin")
@@ -521,8 +505,8 @@ async def _guard(request: "Request", respond: "RequestResponseEndpoint") -> "Res
     # On a Space the proxy decides which names lead here.
     if not (is_own or "SPACE_ID" in os.environ):
         return PlainTextResponse("this page answers only to itself", status_code=403)
-    is_step = request.method not in ("GET", "HEAD") or re.search("/(call|queue)/", request.url.path)
-    if is_step and not await _is_step(request):
+    is_read = request.method in ("GET", "HEAD") and not re.search("/(call|queue)/", request.url.path)
+    if not is_read and not (request.url.path.endswith("/run/predict") and await _is_step(request)):
         return PlainTextResponse("this page takes only what its own buttons send, and no files", status_code=403)
     response = await respond(request)
     response.headers["content-security-policy"] = _CONTENT_POLICY
@@ -533,10 +517,9 @@ async def _is_step(request: "Request") -> bool:
     """Return whether a request is a step of the page with as many texts and numbers as it needs."""
     try:
         sent = await request.json()
-        step, values = request.app.get_blocks().fns[sent["fn_index"]], sent["data"]
-        is_flat = all(isinstance(value, str | int | float | None) for value in values)
-        is_whole = step.fn is not None and len(values) == len(step.inputs) and not sent.get("batched")
-        return is_flat and is_whole and request.url.path.endswith("/run/predict")
+        step = request.app.get_blocks().fns[sent["fn_index"]]
+        kinds_fit = all(isinstance(value, str | int | float | None) for value in sent["data"])
+        return bool(step.fn and kinds_fit and len(step.inputs) == len(sent["data"]) and "batched" not in sent)
     except (ValueError, TypeError, LookupError, AttributeError, RecursionError):
         return False
 
@@ -554,6 +537,7 @@ def serve_page(store: RatingStore, raters: int, title: str, **launch: Any) -> "g
 
     page = make_page(store, raters, title)
     unused = ("share", "inline", "ssr_mode", "mcp_server", "enable_monitoring", "run_history", "pwa")
+    launch = {**dict.fromkeys(unused, False), **launch}
     theme = gr.themes.Default(primary_hue="blue", font=("system-ui", "sans-serif"), font_mono=("monospace",))
     # White on the theme's blue has a contrast of 3.7; WCAG 2.2 requires 4.5. These have 6.7 and 8.7.
     theme.set(button_primary_background_fill="*primary_700", button_primary_background_fill_hover="*primary_800")
@@ -566,7 +550,6 @@ def serve_page(store: RatingStore, raters: int, title: str, **launch: Any) -> "g
             prevent_thread_lock=True,
             quiet=True,
             footer_links=[],
-            **dict.fromkeys(unused, False),
             **launch,
         )
     except OSError as error:
@@ -579,7 +562,7 @@ def serve_page(store: RatingStore, raters: int, title: str, **launch: Any) -> "g
 def restore_ratings(hub: "HfApi", repo: str, path: Path) -> None:
     """Download the ratings that an earlier run pushed, if there are any."""
     if hub.file_exists(repo, path.name, repo_type="dataset"):
-        shutil.copyfile(hub.hf_hub_download(repo, path.name, repo_type="dataset"), path)
+        path.write_bytes(Path(hub.hf_hub_download(repo, path.name, repo_type="dataset")).read_bytes())
 
 
 def push_ratings(hub: "HfApi", repo: str, store: RatingStore, pushed: list[_Row]) -> list[_Row]:
