@@ -91,10 +91,13 @@ def rate_command(
                     say(f"{count} instances in {space}; its README.md says how it runs")
                     return
                 write_items(store, out, raters, out)
-            run_app(out, host="127.0.0.1", port=port, open_browser=browser)
+            run_app(out, server_name="127.0.0.1", server_port=port, inbrowser=browser)
             say("--export writes and summarizes the ratings")
         except RatingAppError as error:
             raise RatingError(str(error)) from None
+        except ImportError as error:
+            remedy = "pip install 'auto-instruct-hf[rating]'"
+            raise RatingError(f"the rating page cannot start ({error}): {remedy}") from None
 
 
 def _write(ratings: Dataset, folder: Path) -> None:
