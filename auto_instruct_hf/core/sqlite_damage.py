@@ -5,6 +5,7 @@ import sqlite3
 import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import closing, suppress
+from itertools import count
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import NamedTuple
@@ -16,8 +17,9 @@ _LOG_HEADER, _ID = 32, slice(68, 72)  # bytes
 
 
 class _LoggedPage(NamedTuple):
-    """A page of a write-ahead log: its number in the file, whether a commit ends with it, and its first bytes."""
+    """A page of a write-ahead log: its place there and in the file, whether it ends a commit, and its first bytes."""
 
+    place: int
     number: int
     is_commit: bool
     start: bytes
@@ -31,8 +33,8 @@ def count_logged_pages(path: Path) -> int:
     log = Path(f"{path}-wal")
     if not log.exists() or log.stat().st_size <= _LOG_HEADER:
         return 0
-    commits = [page.is_commit for page in _read_log(log)]
-    return len(commits) - commits[::-1].index(True) if True in commits else int(not commits)
+    pages = list(_read_log(log))
+    return max((page.place for page in pages if page.is_commit), default=int(not pages))
 
 
 def has_foreign_log(path: Path) -> bool:
@@ -46,13 +48,17 @@ def has_foreign_log(path: Path) -> bool:
 
 
 def _read_log(log: Path) -> Iterator[_LoggedPage]:
-    """Yield the pages of a write-ahead log since its last restart; those before have other salts."""
+    """Yield the pages of a write-ahead log since its last restart (those before have other salts), zeroed ones too."""
     with log.open("rb") as file:  # the format is documented at sqlite.org/fileformat2.html
         header = file.read(_LOG_HEADER)
         page_size = int.from_bytes(header[8:12], "big")
-        while (page := file.read(24)) and page[8:16] == header[16:24]:
-            content = file.read(page_size)
-            yield _LoggedPage(int.from_bytes(page[:4], "big"), any(page[4:8]), content[:100])
+        for place in count(1):
+            page, content = file.read(24), file.read(page_size)
+            if not content:
+                return
+            if page[8:16] == header[16:24] or not any(page):
+                is_commit = any(page[4:8]) or not any(page)
+                yield _LoggedPage(place, int.from_bytes(page[:4], "big"), is_commit, content[:100])
 
 
 def is_damage(reason: Exception) -> bool:
