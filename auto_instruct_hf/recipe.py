@@ -24,7 +24,7 @@ _Count = Annotated[int, Field(ge=1)]
 
 @dataclass(frozen=True, config=STRICT)
 class TeacherSettings(Settings):
-    """How requests are sent. Only `model` and `max_attempts` affect the rows. All defaults are ours."""
+    """How requests are sent. Only `model`, `max_attempts` and `reasoning_effort` affect the rows. Defaults are ours."""
 
     model: str | None = None
     base_url: str | None = None
@@ -55,7 +55,7 @@ class TeacherSettings(Settings):
     timeout: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 300.0
     """Seconds for a whole reply."""
     max_tokens: _Count | None = None
-    """Maximum tokens of each reply, hidden reasoning included, instead of the limit of its prompt."""
+    """Limit in tokens of each reply, with hidden reasoning, instead of that of its prompt; it is never raised."""
     reasoning_effort: str | None = None
     """Sent with each request if it is set, such as `low`, `medium` or `high`; a new value asks everything again."""
     max_failing: Annotated[float, Field(gt=0, le=1)] = 0.5

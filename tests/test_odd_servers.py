@@ -119,6 +119,13 @@ def test_an_answer_that_is_no_completion_is_one_failed_reply(
         assert reason in ask_once(url, tmp_path)
 
 
+def test_a_wrong_content_type_hides_no_other_fault(tmp_path: Path) -> None:
+    cut = completion('{"output": "x')
+    cut["choices"][0]["finish_reason"] = "length"
+    with serve_bytes(lambda write: write(http(json.dumps(cut).encode(), "text/plain"))) as url:
+        assert ask_once(url, tmp_path) == "cut off"
+
+
 def slow(write: Write) -> None:
     for number in range(len(SOUND)):
         write(SOUND[number : number + 1])

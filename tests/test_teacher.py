@@ -431,6 +431,15 @@ def test_processes_at_the_same_time_share_one_budget(tmp_path: Path) -> None:
     assert not list(tmp_path.glob("*.lock"))
 
 
+def test_requests_that_fail_under_a_small_budget_do_not_wait_for_each_other(tmp_path: Path) -> None:
+    prices = {"budget": 4.0, "input_price": 10.0, "output_price": 1000.0}  # about $1.2 each in the worst case
+    with serve_stub(poison=503, delay=0.02) as stub, open_teacher(stub, tmp_path, max_retries=0, **prices) as teacher:
+        teacher.ask(make_requests(5))
+        stub.faults = {"poison": 1.0}
+        threading.Timer(1.0, stub.faults.clear).start()
+        assert all(contents(teacher.ask(make_requests(30))))
+
+
 def test_what_a_dead_process_had_reserved_is_free_again(stub: StubTeacher, tmp_path: Path) -> None:
     first, _ = spend(stub, tmp_path, 2.0, count=1)
     with contextlib.closing(sqlite3.connect(tmp_path / "journal.reserved.sqlite")) as file, file:
@@ -447,6 +456,13 @@ def test_the_limit_is_raised_and_then_dropped_where_hidden_reasoning_uses_it_up(
     limits = [body.get("max_tokens") for body in stub.answered]
     assert list(dict.fromkeys(limits)) == [1200, 1200 + 16_384, None]
     assert limits.count(None) >= 20
+
+
+def test_a_limit_of_your_own_is_never_raised(stub: StubTeacher, tmp_path: Path) -> None:
+    stub.faults = {"reasoned": 1.0}
+    with open_teacher(stub, tmp_path, max_tokens=500) as teacher:
+        assert {reply.error for reply in teacher.ask(make_requests(5))} == {"cut off"}
+    assert {body.get("max_tokens") for body in stub.answered} == {500}
 
 
 def test_a_limit_and_an_effort_of_your_own_are_sent(stub: StubTeacher, tmp_path: Path) -> None:

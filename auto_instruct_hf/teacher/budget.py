@@ -48,7 +48,7 @@ class Budget:
         try:
             yield reservation
         finally:
-            self.take(reservation, [])
+            reservation.release()
 
     def take(self, owner: object, sums: Sequence[float]) -> int:
         """Reserve the last of some increasing sums in US dollars that fits, instead of what the owner had.
@@ -93,6 +93,10 @@ class Reservation:
     def __init__(self, budget: Budget, prices: Prices) -> None:
         self._budget, self._prices = budget, prices
 
+    def release(self) -> None:
+        """Give back what was reserved: the request failed and costs nothing."""
+        self._budget.take(self, [])
+
     async def cover(self, model: str, tokens: tuple[int, int]) -> None:
         """Wait until the cost of a request with these numbers of input and output tokens fits, and reserve it.
 
@@ -114,7 +118,7 @@ class Reservation:
             return dict(bodies)
         sums, least = list(accumulate(costs)), min(min_requests, len(bodies))
         while (number := self._budget.take(self, sums)) < least:
-            self._budget.take(self, [])
+            self.release()
             await self._budget.wait(sums[least - 1])
         return dict(list(bodies.items())[:number])
 

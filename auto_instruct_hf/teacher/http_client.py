@@ -5,6 +5,7 @@ Imported with the first request: `openai` takes a second.
 
 import asyncio
 import json
+from typing import Any
 
 import aiohttp
 import httpx2
@@ -13,6 +14,7 @@ import openai
 from .exchange import Body
 from .server_words import find_error
 
+_PATH = "/chat/completions"
 _OF_THE_WIRE = ("content-encoding", "content-length", "transfer-encoding")
 MAX_BYTES = 32 * 2**20
 """Of a response, decompressed: a reply of a million tokens has a tenth of it."""
@@ -26,23 +28,24 @@ class BoundedClient(openai.DefaultAioHttpClient):
     """A client on aiohttp, which takes less CPU per request than httpx (benchmarks/teacher.py).
 
     `seconds` is the limit of a whole request: the timeouts of httpx are for each read, and a server that sends a byte
-    at a time would never meet them. Redirects are not followed: a request has texts of the user, and is paid.
+    at a time would never meet them. Redirects are not followed: a request has texts of the user, and is paid. Files of
+    batches have no such limits.
     """
 
     def __init__(self, seconds: float) -> None:
-        super().__init__(follow_redirects=False)
+        super().__init__()
         self._seconds = seconds
 
-    async def send(self, request: httpx2.Request, *, stream: bool = False, **options: object) -> httpx2.Response:
-        """Send a request and read its response, unless it is to be streamed, as results of batches are.
+    async def send(self, request: httpx2.Request, *, stream: bool = False, **options: Any) -> httpx2.Response:
+        """Send a request; read the response to a chat completion request within the limits.
 
         Raise an error of httpx if no whole HTTP response comes in time, and UnreadableError.
         """
-        if stream:
-            return await super().send(request, stream=True, **options)  # type: ignore[arg-type]
+        if stream or not request.url.path.endswith(_PATH):  # files of batches are large
+            return await super().send(request, stream=stream, **options)
         try:
             async with asyncio.timeout(self._seconds):
-                response = await super().send(request, stream=True, **options)  # type: ignore[arg-type]
+                response = await super().send(request, stream=True, **{**options, "follow_redirects": False})
                 try:
                     content = await _read(response)
                 finally:
@@ -75,7 +78,7 @@ async def post(client: openai.AsyncOpenAI, body: Body) -> tuple[httpx2.Response,
     Raise the client's error for a status other than 2xx, also for one that is stated inside an answer with status 200.
     """
     # The client's method for endpoints it does not know: it returns the response unparsed.
-    response = await client.post("/chat/completions", cast_to=httpx2.Response, body=body)
+    response = await client.post(_PATH, cast_to=httpx2.Response, body=body)
     try:
         payload = json.loads(response.content)
     except (ValueError, RecursionError):

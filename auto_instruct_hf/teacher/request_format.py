@@ -19,9 +19,9 @@ _SCHEMA_PROMPT = (
     "Answer with one JSON object and nothing else: no words before or after it, no code fence. It must be valid under "
     "this JSON schema:\n"
 )
-# Words by which error messages name the schema, and say that a request with its limit of the reply is too long.
+# Words by which error messages name the schema, and say that max_tokens is too large (then it is left out).
 _SCHEMA_WORDS = ("response_format", "json_object", "schema", "structured", "grammar", "guided")
-_TOO_LONG = ("context", "too large", "too long", "at most", "exceed", "maximum", "max_", "limit", "length")
+_TOO_LARGE = ("context", "too large", "at most", "exceed", "maximum")
 _LIMIT = "limit of the reply's length"
 _REASONING = 16_384  # tokens, for hidden reasoning: it counts within the limit of the reply
 
@@ -50,9 +50,8 @@ class RequestFormat:
     def translate(self, body: Body) -> Body:
         """Return the body to send for a request with a `json_schema` response format, or with none."""
         sent = {name: value for name, value in body.items() if name not in self._rejected or name == "max_tokens"}
-        limit = self.limit(body)
-        del sent["max_tokens"]
-        if limit is not None:
+        sent.pop("max_tokens", None)
+        if (limit := self.limit(body)) is not None:
             sent["max_completion_tokens" if "max_tokens" in self._rejected else "max_tokens"] = limit
         if not self.enforces_schema and "response_format" in body:
             schema = json.dumps(body["response_format"]["json_schema"]["schema"], ensure_ascii=False)
@@ -68,21 +67,18 @@ class RequestFormat:
 
     def limit(self, body: Body) -> int | None:
         """Return the maximum tokens of the reply to a request, as it is sent; None: it is not limited."""
-        if _LIMIT in self._rejected:
+        if _LIMIT in self._rejected or "max_tokens" not in body:
             return None
         return int(self._max_tokens or body["max_tokens"] + self._reasoning)
 
-    def adapt(self, error: "openai.APIStatusError", is_group: bool = False) -> bool:
-        """Adapt to an error with status 400 or 422; return whether there is another format to try.
-
-        A request with several items that is too long keeps its format: its items are sent in smaller groups.
-        """
-        text = (read_words(error.body) or error.response.text or str(error))[:500].lower()
+    def adapt(self, error: "openai.APIStatusError") -> bool:
+        """Adapt to an error with status 400 or 422; return whether there is another format to try."""
+        text = _read_text(error)
         param = str(getattr(error, "param", None) or "").lower()
-        is_too_long = any(word in text for word in _TOO_LONG)
         parts = {
             "max_tokens": "max_completion_tokens" in text,
-            _LIMIT: ("max_tokens" in f"{param} {text}" or ("token" in text and not is_group)) and is_too_long,
+            _LIMIT: ("max_tokens" in f"{param} {text}" and any(word in text for word in _TOO_LARGE))
+            or ("max_completion_tokens" in text and "max_tokens" in self._rejected),
             "temperature": "temperature" in (param or text),
             "reasoning_effort": "reasoning" in (param or text),
             "seed": "seed" in (param or text),
@@ -97,11 +93,14 @@ class RequestFormat:
         return is_schema and self.step_down()
 
     def raise_limit(self) -> str:
-        """Allow replies more tokens, then any number; return what is so from now on, "" if it was before."""
-        if _LIMIT in self._rejected:
+        """Allow replies more tokens, then any number; return what is so from now on, "" if nothing changes.
+
+        A limit of the user's own stays.
+        """
+        if _LIMIT in self._rejected or self._max_tokens:
             return ""
         self.version += 1
-        if self._reasoning or self._max_tokens:
+        if self._reasoning:
             self._rejected.add(_LIMIT)
             return "the length of replies is not limited"
         self._reasoning = _REASONING
@@ -114,3 +113,14 @@ class RequestFormat:
         self._structured = _STEPS[_STEPS.index(self._structured) + 1]
         self.version += 1
         return True
+
+
+def is_too_long(error: "openai.APIError") -> bool:
+    """Return whether an error may say that a request with the limit of its reply is too long for the model."""
+    text = _read_text(error)
+    return "token" in text and any(word in text for word in (*_TOO_LARGE, "too long", "limit", "length"))
+
+
+def _read_text(error: "openai.APIError") -> str:
+    response = getattr(error, "response", None)
+    return (read_words(error.body) or (response.text if response is not None else "") or str(error))[:500].lower()

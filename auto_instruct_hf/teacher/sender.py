@@ -31,7 +31,7 @@ from .group_commit import GroupCommit
 from .health import MAX_SILENCE, Health
 from .journal import Entry, Journal, Record
 from .prices import max_context
-from .request_format import RequestFormat
+from .request_format import RequestFormat, is_too_long
 from .throttle import Throttle, retry_after
 
 if TYPE_CHECKING:
@@ -123,10 +123,13 @@ class Sender:
                 continue  # another format or a later time may be accepted
             except openai.APIError as failure:
                 error = failure
+            reservation.release()  # nothing is held while it waits: others may wait for the budget
             may_pass = self.health.check_error(error)
             failures += 1
             if may_pass and failures <= (min(most, _RETRIES_OF_TIMEOUT) if _is_timeout(error) else most):
                 await asyncio.sleep(_wait(failures, error))
+            elif not (may_pass or job.is_group) and "max_tokens" in job.body and is_too_long(error):
+                job = replace(job, body={name: value for name, value in job.body.items() if name != "max_tokens"})
             elif not doubts or (job.is_group and not may_pass):  # its parts are sent, and show whether it is too long
                 self.health.count_failure(error)
                 return Entry("", f"{NOT_YET if may_pass else NO_ANSWER}: {self.endpoint.explain(error)}")
@@ -148,7 +151,8 @@ class Sender:
         version = self.request_format.version
         worst = self.max_tokens(job.body)
         await reservation.cover(job.body["model"], worst)
-        async with self._throttle.slot(sum(worst) // _BYTES_PER_TOKEN) as slot:
+        expected = worst[0] + job.prompt.max_tokens  # the worst case of a reply without a limit is far from the usual
+        async with self._throttle.slot(expected // _BYTES_PER_TOKEN) as slot:
             if version != self.request_format.version:  # adapted while it waited
                 return None
             begin = time.monotonic()
@@ -156,7 +160,7 @@ class Sender:
             try:
                 response, payload = await post(client, self.request_format.translate(job.body))
             except (openai.BadRequestError, openai.UnprocessableEntityError) as error:
-                if version != self.request_format.version or self.request_format.adapt(error, job.is_group):
+                if version != self.request_format.version or self.request_format.adapt(error):
                     return None
                 raise
             except openai.RateLimitError as error:
@@ -166,7 +170,8 @@ class Sender:
                 entry, headers = Entry("", f"{NOT_A_COMPLETION}: {error}", seconds=time.monotonic() - begin), None
             else:
                 entry = read_completion(payload, job.prompt, time.monotonic() - begin, repair=repair)
-                if entry.error and "json" not in (kind := response.headers.get("content-type", "no content type")):
+                kind = response.headers.get("content-type", "no content type")
+                if entry.error == NOT_A_COMPLETION and "json" not in kind:
                     entry = replace(entry, error=f"{NOT_A_COMPLETION}: {kind[:50]}")
                 headers = response.headers
             self.health.count_answer()
