@@ -29,6 +29,7 @@ def open_database(
     upgrades: Mapping[int, str] | None = None,
     name: str = "database",
     remedy: str = "Move it away to begin a new one",
+    is_verified: bool = False,
 ) -> sqlite3.Connection:
     """Open or create an SQLite file, create its tables by `schema` or upgrade them, and check its format and pages.
 
@@ -39,21 +40,18 @@ def open_database(
     `version` of the format, at least 1, is kept as `user_version`; None: it is not checked, and `schema` always runs
     (`CREATE TABLE IF NOT EXISTS` in a file of another schema). `upgrades` convert older formats, by their numbers, to
     this one. Scripts are SQL statements separated by semicolons. Raise `error`, with `name` for what the file is, if
-    the file cannot be opened, is not an SQLite file, has another format, or is damaged; then `remedy` is added.
+    the file cannot be opened, is not an SQLite file, has another format, or is damaged; then `remedy` is added. With
+    `is_verified` damage is not looked for, which reads the whole file: for another connection to it.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        if has_foreign_log(path):
+        if not is_verified and has_foreign_log(path):
             raise error(f"{path}-wal belongs to another file than {path}, and would overwrite it: move it away")
-        logged = count_logged_pages(path)
+        logged = 0 if is_verified else count_logged_pages(path)
         connection = sqlite3.connect(path, check_same_thread=False, isolation_level=None, timeout=30)
         connection.text_factory = decode
-        # Unlike quick_check, it compares the indexes, by which rows are found, with the rows; 1.4 times as slow.
-        if (damage := connection.execute("PRAGMA integrity_check(1)").fetchone()[0]) != "ok":
-            raise sqlite3.DatabaseError(damage)
-        intact = max(0, connection.execute("PRAGMA wal_checkpoint").fetchone()[1])
-        if min(logged, count_logged_pages(path)) > intact:  # another process may write to it meanwhile
-            _LOG.warning("%s-wal is damaged: the last rows of the %s may be lost", path, name)
+        if not is_verified:
+            _verify(connection, path, logged, name)
         connection.execute("PRAGMA journal_mode=WAL")
         connection.execute("PRAGMA synchronous=FULL")
         connection.execute("BEGIN IMMEDIATE")  # of two processes that open a new file, one creates the tables
@@ -74,6 +72,16 @@ def open_database(
     except (*SQLITE_FAILURES, OSError) as reason:
         raise error(f"cannot open the {name} {path}: {explain_failure(reason, remedy)}") from None
     return connection
+
+
+def _verify(connection: sqlite3.Connection, path: Path, logged: int, name: str) -> None:
+    """Raise sqlite3.DatabaseError if a page is damaged; warn if fewer than the `logged` pages of the log are intact."""
+    # Unlike quick_check, it compares the indexes, by which rows are found, with the rows; 1.4 times as slow.
+    if (damage := connection.execute("PRAGMA integrity_check(1)").fetchone()[0]) != "ok":
+        raise sqlite3.DatabaseError(damage)
+    intact = max(0, connection.execute("PRAGMA wal_checkpoint").fetchone()[1])
+    if min(logged, count_logged_pages(path)) > intact:  # another process may write to it meanwhile
+        _LOG.warning("%s-wal is damaged: the last rows of the %s may be lost", path, name)
 
 
 @contextmanager

@@ -147,8 +147,9 @@ class Journal:
                 upgrades={1: _FROM_1, 2: _FROM_2},
                 name="journal",
                 remedy=_REMEDY,
+                is_verified=is_verified,
             )
-            for _ in range(2)
+            for is_verified in (False, True)
         )
         self._mend_sums()
 
