@@ -38,6 +38,9 @@ def rate_command(
     pseudonyms: Annotated[
         bool, typer.Option("--pseudonyms", help="With --export: rater-1, rater-2 and so on instead of names.")
     ] = False,
+    recover: Annotated[
+        bool, typer.Option("--recover", help="Keep what can be read of a damaged file, and move the old file aside.")
+    ] = False,
     space: Annotated[
         Path | None, typer.Option(help="Write a folder that runs as a Space of the Hub.", show_default="none")
     ] = None,
@@ -58,6 +61,7 @@ def rate_command(
             collect_ratings,
             fix_items,
             open_store,
+            recover_ratings,
             run_app,
             summarise_ratings,
             write_items,
@@ -67,8 +71,11 @@ def rate_command(
         path = out / "ratings.sqlite"
         if not out.is_dir():
             raise RatingError(f"{out} is not a folder")
-        if export and not path.is_file():
+        if (export or recover) and not path.is_file():
             raise RatingError(f"{path} is missing: rate first, without --export")
+        if recover:
+            say(f"{recover_ratings(path):,} ratings kept; the old file is {path}.damaged")
+            return
         if not path.exists():
             read_built(out)  # without a build no file is created
         try:

@@ -1,9 +1,10 @@
 """What every phase uses: the cached map, columns and their types, texts, row readers, files."""
 
 from .arrays import FloatArray, IntArray, Vectors
-from .files import hash_file, lock_build, to_json, write_changed
+from .files import hash_file, is_intact, lock_build, seal, to_json, write_changed
+from .manifest import make_manifest, read_manifest, write_manifest
 from .markdown import fenced, inline, json_block
-from .packaged_weights import find_weights
+from .packaged_weights import find_model_folder, find_weights
 from .progress import ProgressLine
 from .row_readers import parse_columns, read_lines, read_rows, to_flag
 from .schema import (
@@ -19,6 +20,7 @@ from .schema import (
     with_rejected,
 )
 from .sqlite import open_database, transaction
+from .sqlite_damage import SQLITE_FAILURES, explain_failure, is_intact_row, recover_database, row_checksum
 from .table_files import brief
 from .texts import (
     CONTROL,
@@ -57,6 +59,7 @@ __all__ = [
     "INSTRUCTIONS",
     "MESSAGES",
     "SEEDS",
+    "SQLITE_FAILURES",
     "TEXT_COLUMNS",
     "UNSPACED",
     "Batch",
@@ -71,7 +74,9 @@ __all__ = [
     "columns",
     "count_words",
     "default_folder",
+    "explain_failure",
     "fenced",
+    "find_model_folder",
     "find_weights",
     "fingerprint",
     "flatten",
@@ -80,18 +85,25 @@ __all__ = [
     "hide_folder",
     "inline",
     "instruction_id",
+    "is_intact",
+    "is_intact_row",
     "json_block",
     "keep",
     "lock_build",
     "make_id",
+    "make_manifest",
     "normalise",
     "open_database",
     "parse_columns",
     "read_lines",
+    "read_manifest",
     "read_rows",
+    "recover_database",
     "require_columns",
     "root_verb_and_object",
+    "row_checksum",
     "rows",
+    "seal",
     "text_or_nothing",
     "to_flag",
     "to_json",
@@ -99,4 +111,5 @@ __all__ = [
     "with_rejected",
     "without_bars",
     "write_changed",
+    "write_manifest",
 ]

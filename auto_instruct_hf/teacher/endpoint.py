@@ -4,12 +4,14 @@ import asyncio
 import os
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from ..errors import RecipeError, TeacherError
 from ..recipe import TeacherSettings
 from .embedded import SMOLLM, find_model, is_gguf, start_embedded_server
+from .journal import Entry
 from .server_words import read_words
 
 if TYPE_CHECKING:
@@ -87,15 +89,22 @@ class Endpoint:
         text = str(error.__cause__ or error).replace(" ssl:default", "")
         if isinstance(error, openai.APIStatusError) and (words := read_words(error.body) or error.response.text):
             text = f"Error code: {error.status_code} - {words}"
+        if isinstance(error, openai.APIStatusError) and (place := error.response.headers.get("location")):
+            text = f"Error code: {error.status_code}, redirects to {_without_secrets(place)}"
         return redact(f"{name}: {text}", self._api_key)
 
-    def hide_key(self, text: str) -> str:
+    def hide_key(self, entry: Entry) -> Entry:
         """Return a reply without the key, which some servers repeat: replies are kept and published."""
-        return text.replace(self._api_key, "***") if self._api_key not in ("", _NO_KEY) else text
+        if self._api_key in ("", _NO_KEY) or self._api_key not in entry.text + entry.raw:
+            return entry
+        text, raw = (one.replace(self._api_key, "***") for one in (entry.text, entry.raw))
+        return replace(entry, text=text, raw=raw)
 
     async def connect(self) -> "openai.AsyncOpenAI":
         """Return the client, always the same; raise TeacherError if OpenAI's key or the embedded server is missing."""
         import openai  # imports in a second
+
+        from .http_client import BoundedClient
 
         async with self._connecting:
             if self._client is None:
@@ -111,7 +120,7 @@ class Endpoint:
                     api_key=key or _NO_KEY,  # local servers need no key, but the client does
                     max_retries=0,  # retries wait for the throttle like any other request: see sender.py
                     timeout=self._timeout,
-                    http_client=openai.DefaultAioHttpClient(),  # takes less CPU per request: benchmarks/teacher.py
+                    http_client=BoundedClient(self._timeout),
                 )
         return self._client
 

@@ -19,21 +19,24 @@ _SCHEMA_PROMPT = (
     "Answer with one JSON object and nothing else: no words before or after it, no code fence. It must be valid under "
     "this JSON schema:\n"
 )
-# Words by which error messages name the schema, and say that max_tokens is too large (then it is left out).
+# Words by which error messages name the schema, and say that a request with its limit of the reply is too long.
 _SCHEMA_WORDS = ("response_format", "json_object", "schema", "structured", "grammar", "guided")
-_TOO_LONG = ("context", "too large", "at most", "exceed", "maximum")
+_TOO_LONG = ("context", "too large", "too long", "at most", "exceed", "maximum", "max_", "limit", "length")
 _LIMIT = "limit of the reply's length"
+_REASONING = 16_384  # tokens, for hidden reasoning: it counts within the limit of the reply
 
 
 class RequestFormat:
     """How requests are written for one endpoint; adapted when the endpoint rejects a part of them.
 
     The schema is sent as `json_schema` (enforced by the server), `json_object` (JSON is enforced, the schema is in the
-    prompt) or `text` (in the prompt only); `auto`: the first of them that is accepted.
+    prompt) or `text` (in the prompt only); `auto`: the first of them that is accepted. `max_tokens` replaces the limit
+    of each reply.
     """
 
-    def __init__(self, structured: Structured = "auto") -> None:
+    def __init__(self, structured: Structured = "auto", max_tokens: int | None = None) -> None:
         self._is_fixed = structured != "auto"
+        self._max_tokens, self._reasoning = max_tokens, 0
         self._structured: Structured = structured if self._is_fixed else "json_schema"
         self._rejected: set[str] = set()
         self.version = 0
@@ -47,10 +50,10 @@ class RequestFormat:
     def translate(self, body: Body) -> Body:
         """Return the body to send for a request with a `json_schema` response format, or with none."""
         sent = {name: value for name, value in body.items() if name not in self._rejected or name == "max_tokens"}
-        if _LIMIT in self._rejected:
-            del sent["max_tokens"]
-        if "max_tokens" in self._rejected and "max_tokens" in sent:
-            sent["max_completion_tokens"] = sent.pop("max_tokens")
+        limit = self.limit(body)
+        del sent["max_tokens"]
+        if limit is not None:
+            sent["max_completion_tokens" if "max_tokens" in self._rejected else "max_tokens"] = limit
         if not self.enforces_schema and "response_format" in body:
             schema = json.dumps(body["response_format"]["json_schema"]["schema"], ensure_ascii=False)
             first, *others = body["messages"]
@@ -63,14 +66,25 @@ class RequestFormat:
             sent["messages"] = [{**user, "content": f"{system['content']}\n\n{user['content']}"}, *others]
         return sent
 
-    def adapt(self, error: "openai.APIStatusError") -> bool:
-        """Adapt to an error with status 400 or 422; return whether there is another format to try."""
+    def limit(self, body: Body) -> int | None:
+        """Return the maximum tokens of the reply to a request, as it is sent; None: it is not limited."""
+        if _LIMIT in self._rejected:
+            return None
+        return int(self._max_tokens or body["max_tokens"] + self._reasoning)
+
+    def adapt(self, error: "openai.APIStatusError", is_group: bool = False) -> bool:
+        """Adapt to an error with status 400 or 422; return whether there is another format to try.
+
+        A request with several items that is too long keeps its format: its items are sent in smaller groups.
+        """
         text = (read_words(error.body) or error.response.text or str(error))[:500].lower()
         param = str(getattr(error, "param", None) or "").lower()
+        is_too_long = any(word in text for word in _TOO_LONG)
         parts = {
             "max_tokens": "max_completion_tokens" in text,
-            _LIMIT: "max_tokens" in f"{param} {text}" and any(word in text for word in _TOO_LONG),
+            _LIMIT: ("max_tokens" in f"{param} {text}" or ("token" in text and not is_group)) and is_too_long,
             "temperature": "temperature" in (param or text),
+            "reasoning_effort": "reasoning" in (param or text),
             "seed": "seed" in (param or text),
             "system": "system" in text and "role" in text,
         }
@@ -82,12 +96,16 @@ class RequestFormat:
         is_schema = param.startswith("response_format") or (not param and any(word in text for word in _SCHEMA_WORDS))
         return is_schema and self.step_down()
 
-    def drop_limit(self) -> bool:
-        """Send no limit of the reply's length from now on; return whether one was sent before."""
-        is_new = _LIMIT not in self._rejected
-        self._rejected.add(_LIMIT)
-        self.version += is_new
-        return is_new
+    def raise_limit(self) -> str:
+        """Allow replies more tokens, then any number; return what is so from now on, "" if it was before."""
+        if _LIMIT in self._rejected:
+            return ""
+        self.version += 1
+        if self._reasoning or self._max_tokens:
+            self._rejected.add(_LIMIT)
+            return "the length of replies is not limited"
+        self._reasoning = _REASONING
+        return f"the limit of replies is {_REASONING:,} tokens higher"
 
     def step_down(self) -> bool:
         """Fall back to JSON without a schema, then to plain text; return whether there was a step left."""

@@ -15,6 +15,7 @@ import tempfile
 import threading
 import time
 import unicodedata
+import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, closing, contextmanager
 from dataclasses import dataclass
@@ -41,18 +42,29 @@ _TABLES = """
 BEGIN IMMEDIATE;
 CREATE TABLE IF NOT EXISTS settings (name TEXT PRIMARY KEY, value TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS items (position INTEGER PRIMARY KEY, instance_id TEXT NOT NULL UNIQUE,
-    instance TEXT NOT NULL);
-CREATE TABLE IF NOT EXISTS raters (rater INTEGER PRIMARY KEY, name TEXT NOT NULL, folded TEXT NOT NULL UNIQUE);
+    instance TEXT NOT NULL, checksum INTEGER);
+CREATE TABLE IF NOT EXISTS raters (rater INTEGER PRIMARY KEY, name TEXT NOT NULL, folded TEXT NOT NULL UNIQUE,
+    checksum INTEGER);
 CREATE TABLE IF NOT EXISTS ratings (number INTEGER PRIMARY KEY AUTOINCREMENT,
     position INTEGER NOT NULL REFERENCES items, rater INTEGER NOT NULL REFERENCES raters, {answers},
-    note TEXT NOT NULL, created REAL NOT NULL, changed REAL NOT NULL, UNIQUE (position, rater));
+    note TEXT NOT NULL, created REAL NOT NULL, changed REAL NOT NULL, checksum INTEGER, UNIQUE (position, rater));
 CREATE TABLE IF NOT EXISTS skips (number INTEGER PRIMARY KEY AUTOINCREMENT, position INTEGER NOT NULL REFERENCES items,
     rater INTEGER NOT NULL REFERENCES raters, UNIQUE (position, rater));
 CREATE TABLE IF NOT EXISTS offers (rater INTEGER PRIMARY KEY REFERENCES raters,
     position INTEGER NOT NULL REFERENCES items, since REAL NOT NULL);
-PRAGMA user_version = 1;
+PRAGMA user_version = 2;
 COMMIT;
 """
+RATINGS_FORMAT = 2
+# Columns by table, each with a checksum of its row: SQLite itself reads a damaged value as any other.
+_CHECKED = {
+    "items": "position, instance_id, instance",
+    "raters": "rater, name, folded",
+    "ratings": "number, position, rater, {answers}, note, created, changed",
+}
+_UPGRADE = "".join(f"ALTER TABLE {table} ADD COLUMN checksum INTEGER;" for table in _CHECKED)
+_FAILURES = (sqlite3.DatabaseError, UnicodeDecodeError)  # the latter: SQLite's message quotes damaged bytes
+_REMEDY = "If it is damaged, `auto-instruct rate OUT --recover` keeps what can be read"
 _RATED = "(SELECT COUNT(*) FROM ratings WHERE position = items.position)"
 # An item is open to a rater who has not rated it while it lacks ratings. It is free while reservations for others leave
 # one rating to give. The item shown last comes first: a reload changes nothing.
@@ -102,7 +114,7 @@ class RatingItem:
 class RatingStore(AbstractContextManager["RatingStore"]):
     """Ratings in an SQLite file, created if missing; safe for threads and processes.
 
-    A method returns after its data is on disk, and raises RatingAppError if the file cannot be opened or written.
+    A method returns after its data is on disk, and raises RatingAppError if the file cannot be opened, read or written.
     """
 
     def __init__(self, path: Path, questions: Sequence[RatingQuestion]) -> None:
@@ -110,19 +122,27 @@ class RatingStore(AbstractContextManager["RatingStore"]):
         self.questions = tuple(questions)
         self.names = [question.name for question in questions]
         self._lock = threading.Lock()
+        self._checked = {table: names.format(answers=", ".join(self.names)) for table, names in _CHECKED.items()}
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             self._file = sqlite3.connect(path, check_same_thread=False, isolation_level=None, timeout=30)
-            self._file.execute("PRAGMA journal_mode=WAL")
+            self._file.create_function("row_checksum", -1, _row_checksum, deterministic=True)
+            self._file.execute("PRAGMA journal_mode=DELETE")  # no rating is in a second file, which may get lost
             self._file.execute("PRAGMA synchronous=FULL")
             version = self._file.execute("PRAGMA user_version").fetchone()[0]
             if version == 0:  # of two processes that open a new file, one creates the tables
                 answers = ", ".join(f"{name} INTEGER CHECK ({name} IN (0, 1))" for name in self.names)
                 self._file.executescript(_TABLES.format(answers=answers))
-        except (sqlite3.DatabaseError, OSError) as error:
-            raise RatingAppError(f"cannot open the ratings {path}: {error}") from None
-        if version > 1:
-            raise RatingAppError(f"{path} has format {version}, this version reads 1: use a newer version")
+            elif version == 1:
+                self._file.executescript(f"BEGIN IMMEDIATE; {_UPGRADE} PRAGMA user_version = 2; COMMIT")
+            if version <= RATINGS_FORMAT:
+                self._check()
+        except (*_FAILURES, OSError) as error:
+            raise RatingAppError(f"cannot open the ratings {path}: {' '.join(str(error).split())}. {_REMEDY}") from None
+        if version > RATINGS_FORMAT:
+            raise RatingAppError(
+                f"{path} has format {version}, this version reads {RATINGS_FORMAT}: use a newer version"
+            )
 
     def __exit__(self, *error: object) -> None:
         with self._lock:
@@ -217,7 +237,7 @@ class RatingStore(AbstractContextManager["RatingStore"]):
             self._file.execute(
                 f"INSERT INTO ratings (position, rater, created, {', '.join(names)}) "
                 f"VALUES (?, ?, ?{', ?' * len(names)}) ON CONFLICT (position, rater) DO UPDATE SET "
-                + ", ".join(f"{name} = excluded.{name}" for name in names),
+                + ", ".join([*(f"{name} = excluded.{name}" for name in names), "checksum = NULL"]),
                 (position, rater, values[-1], *values),
             )
             self._file.execute("DELETE FROM skips WHERE position = ? AND rater = ?", (position, rater))
@@ -254,16 +274,28 @@ class RatingStore(AbstractContextManager["RatingStore"]):
             self._file.execute("VACUUM INTO ?", (str(path),))
         if not named:
             with closing(sqlite3.connect(path, isolation_level=None)) as copy:
-                copy.execute("UPDATE raters SET name = 'rater-' || rater, folded = 'rater-' || rater")
+                copy.execute("UPDATE raters SET name = 'rater-' || rater, folded = 'rater-' || rater, checksum = NULL")
                 copy.execute("VACUUM")  # overwritten names would stay in the file
         return str(path)
 
     def _read_answers(self, values: Sequence[int | None]) -> dict[str, bool | None]:
         return {n: None if value is None else bool(value) for n, value in zip(self.names, values, strict=True)}
 
+    def _check(self) -> None:
+        """Raise sqlite3.DatabaseError if a page or a row is damaged."""
+        if (found := self._file.execute("PRAGMA integrity_check(1)").fetchone()[0]) != "ok":
+            raise sqlite3.DatabaseError(found)
+        for table, names in self._checked.items():
+            wrong = f"SELECT COUNT(*) FROM {table} WHERE checksum != row_checksum({names})"
+            if count := self._file.execute(wrong).fetchone()[0]:
+                raise sqlite3.DatabaseError(f"{count} rows of the table {table} have changed")
+
     def _read(self, statement: str, values: Sequence[object] | Mapping[str, object] = ()) -> list[Any]:
-        with self._lock:
-            return self._file.execute(statement, values).fetchall()
+        try:
+            with self._lock:
+                return self._file.execute(statement, values).fetchall()
+        except _FAILURES as error:
+            raise RatingAppError(f"cannot read {self.path}: {error}. {_REMEDY}") from None
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:
@@ -271,9 +303,15 @@ class RatingStore(AbstractContextManager["RatingStore"]):
             with self._lock, self._file:  # commits, or rolls back on an error
                 self._file.execute("BEGIN IMMEDIATE")
                 yield
+                for table, names in self._checked.items():
+                    self._file.execute(f"UPDATE {table} SET checksum = row_checksum({names}) WHERE checksum IS NULL")
         except sqlite3.DatabaseError as error:
             advice = "Ratings saved so far are safe; free disk space or fix the permissions"
             raise RatingAppError(f"cannot write to {self.path}: {error}. {advice}") from None
+
+
+def _row_checksum(*values: object) -> int:
+    return zlib.crc32(repr(values).encode("utf-8", "backslashreplace"))  # as core.row_checksum, which recovery uses
 
 
 _WORDS = {True: "yes", False: "no", None: "cannot tell"}
@@ -591,7 +629,10 @@ def run_app(folder: Path, **launch: Any) -> None:
     they are pushed to that repository, and downloaded from it at the start if there are none. `launch` is as in
     `serve_page`. Raises RatingAppError if the page cannot start, or RATINGS_REPO is public.
     """
-    settings = json.loads((folder / "items.json").read_text(encoding="utf-8"))
+    try:
+        settings = json.loads((folder / "items.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise RatingAppError(f"{folder / 'items.json'} cannot be read ({error}): write the folder again") from None
     on_data = "SPACE_ID" in os.environ and os.access("/data", os.W_OK)
     path = (Path("/data") if on_data else folder) / "ratings.sqlite"
     hub, repo = None, os.environ.get("RATINGS_REPO", "")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from datasets import concatenate_datasets
 
-from ...core import INSTANCES, inline
+from ...core import INSTANCES, SQLITE_FAILURES, inline, recover_database
 from ...errors import RatingError, SourceError
 from ...sampling import pick
 from ..built_folder import read_built
@@ -55,6 +55,17 @@ def open_store(path: Path) -> app.RatingStore:
         return app.RatingStore(path, [app.RatingQuestion(one.name, one.text, one.needs_strategy) for one in QUESTIONS])
     except app.RatingAppError as error:
         raise RatingError(str(error)) from None
+
+
+def recover_ratings(path: Path) -> int:
+    """Replace a damaged file of ratings by what can be read, and return the number of ratings.
+
+    The damaged file is kept as `NAME.damaged`. Raise RatingError if nothing can be read.
+    """
+    try:
+        return recover_database(path, app.RATINGS_FORMAT, "ratings")
+    except SQLITE_FAILURES as reason:
+        raise RatingError(f"nothing can be read of {path} ({reason}): move it away to begin again") from None
 
 
 def fix_items(store: app.RatingStore, out: Path, size: int | None = None, seed: int | None = None) -> int:

@@ -84,7 +84,13 @@ class BatchLog:
 
     def pending(self) -> list[BatchRow]:
         """Return the batches that are not collected yet, oldest first."""
-        return [BatchRow(name, tuple(json.loads(keys)), *rest) for name, keys, *rest in self._run(_OPEN)]
+        try:
+            return [BatchRow(name, tuple(json.loads(keys)), *rest) for name, keys, *rest in self._run(_OPEN)]
+        except (ValueError, TypeError):
+            raise TeacherError(
+                f"{self._path} is damaged: the requests of an open batch cannot be read. Its answers are paid for, and "
+                "can be downloaded from the API; delete the row from the table `batches` to go on without them"
+            ) from None
 
     def close(self) -> None:
         """Close the file."""
