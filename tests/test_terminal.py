@@ -1,14 +1,12 @@
 """What models and servers write never reaches a terminal as it is: the bytes of real commands hold no control codes."""
 
 import json
-import logging
 import os
 import re
 import sqlite3
 import subprocess
 import sys
 import threading
-import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -20,14 +18,18 @@ from stub_hub import TOKEN
 from stub_instances import patch_embedding, patch_plots, run_command
 from stub_teacher import KEY, serve_stub
 
-from auto_instruct_hf.cli.console import complain, exit_status, print_table, say
+from auto_instruct_hf.cli.console import complain, print_table, say
 
 # The title of the window, a cleared screen, a color in the 8-bit form, text from right to left, a line written over.
 OBEYED = "\x1b]0;owned\x07\x1b[2J\x08\r\x9b31m\u202e\u2066"
 KEPT = "\x9b31m\u202e\u2066"  # in replies that are used: those with other control characters are not
 CODES = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 ROOT = Path(__file__).parents[1]
-RECIPE = "bootstrap: {requests_per_round: 4}\nclustering: {num_clusters: 2, n_neighbors: 100}\nteacher: {max_retries: 1, max_failing: 1}\n"
+RECIPE = """
+bootstrap: {requests_per_round: 4}
+clustering: {num_clusters: 2, n_neighbors: 100}
+teacher: {max_retries: 1, max_failing: 1}
+"""
 
 
 def add_codes(value: Any) -> Any:
@@ -69,9 +71,7 @@ def run(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> C
     monkeypatch.setenv("JUDGE_API_KEY", KEY)
 
     def run_and_check(*arguments: object) -> str:
-        import time; t0=time.time()
         said = run_command(*arguments).output + "".join(capfd.readouterr())
-        open("/tmp/tt.log","a").write(f"{arguments[0]} {arguments[-2:]} {time.time()-t0:.1f}\n")
         assert not CODES.search(said), said
         assert "Traceback" not in said
         return said
@@ -83,11 +83,11 @@ def test_replies_are_shown_without_their_control_codes(tmp_path: Path, run: Call
     (tmp_path / "recipe.yaml").write_text(RECIPE)
     faults = {"poison": 0.1, "refused": 0.2, "broken": 0.1, "garbage": 0.1}
     out = tmp_path / "out"
-    with serve_stub(hostile, faults=faults) as stub:
+    with serve_stub(hostile, faults=faults, poison=400) as stub:
         options = ("--teacher", "stub", "--base-url", stub.url, "--recipe", tmp_path / "recipe.yaml", "--out", out)
         assert "[reply]" in run("build", *options, "--preview", 3)
         assert "30 rows drawn" in run("build", *options, "--num-instructions", 12, "--num-samples", 30)
-        judge = ("--judge", "stub", "--judge-base-url", stub.url, "--size", 6, "--no-embeddings")
+        judge = ("--judge", "stub", "--judge-base-url", stub.url, "--size", 6, "--no-embeddings", *options[4:6])
         assert "shares of yes" in run("evaluate", out, *judge)
     assert "failed in" in run("journal", out)
     assert "20 found" in run("journal", out, "--grep", KEPT)
@@ -157,12 +157,19 @@ def test_one_function_prints_everything(capsys: pytest.CaptureFixture[str]) -> N
     assert not CODES.search(shown.out + shown.err)
 
 
-def test_what_libraries_log_is_printable(capsys: pytest.CaptureFixture[str]) -> None:
-    library = logging.getLogger("a library with a handler of its own")
-    library.addHandler(logging.StreamHandler())
-    with exit_status():
-        library.error("it said %s", OBEYED)
-        warnings.warn(OBEYED, stacklevel=1)
-    said = capsys.readouterr().err
-    assert "it said" in said
-    assert not CODES.search(said)
+def test_what_libraries_print_is_printable() -> None:
+    code = (
+        "import logging, sys, warnings\n"
+        "from auto_instruct_hf.cli.console import exit_status\n"
+        "library = logging.getLogger('a library with a handler of its own')\n"
+        "library.addHandler(logging.StreamHandler())\n"
+        "with exit_status():\n"
+        "    library.error('it said %s', sys.argv[1])\n"
+        "    warnings.warn(sys.argv[1])\n"
+        "    raise RuntimeError(sys.argv[1])\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code, OBEYED], cwd=ROOT, capture_output=True, check=False)
+    said = done.stderr.decode()
+    for words in ("it said", "UserWarning", "RuntimeError"):
+        assert words in said
+    assert not CODES.search(said), said
