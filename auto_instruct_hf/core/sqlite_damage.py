@@ -71,7 +71,7 @@ def is_damage(reason: Exception) -> bool:
 def explain_failure(reason: Exception, remedy: str) -> str:
     """Return why a file cannot be used, on one line; with a remedy if it is damaged."""
     text = " ".join(str(reason).split())
-    return f"it is damaged ({text}). {remedy}" if is_damage(reason) else text
+    return f"it is damaged ({text}){remedy and f'. {remedy}'}" if is_damage(reason) else text
 
 
 def row_checksum(values: Sequence[object]) -> int:

@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 from datasets import ClassLabel, Dataset
 
 from ..errors import SourceError
+from .texts import hide_tokens
 
 Row = dict[str, Any]
 """A row as it was read: column -> value."""
@@ -76,7 +77,7 @@ def list_rows(part: Dataset) -> list[Row]:
 
 def first_line(error: BaseException) -> str:
     """Return the class and the first line of an error."""
-    return f"{type(error).__name__}: {next(iter(str(error).strip().splitlines()), '')}"[:300]
+    return f"{type(error).__name__}: {hide_tokens(next(iter(str(error).strip().splitlines()), ''))}"[:300]
 
 
 def brief(value: object) -> str:

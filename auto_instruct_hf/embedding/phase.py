@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from datasets import Dataset, Features, List, Value
 
-from ..core import Batch, Columns, Vectors, apply, default_folder
+from ..core import SQLITE_FAILURES, Batch, Columns, Vectors, apply, default_folder
 from ..recipe import EmbeddingSettings
 from .encoders import Encode, identify, make_encoder
 
@@ -72,7 +72,7 @@ def encode_new(texts: list[str], *, encode: Encode, store: Path) -> Vectors:
     except sqlite3.OperationalError as error:  # locked for long, read-only, a full disk: not corrupt
         _LOG.warning("%s cannot be used (%s): all texts are embedded", store, error)
         return encode(texts)
-    except sqlite3.DatabaseError as error:
+    except SQLITE_FAILURES as error:
         _LOG.warning("%s is corrupt (%s): its texts are embedded again", store, error)
         for suffix in ("", "-wal", "-shm"):
             Path(f"{store}{suffix}").unlink(missing_ok=True)

@@ -15,6 +15,7 @@ from .inspection import (
 )
 from .journal import Journal, Usage
 from .prices import Cost, Prices, Rates, find_provider, rates_from
+from .redaction import without_secrets
 
 __all__ = [
     "EMBEDDED",
@@ -40,4 +41,5 @@ __all__ = [
     "recover_journal",
     "search_journal",
     "summarise_journal",
+    "without_secrets",
 ]

@@ -617,7 +617,8 @@ def push_ratings(hub: "HfApi", repo: str, store: RatingStore, pushed: list[_Row]
         try:
             hub.upload_folder(repo_id=repo, repo_type="dataset", folder_path=folder, commit_message=commit)
         except Exception as error:  # whatever it is, raters go on
-            print(f"cannot push to {repo}: {error!r}", flush=True)  # as an escaped literal: a terminal obeys nothing
+            # An escaped literal: a terminal obeys nothing in it.
+            print(f"cannot push to {repo}: {error!r}".replace(str(hub.token), "***"), flush=True)
             return pushed
     return ratings
 

@@ -30,7 +30,8 @@ class BatchRounds:
 
     def __post_init__(self) -> None:
         self._model, self._journal = self.sender.endpoint.model, self.sender.journal
-        self._batches = Batches(self._journal.path, poll=self.settings.batch_poll)
+        redaction = self.sender.endpoint.redaction
+        self._batches = Batches(self._journal.path, poll=self.settings.batch_poll, redaction=redaction)
         self.close = self._batches.close
         """Close the file. Open batches continue at the API; another run collects them."""
 
@@ -82,7 +83,7 @@ class BatchRounds:
             if answer.body is not None:
                 entry = read_completion(answer.body, job.prompt, 0.0, repair=not request_format.enforces_schema)
                 entry = entry if job.body else replace(entry, error="left over from a batch")  # it only counts as paid
-                entry = self.sender.complete_usage(entry, job.body)
+                entry = self.sender.complete_usage(self.sender.endpoint.hide_key(entry), job.body)
             await self.sender.keep(Record(answer.key, entry, phase, self._model, job.body, is_batch=True))
 
     def _find_unknown(self, requests: Sequence[Request], phase: str) -> dict[str, Job]:
