@@ -294,14 +294,18 @@ def test_a_restarted_space_begins_with_what_it_pushed(
         assert (again.ratings(), again.items()) == (store.ratings(), store.items())
 
 
-def test_a_failed_push_is_printed(store: RatingStore, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_failed_push_is_printed_without_the_token(
+    store: RatingStore, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     class Down:
         def upload_folder(self, **options: Any) -> None:
-            raise OSError("no route")
+            raise OSError("no route for hf_secret")
 
+    monkeypatch.setenv("HF_TOKEN", "hf_secret")
     say(store, store.enter("Ann"), 1)
     assert push_ratings(Down(), "alice/ratings", store, []) == []
-    assert "no route" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "no route for ***" in said
 
 
 def test_ratings_are_a_dataset(store: RatingStore, tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ from .schema import (
 )
 from .sqlite import open_database, transaction
 from .sqlite_damage import SQLITE_FAILURES, explain_failure, is_intact_row, recover_database, row_checksum
-from .table_files import brief
+from .table_files import brief, join_faults
 from .texts import (
     CONTROL,
     UNSPACED,
@@ -89,6 +89,7 @@ __all__ = [
     "instruction_id",
     "is_intact",
     "is_intact_row",
+    "join_faults",
     "json_block",
     "keep",
     "lock_build",

@@ -618,7 +618,7 @@ def push_ratings(hub: "HfApi", repo: str, store: RatingStore, pushed: list[_Row]
             hub.upload_folder(repo_id=repo, repo_type="dataset", folder_path=folder, commit_message=commit)
         except Exception as error:  # whatever it is, raters go on
             # An escaped literal: a terminal obeys nothing in it.
-            print(f"cannot push to {repo}: {error!r}".replace(str(hub.token), "***"), flush=True)
+            print(f"cannot push to {repo}: {error!r}".replace(os.environ.get("HF_TOKEN") or "\0", "***"), flush=True)
             return pushed
     return ratings
 
