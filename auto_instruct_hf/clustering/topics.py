@@ -61,7 +61,7 @@ def name_topics(
         for group, words in zip(texts, shared, strict=True)
     ]
     prompt = load_prompts(prompts or teacher.prompts)["topic"]
-    with teacher.phase("topics", total=len(_pack(shown, prompt, max_tokens))):
+    with teacher.phase("topics", total=len(_pack(shown, prompt, max_tokens))) as progress:
         named = apply(
             from_rows(shown, _CLUSTERS),
             name_table,
@@ -72,6 +72,7 @@ def name_topics(
             depends_on=teacher.identity,
             batch_size=None,
             cache_dir=cache_dir,
+            is_final=lambda: progress.is_final,
         )
     return _make_unique(named["topic"][:], keywords)
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..prompts import Prompt
-from .exchange import Ask, Reply, Request
+from .exchange import NO_ANSWER, Ask, Reply, Request
 
 _NOT_ANSWERED = "in a group with wrong numbers"
 # Another draw number: for a group of one, the journal would return the same reply.
@@ -26,28 +26,34 @@ class GroupedItem:
 def ask_groups(
     ask: Ask, groups: Sequence[Sequence[GroupedItem]], is_complete: Callable[[Mapping[str, Any]], bool]
 ) -> list[Reply]:
-    """Ask groups of items, one request per group, in at most two rounds.
+    """Ask groups of items, one request per group.
 
-    The items of a group have one prompt; if that is not grouped, a group is one item. An item whose answer is not
-    complete is asked again alone, and so is each item of a group whose request failed or whose answers are not numbered
-    as its items are. The requests depend only on the items and the replies: a rerun repeats them. Returns one reply per
-    item, in the order of the groups, with its answer as content; the second reply if it was asked twice.
+    The items of a group have one prompt; if that is not grouped, a group is one item. A group that the endpoint
+    refuses, as one that is too long for the model, is asked in halves. An item whose answer is not complete is asked
+    again alone, and so is each item of a group whose request failed or whose answers are not numbered as its items are.
+    The requests depend only on the items and the replies: a rerun repeats them. Returns one reply per item, in order,
+    with its answer as content; the last reply if it was asked more than once.
     """
     items = list(itertools.chain.from_iterable(groups))
-    replies: list[Reply] = []
+    numbers = iter(range(len(items)))
+    pending = [[next(numbers) for _ in group] for group in groups]
+    replies: dict[int, Reply] = {}
     again: list[int] = []
-    for group, reply in zip(groups, ask([_request(group) for group in groups]), strict=True):
-        is_grouped = group[0].prompt.is_grouped
-        answers = _separate(reply, len(group)) if is_grouped else [reply]
-        if is_grouped and (reply.content is not None or len(group) > 1):
-            contents = enumerate((answer.content for answer in answers), start=len(replies))
-            again += [n for n, content in contents if content is None or not is_complete(content)]
-        replies += answers
+    while pending:
+        refused: list[list[int]] = []
+        for group, reply in zip(pending, ask([_request([items[n] for n in group]) for group in pending]), strict=True):
+            is_grouped, half = items[group[0]].prompt.is_grouped, len(group) // 2
+            if half and reply.error == NO_ANSWER:
+                refused += [group[:half], group[half:]]
+                continue
+            replies.update(zip(group, _separate(reply, len(group)) if is_grouped else [reply], strict=True))
+            if is_grouped and (reply.content is not None or half):
+                again += [n for n in group if (content := replies[n].content) is None or not is_complete(content)]
+        pending = refused
     if again:
         second = ask([_request([items[n]], _SECOND_DRAW) for n in again])
-        for n, reply in zip(again, second, strict=True):
-            replies[n] = _separate(reply, 1)[0]
-    return replies
+        replies.update({n: _separate(reply, 1)[0] for n, reply in zip(again, second, strict=True)})
+    return [replies[n] for n in range(len(items))]
 
 
 def _request(items: Sequence[GroupedItem], draw: int = 0) -> Request:
