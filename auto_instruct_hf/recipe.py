@@ -9,13 +9,18 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import yaml
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 from pydantic.dataclasses import dataclass
 
 from .errors import RecipeError
-from .settings import STRICT, Settings, beside, check, current_names, require_mapping
+from .settings import STRICT, FiltersSettings, Settings, beside, check, current_names, require_mapping
 
 _Words = Annotated[tuple[str, ...], Field(strict=False)]
+PUBLISHED_BANNED = (
+    "image", "images", "graph", "graphs", "picture", "pictures", "file", "files", "map", "maps", "draw", "plot", "go to",
+)  # fmt: skip
+"""The banned words of Self-Instruct."""
+_Banned = Annotated[_Words, BeforeValidator(lambda value: PUBLISHED_BANNED if value == "published" else value)]
 _Price = Annotated[float | None, Field(ge=0, allow_inf_nan=False)]
 _Share = Annotated[float, Field(ge=0, le=1)]
 _Similarity = Annotated[float, Field(gt=0, le=1)]
@@ -64,7 +69,7 @@ class TeacherSettings(Settings):
 
 @dataclass(frozen=True, config=STRICT)
 class BootstrapSettings(Settings):
-    """Phase 1. The 6 + 2 examples, word limits and banned words are Self-Instruct's; the rest is ours."""
+    """Phase 1. The 6 + 2 examples and word limits are Self-Instruct's; the rest is ours."""
 
     seed_examples: _Count = 6
     machine_examples: Annotated[int, Field(ge=0)] = 2
@@ -75,10 +80,9 @@ class BootstrapSettings(Settings):
     `unicode` if most letters of the seeds are not a-z."""
     min_words: int = 4
     max_words: int = 150
-    banned: _Words = (
-        "image", "images", "graph", "graphs", "picture", "pictures", "file", "files", "map", "maps", "draw", "plot",
-        "go to",
-    )  # fmt: skip
+    banned: _Banned = ()
+    """Drop a candidate with one of these words. `published`: Self-Instruct's list, which also drops "the plot of a
+    story". By default the rule "needs more than text" of `filters` takes its place."""
     instructions_per_request: _Count = 10
     """Fewer if the prompt's schema allows fewer."""
     requests_per_round: _Count = 256
@@ -245,6 +249,7 @@ class Recipe(Settings):
     """`default`, `small` or a folder; None: `small` for the embedded teacher, else `default`."""
     teacher: TeacherSettings = field(default_factory=TeacherSettings)
     bootstrap: BootstrapSettings = field(default_factory=BootstrapSettings)
+    filters: FiltersSettings = field(default_factory=FiltersSettings)
     attribution: AttributionSettings = field(default_factory=AttributionSettings)
     completion: CompletionSettings = field(default_factory=CompletionSettings)
     curation: CurationSettings = field(default_factory=CurationSettings)

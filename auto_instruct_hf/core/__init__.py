@@ -2,6 +2,7 @@
 
 from .arrays import FloatArray, IntArray, Vectors
 from .files import hash_file, lock_build, to_json, write_changed
+from .filter_words import any_of, load_filters, plain, run_of
 from .markdown import fenced, inline, json_block
 from .packaged_weights import find_weights
 from .progress import ProgressLine
@@ -66,6 +67,7 @@ __all__ = [
     "ProgressLine",
     "Trace",
     "Vectors",
+    "any_of",
     "apply",
     "brief",
     "columns",
@@ -82,16 +84,19 @@ __all__ = [
     "instruction_id",
     "json_block",
     "keep",
+    "load_filters",
     "lock_build",
     "make_id",
     "normalise",
     "open_database",
     "parse_columns",
+    "plain",
     "read_lines",
     "read_rows",
     "require_columns",
     "root_verb_and_object",
     "rows",
+    "run_of",
     "text_or_nothing",
     "to_flag",
     "to_json",

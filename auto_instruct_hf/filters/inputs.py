@@ -1,0 +1,41 @@
+"""Rules for inputs."""
+
+import re
+
+from ..core import plain, run_of
+from ..settings import FilterRule, FiltersSettings
+from .marks import find_text_fault
+
+# A placeholder is short; of a longer text only its beginning is matched.
+_MAX_PLACEHOLDER = 200
+_ROUND = str.maketrans("{}()", "[][]")
+_FENCE = re.compile(r"```\w*")
+
+
+def find_input_fault(given: str, instruction: str, filters: FiltersSettings) -> FilterRule | None:
+    """Return why an input is broken, or None. `filters` are loaded (`core.load_filters`); "" is no fault."""
+    if not given:
+        return None
+    rule = find_text_fault(given, filters, instruction)
+    if not rule and is_placeholder(given, instruction, filters):
+        rule = "placeholder"
+    return None if rule in filters.off else rule
+
+
+def is_placeholder(text: str, known: str, filters: FiltersSettings) -> bool:
+    """Return whether a text only holds the place of another, such as "[Insert text here]"; not if `known` has it too."""
+    start = plain(_FENCE.sub("", text[: _MAX_PLACEHOLDER + 1]))[:_MAX_PLACEHOLDER]
+    unified = start.translate(_ROUND)
+    while unified.startswith("[[") and unified.endswith("]]"):
+        unified = unified[1:-1]
+    pattern = run_of(filters.placeholders)
+    # Brackets count for some expressions only: try with them, then without.
+    if not pattern.fullmatch(unified) and not pattern.fullmatch(unified.strip(" []<>\"'")):
+        return False
+    return not is_known(start, known)
+
+
+def is_known(start: str, known: str) -> bool:
+    """Return whether the first two words of a plain text are in an instruction or input: the task is about them."""
+    words = " ".join(start.strip(" .!?:;-[](){}<>\"'").split()[:2])
+    return bool(words) and re.search(rf"(?<!\w){re.escape(words)}(?!\w)", plain(known)) is not None

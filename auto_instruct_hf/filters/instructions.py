@@ -1,0 +1,182 @@
+"""Rules for instructions: what wraps a whole task is removed; what cannot be mended is a fault."""
+
+import re
+from functools import cache
+
+from ..core import any_of, plain, root_verb_and_object, run_of
+from ..settings import FilterRule, FiltersSettings
+from .marks import find_text_fault
+from .outputs import after_openers
+
+_MAX_ROUNDS = 6
+_LIST_MARK = re.compile(
+    r"(?:[-*+\u2022\u2013\u2014\u25e6\u25aa\u25cf\u2023]+|#{1,6}|\(?\d{1,3}[.):\]]|\(?[a-hA-H]\)|[a-h]\.|\(?[ivx]{1,4}\))\s+"
+    r"|\d{1,2}[.)](?=[A-Z])"
+)
+_TAGGED = re.compile(r"<([a-zA-Z][\w -]*)>(.*)</\1>", re.DOTALL)
+_WRAPPERS = ('""', "\u201c\u201d", "\u201e\u201c", "\u00ab\u00bb", "''", "\u2018\u2019", "``", "**", "__", "()", "[]", "{}")
+_ITEM = re.compile(r"(?:^|\n|(?<=[.!?;:\"')\]]) )\s*(?:\*\*)?\(?(\d{1,2})[.)](?:\*\*)?\s+(?=\S)")
+_BULLET = re.compile(r"^\s*[-*+\u2022\u25cf\u25aa]\s+(?=\S)", re.MULTILINE)
+_SEPARATOR = re.compile(r"\n\s*(?:-{3,}|={3,}|\*{3,}|_{3,}|#{2,})\s*\n|\s(?:#{2,}|\|{2,}|;;)\s+(?=[A-Z])")
+_GLUED = re.compile(r"[a-z]{3}[.?!](?=[A-Z][a-z]+ [a-z])")
+_LEADING = re.compile(r"(?!\.[a-zA-Z]|[-+]?\d)[,.;:!?)\]}|\\%&*=>_\u2013\u2014\u2026-]")
+_QUOTED = re.compile(r"\"[^\"]*\"|(?<!\w)'[^']+'(?!\w)")
+
+
+def clean_instruction(text: str, filters: FiltersSettings) -> str:
+    """Return an instruction without what wraps it: list marks, quotes, "Instruction:", tags, template tokens.
+
+    Only what is around the whole text is removed, so the task stays as it was written. `filters` are loaded
+    (`core.load_filters`).
+    """
+    text = text.strip()
+    for _ in range(_MAX_ROUNDS):
+        inner = _without_wrapper(text, filters)
+        if inner == text or not any(map(str.isalnum, inner)):
+            break
+        text = inner
+    return text
+
+
+def find_instruction_fault(text: str, filters: FiltersSettings) -> FilterRule | None:
+    """Return why an instruction is not usable, or None. `text` is as the teacher wrote it; `filters` are loaded."""
+    cleaned = clean_instruction(text, filters)
+    if not cleaned:
+        return None
+    start = plain(cleaned)
+    faults: tuple[tuple[bool, FilterRule], ...] = (
+        (is_several_tasks(text, cleaned, filters), "several tasks"),
+        (is_refused_instruction(start, filters), "refusal"),
+        (is_announced_instruction(cleaned, start, filters), "announcement"),
+        (_LEADING.match(cleaned) is not None, "leading punctuation"),
+        (needs_tools(start, filters.needs_web, filters), "needs a browser or a clock"),
+        (needs_media(start, filters), "needs more than text"),
+    )
+    rules = [find_text_fault(cleaned, filters, has_turns=False), *(rule for is_fault, rule in faults if is_fault)]
+    return next((rule for rule in rules if rule and rule not in filters.off), None)
+
+
+def is_several_tasks(text: str, cleaned: str, filters: FiltersSettings) -> bool:
+    """Return whether several tasks, or a task with its output, were run together."""
+    return (
+        _has_list_from_start(text)
+        or text.startswith(('["', '{"'))
+        or len(_heading_at_line(filters.headings).findall(text)) > 1
+        or any_of(filters.several).search(cleaned) is not None
+        or _SEPARATOR.search(cleaned) is not None
+        or _has_lines_of_tasks(cleaned, filters)
+        or (_GLUED.search(cleaned) is not None and not _has_word(filters.code_words, plain(cleaned)))
+    )
+
+
+def _has_list_from_start(text: str) -> bool:
+    """Return whether a text is a list from its first item, or goes on with an item 2 that has no item 1 before it."""
+    numbers = [int(number) for number in _ITEM.findall(text)]
+    if numbers:
+        starts = text.lstrip("\"\u201c*( ").startswith(str(numbers[0]))
+        return len(numbers) > 1 if starts else numbers[0] > 1
+    bullets = [match.start() for match in _BULLET.finditer(text)]
+    columns = text.split(" | ")
+    is_row = len(columns) > 1 and all(part[:1].isupper() and len(part.split()) > 2 for part in columns)
+    return is_row or (len(bullets) > 1 and bullets[0] == 0)
+
+
+def _has_lines_of_tasks(text: str, filters: FiltersSettings) -> bool:
+    """Return whether each line is a whole command or question that does not refer to the line before."""
+    lines = [line.strip() for line in text.split("\n") if line.strip()]
+    if len(lines) < 2 or not all(line.endswith((".", "?", "!")) and len(line.split()) > 3 for line in lines):
+        return False
+    if any(_has_word(filters.continues, plain(line)) for line in lines[1:]):
+        return False
+    return all(root_verb_and_object(line)[0] and re.match(r"[A-Z][a-z]+ ", line) for line in lines)
+
+
+def _has_word(expressions: tuple[str, ...], text: str) -> bool:
+    return any_of(expressions, whole_words=True).search(text) is not None
+
+
+def is_refused_instruction(start: str, filters: FiltersSettings) -> bool:
+    """Return whether the teacher refused instead of writing an instruction.
+
+    After an opener such as "I'm sorry", or in one sentence: people too say what they cannot do before they ask.
+    """
+    found = after_openers(filters.openers, filters.refusals).match(start)
+    return found is not None and (bool(found[1]) or not re.search(r"[.!?;] \w", start))
+
+
+def is_announced_instruction(cleaned: str, start: str, filters: FiltersSettings) -> bool:
+    """Return whether a text announces instructions, or answers a request with "Sure!" first."""
+    found = any_of(filters.announcements).match(start)
+    if not found:
+        return False
+    return start[found.end() : found.end() + 1] == "!" or bool(
+        run_of((*filters.openers, *filters.announcements)).fullmatch(start)
+    )
+
+
+def needs_tools(start: str, expressions: tuple[str, ...], filters: FiltersSettings) -> bool:
+    """Return whether a sentence of an instruction (as plain text) asks for what one of the expressions names."""
+    return _at_sentence(filters.polite, expressions).search(_QUOTED.sub('""', start)) is not None
+
+
+def needs_media(start: str, filters: FiltersSettings) -> bool:
+    """Return whether an instruction asks to see, make or hand over images, sounds or files, or to go somewhere."""
+    return needs_tools(start, filters.needs_media, filters) and not _has_word(filters.code_words, start)
+
+
+@cache
+def _at_sentence(polite: tuple[str, ...], expressions: tuple[str, ...]) -> re.Pattern[str]:
+    before = rf"(?:(?:{any_of(polite).pattern})\b[, ]*)*" if polite else ""
+    return re.compile(rf"(?:^|(?<=[.?!;] )|(?<=, then )|(?<=and then )){before}(?:{any_of(expressions).pattern})")
+
+
+@cache
+def _heading(expressions: tuple[str, ...]) -> re.Pattern[str]:
+    number = r"(?: ?(?:no\.?|number|#)? ?\d{1,3})"
+    return re.compile(
+        rf"[*_#\[(<\s]{{0,4}}(?:{any_of(expressions).pattern})(?:{number}?[*_\]>)]{{0,3}}\s?:|{number}[*_\]>)]{{0,3}}\s?[.)\u2013\u2014-])"
+        r"[*_\s]*",
+        re.IGNORECASE,
+    )
+
+
+@cache
+def _heading_at_line(expressions: tuple[str, ...]) -> re.Pattern[str]:
+    return re.compile(rf"(?:^|\n|(?<=[.!?] ))(?={_heading(expressions).pattern})", re.IGNORECASE)
+
+
+@cache
+def _edge_tag(expressions: tuple[str, ...]) -> re.Pattern[str]:
+    tag = rf"[<\[]/?(?:{any_of(expressions).pattern}|start|end|s)\s?\d{{0,3}}/?[>\]]"
+    return re.compile(rf"^{tag}\s*|\s*{tag}$", re.IGNORECASE)
+
+
+def _without_wrapper(text: str, filters: FiltersSettings) -> str:
+    """Return a text less one layer of wrapping."""
+    for found in any_of(filters.tokens).finditer(text):
+        if found.start() == 0 or found.end() == len(text):
+            return (text[: found.start()] + text[found.end() :]).strip()
+    tagged = _TAGGED.fullmatch(text)
+    if tagged and f"<{tagged[1]}>" not in tagged[2]:
+        return tagged[2].strip()
+    if filters.headings:
+        text = _edge_tag(filters.headings).sub("", text)
+        text = _heading(filters.headings).sub("", text, count=1) if _heading(filters.headings).match(text) else text
+    mark = _LIST_MARK.match(text)
+    if mark:
+        return text[mark.end() :].strip()
+    return _without_quotes(text).strip()
+
+
+def _without_quotes(text: str) -> str:
+    for wrapper in _WRAPPERS:
+        first, last = wrapper[: len(wrapper) // 2], wrapper[len(wrapper) // 2 :]
+        if wrapper in ("**", "__") and text.startswith(wrapper) and text.endswith(wrapper) and wrapper not in text[2:-2]:
+            return text[2:-2]
+        inner = text[1:-1]
+        if len(text) > 2 and text.startswith(first) and text.endswith(last):
+            if first not in inner and last not in inner or first == "'" and " '" not in inner and "' " not in inner:
+                return inner
+    if text.count('"') == 1 and text[0] == '"' or text.count('"') == 1 and text[-1] == '"':
+        return text.strip('"')
+    return text

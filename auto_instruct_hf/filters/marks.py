@@ -1,0 +1,72 @@
+"""Rules for any text: template tokens, hidden reasoning, control characters, mojibake."""
+
+import re
+from collections.abc import Iterable
+
+from ftfy.badness import is_bad
+
+from ..core import any_of, plain
+from ..settings import FilterRule, FiltersSettings
+
+# Without tab, line feed and carriage return; with the overrides of text direction, the byte order mark and private use.
+_CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u2028\u2029\u202d\u202e\ufeff\ufff9-\ufffb\ue000-\uf8ff]")
+# Text decoded in the wrong encoding has characters beyond ASCII side by side.
+_BEYOND_ASCII = re.compile(r"[^\x00-\x7f]{2}")
+_ESCAPED = re.compile(r"\\n\\n|(?<=[\w.:!?,;)])\\n(?=[A-Z0-9*-])")
+_TOKEN_HINT = re.compile(r"[<\[{#｜◁]")
+
+
+def find_text_fault(text: str, filters: FiltersSettings, known: str = "", *, has_turns: bool = True) -> FilterRule | None:
+    """Return why no text should look so, or None.
+
+    Args:
+        text: An instruction, an input or an output.
+        filters: Loaded filters (`core.load_filters`).
+        known: The texts before it: a mark that is in them is a subject of the task.
+        has_turns: Whether turns of a chat may stand in the text.
+    """
+    if _CONTROL.search(text):
+        return "control characters"
+    if is_mojibake(text, known):
+        return "mojibake"
+    if has_escaped_breaks(text, known):
+        return "escaped line breaks"
+    if _TOKEN_HINT.search(text):
+        if _has_new(text, filters.thought_tags, known):
+            return "thought"
+        if _has_new(text, filters.tokens, known):
+            return "template token"
+    return None if has_turns or not has_new_turn(text, filters, known) else "template token"
+
+
+def has_new_turn(text: str, filters: FiltersSettings, known: str) -> bool:
+    """Return whether a text goes on with a turn of a chat that the task does not ask for."""
+    found = any_of(filters.turns).search(text) if ":" in text else None
+    if not found:
+        return False
+    role = found.group().strip(" :\n").casefold()
+    words = plain(known)
+    return role not in words and not any_of(filters.turn_words, whole_words=True).search(words)
+
+
+def is_mojibake(text: str, known: str = "") -> bool:
+    """Return whether characters were decoded in a wrong encoding or replaced because they could not be decoded."""
+    if text.isascii():
+        return False
+    return ("\ufffd" in text and "\ufffd" not in known) or bool(_BEYOND_ASCII.search(text) and is_bad(text))
+
+
+def has_escaped_breaks(text: str, known: str = "") -> bool:
+    r"""Return whether line breaks are written as `\n`, in a text of one line that is not code."""
+    if "\\n" not in text or "\n" in text or "\\n" in known or text[0] in "{[" or "`" in text:
+        return False
+    found = _ESCAPED.findall(text)
+    return len(found) > 1 or "\\n\\n" in found
+
+
+def _has_new(text: str, expressions: tuple[str, ...], known: str) -> bool:
+    return any(mark not in known for mark in _marks(any_of(expressions).finditer(text)))
+
+
+def _marks(found: Iterable[re.Match[str]]) -> Iterable[str]:
+    return (match.group().strip() for match in found)

@@ -1,0 +1,115 @@
+"""Rules for outputs."""
+
+import re
+from collections.abc import Iterator
+from functools import cache
+
+from ..core import any_of, normalise, plain, run_of, text_or_nothing
+from ..settings import FilterRule, FiltersSettings
+from .inputs import is_known, is_placeholder
+from .marks import find_text_fault
+from .repetition import find_endless_repetition
+
+# Characters: refusals, announcements and thoughts are known by their beginning.
+_START = 400
+# Ours. What announces something is short; shorter texts that are held whole may be names, headings or sayings.
+_MAX_ANNOUNCEMENT = 40
+_MIN_INSTRUCTION = 6
+_MIN_INPUT = 8
+_MIN_STRATEGY = 5
+_EMPTY_FENCE = re.compile(r"```\w*\s*```")
+_MARKS_AT_END = " \n*_`\"'"
+
+
+def find_output_fault(
+    output: str, instruction: str, given: str, attribute: str, is_classification: bool, filters: FiltersSettings
+) -> FilterRule | None:
+    """Return why an output is broken, or None.
+
+    Args:
+        output: The output, not empty.
+        instruction: Its instruction.
+        given: Its input, "" if there is none.
+        attribute: Its label or strategy, "" if there is none.
+        is_classification: Whether the output is a label: then only rules for any text apply.
+        filters: Loaded filters (`core.load_filters`).
+    """
+    known = f"{instruction}\n{given}"
+    rule = find_text_fault(output, filters, known, has_turns=is_classification)
+    if rule and rule not in filters.off:
+        return rule
+    if is_classification:
+        return None
+    rules = _find_faults(_EMPTY_FENCE.sub("", output).strip(), known, filters)
+    echoes = _find_echoes(normalise(output), instruction, given, attribute, filters)
+    return next((rule for found in (rules, echoes) for rule in found if rule not in filters.off), None)
+
+
+def _find_faults(text: str, known: str, filters: FiltersSettings) -> Iterator[FilterRule]:
+    start = plain(text[:_START])
+    if holds_nothing(text, known, filters) or is_placeholder(text, known, filters):
+        yield "placeholder"
+    if is_refusal(start, filters):
+        yield "refusal"
+    if is_announcement(text, start, filters):
+        yield "announcement"
+    if after_openers(filters.openers, filters.thoughts).match(start):
+        yield "thought"
+    if text.rstrip(_MARKS_AT_END).endswith((":", "\uff1a")):
+        yield "ends with a colon"
+    unit = find_endless_repetition(text)
+    if unit and normalise(unit) not in normalise(known):
+        yield "endless repetition"
+
+
+def _find_echoes(
+    output: str, instruction: str, given: str, attribute: str, filters: FiltersSettings
+) -> Iterator[FilterRule]:
+    """Find the instruction, the strategy and the input in a normalised output."""
+    task, strategy = _core(instruction), _core(attribute)
+    if _core(output) == task:
+        yield "output equals the instruction"
+    if len(task.split()) >= _MIN_INSTRUCTION and task in output:
+        yield "output holds the instruction"
+    if strategy and _core(output) == strategy:
+        yield "output equals the strategy"
+    if len(strategy.split()) >= _MIN_STRATEGY and strategy in output:
+        yield "output holds the strategy"
+    material = _core(given)
+    if len(material.split()) >= _MIN_INPUT and material in output and not keeps_input(instruction, filters):
+        yield "output holds the input"
+
+
+def holds_nothing(text: str, known: str, filters: FiltersSettings) -> bool:
+    """Return whether an output is words for "nothing", such as "N/A", that are not an answer the task names."""
+    return not text_or_nothing(text, filters) and not is_known(plain(text), known)
+
+
+def is_refusal(start: str, filters: FiltersSettings) -> bool:
+    """Return whether an output that begins so (as plain text) refuses, or asks for what it should have been given."""
+    return after_openers(filters.openers, (*filters.refusals, *filters.asks_back)).match(start) is not None
+
+
+def is_announcement(text: str, start: str, filters: FiltersSettings) -> bool:
+    """Return whether a text (`start`: as plain text) announces an answer and ends without it."""
+    if len(text) >= _START or len(start.split()) > _MAX_ANNOUNCEMENT:
+        return False
+    found = run_of((*filters.openers, *filters.announcements)).fullmatch(start)
+    return found is not None and after_openers(filters.openers, filters.announcements).match(start) is not None
+
+
+def keeps_input(instruction: str, filters: FiltersSettings) -> bool:
+    """Return whether an instruction asks to edit, complete or repeat, so that its output may hold its input."""
+    return any_of(filters.keeps_input, whole_words=True).search(plain(instruction)) is not None
+
+
+@cache
+def after_openers(openers: tuple[str, ...], expressions: tuple[str, ...]) -> re.Pattern[str]:
+    """Return a pattern for any of the expressions after any number of openers (group 1)."""
+    before = rf"(?:(?:{any_of(openers).pattern})\W*)*" if openers else ""
+    return re.compile(rf"\W*({before})(?:{any_of(expressions).pattern})")
+
+
+def _core(text: str) -> str:
+    """Return a normalised text without punctuation around it."""
+    return normalise(text).strip(" .,:;!?\"'*_`#\u201c\u201d\u2018\u2019")
