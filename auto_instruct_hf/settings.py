@@ -57,7 +57,7 @@ class Settings:
 def _require_patterns(expressions: tuple[str, ...]) -> tuple[str, ...]:
     for expression in expressions:
         try:
-            re.compile(expression)
+            re.compile(f"(?:{expression})")  # as it is joined with others
         except re.error as error:
             message = "it should be a list of regular expressions: {error}"
             raise PydanticCustomError("pattern", message, {"error": f"{expression!r}: {error}"}) from None

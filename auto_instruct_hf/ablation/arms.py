@@ -169,8 +169,9 @@ def _make_arms(made: Build, teacher: Teacher, recipe: Recipe, names: Sequence[st
 
 def _write_directly(attributed: Dataset, teacher: Teacher, recipe: Recipe, cache_dir: Path) -> _Arm:
     traces = [Trace(), Trace(), Trace()]
-    written = complete_directly(attributed, teacher, prompts=recipe.prompts, trace=traces[0], cache_dir=cache_dir)
-    pool = curate(written, settings=recipe.curation, trace=traces[1], cache_dir=cache_dir)
+    shared: dict[str, Any] = {"filters": recipe.filters, "cache_dir": cache_dir}
+    written = complete_directly(attributed, teacher, prompts=recipe.prompts, trace=traces[0], **shared)
+    pool = curate(written, settings=recipe.curation, trace=traces[1], **shared)
     if recipe.decontamination.sources:
         pool = decontaminate(pool, settings=recipe.decontamination, trace=traces[2], cache_dir=cache_dir)
     reasons = [count_reasons(trace.rejected) for trace in traces]

@@ -8,7 +8,7 @@ from .marks import find_text_fault
 
 # A placeholder is short; of a longer text only its beginning is matched.
 _MAX_PLACEHOLDER = 200
-_ROUND = str.maketrans("{}()", "[][]")
+_CURLY = str.maketrans("{}", "[]")
 _FENCE = re.compile(r"```\w*")
 
 
@@ -25,12 +25,12 @@ def find_input_fault(given: str, instruction: str, filters: FiltersSettings) -> 
 def is_placeholder(text: str, known: str, filters: FiltersSettings) -> bool:
     """Return whether a text only holds the place of another, such as "[Insert text here]"; not if `known` has it too."""
     start = plain(_FENCE.sub("", text[: _MAX_PLACEHOLDER + 1]))[:_MAX_PLACEHOLDER]
-    unified = start.translate(_ROUND)
+    unified = start.translate(_CURLY)
     while unified.startswith("[[") and unified.endswith("]]"):
         unified = unified[1:-1]
     pattern = run_of(filters.placeholders)
     # Brackets count for some expressions only: try with them, then without.
-    if not pattern.fullmatch(unified) and not pattern.fullmatch(unified.strip(" []<>\"'")):
+    if not pattern.fullmatch(unified) and not pattern.fullmatch(unified.strip(" []()<>\"'")):
         return False
     return not is_known(start, known)
 

@@ -10,7 +10,7 @@ from .outputs import after_openers
 
 _MAX_ROUNDS = 6
 _LIST_MARK = re.compile(
-    r"(?:[-*+\u2022\u2013\u2014\u25e6\u25aa\u25cf\u2023]+|#{1,6}|\(?\d{1,3}[.):\]]|\(?[a-hA-H]\)|[a-h]\.|\(?[ivx]{1,4}\))\s+"
+    r"(?:[-*+\u2022\u2013\u2014\u25e6\u25aa\u25cf\u2023]+|#{1,6}|#?\(?\d{1,3}[.):\]]|\(?[a-hA-H]\)|[a-h]\.|\(?[ivx]{1,4}\))\s+"
     r"|\d{1,2}[.)](?=[A-Z])"
 )
 _TAGGED = re.compile(r"<([a-zA-Z][\w -]*)>(.*)</\1>", re.DOTALL)
@@ -127,7 +127,7 @@ def needs_media(start: str, filters: FiltersSettings) -> bool:
 @cache
 def _at_sentence(polite: tuple[str, ...], expressions: tuple[str, ...]) -> re.Pattern[str]:
     before = rf"(?:(?:{any_of(polite).pattern})\b[, ]*)*" if polite else ""
-    return re.compile(rf"(?:^|(?<=[.?!;] )|(?<=, then )|(?<=and then )){before}(?:{any_of(expressions).pattern})")
+    return re.compile(rf"(?:^|(?<=[.?!] )|(?<=, then )|(?<=and then )){before}(?:{any_of(expressions).pattern})")
 
 
 @cache
@@ -142,7 +142,7 @@ def _heading(expressions: tuple[str, ...]) -> re.Pattern[str]:
 
 @cache
 def _heading_at_line(expressions: tuple[str, ...]) -> re.Pattern[str]:
-    return re.compile(rf"(?:^|\n|(?<=[.!?] ))(?={_heading(expressions).pattern})", re.IGNORECASE)
+    return re.compile(rf"(?:^|\n|(?<=[.!?] ))(?:{_heading(expressions).pattern})", re.IGNORECASE)
 
 
 @cache
@@ -161,7 +161,9 @@ def _without_wrapper(text: str, filters: FiltersSettings) -> str:
         return tagged[2].strip()
     if filters.headings:
         text = _edge_tag(filters.headings).sub("", text)
-        text = _heading(filters.headings).sub("", text, count=1) if _heading(filters.headings).match(text) else text
+        heading = _heading(filters.headings).match(text)
+        if heading and not text.endswith(":"):  # "Question: ... Answer:" is a task as a whole
+            return text[heading.end() :].strip()
     mark = _LIST_MARK.match(text)
     if mark:
         return text[mark.end() :].strip()

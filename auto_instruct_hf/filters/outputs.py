@@ -18,6 +18,8 @@ _MIN_INSTRUCTION = 6
 _MIN_INPUT = 8
 _MIN_STRATEGY = 5
 _EMPTY_FENCE = re.compile(r"```\w*\s*```")
+_MAX_MARKS = 6
+_KEYWORDS = ("None", "nil", "null", "NULL")
 _MARKS_AT_END = " \n*_`\"'"
 
 
@@ -51,14 +53,14 @@ def _find_faults(text: str, known: str, filters: FiltersSettings) -> Iterator[Fi
         yield "placeholder"
     if is_refusal(start, filters):
         yield "refusal"
-    if is_announcement(text, start, filters):
+    if is_announcement(text, filters):
         yield "announcement"
     if after_openers(filters.openers, filters.thoughts).match(start):
         yield "thought"
     if text.rstrip(_MARKS_AT_END).endswith((":", "\uff1a")):
         yield "ends with a colon"
     unit = find_endless_repetition(text)
-    if unit and normalise(unit) not in normalise(known):
+    if unit and not re.search(rf"(?<!\w){re.escape(normalise(unit))}(?!\w)", normalise(known)):
         yield "endless repetition"
 
 
@@ -81,8 +83,14 @@ def _find_echoes(
 
 
 def holds_nothing(text: str, known: str, filters: FiltersSettings) -> bool:
-    """Return whether an output is words for "nothing", such as "N/A", that are not an answer the task names."""
-    return not text_or_nothing(text, filters) and not is_known(plain(text), known)
+    """Return whether an output is words for "nothing", such as "N/A", and not an answer that the task names.
+
+    Nor a line drawn with dashes, or a keyword of a programming language.
+    """
+    if text_or_nothing(text, filters) or (len(text) > _MAX_MARKS and not any(map(str.isalnum, text))):
+        return False
+    is_keyword = text in _KEYWORDS and any_of(filters.code_words, whole_words=True).search(plain(known)) is not None
+    return not is_keyword and not is_known(plain(text), known)
 
 
 def is_refusal(start: str, filters: FiltersSettings) -> bool:
@@ -90,12 +98,13 @@ def is_refusal(start: str, filters: FiltersSettings) -> bool:
     return after_openers(filters.openers, (*filters.refusals, *filters.asks_back)).match(start) is not None
 
 
-def is_announcement(text: str, start: str, filters: FiltersSettings) -> bool:
-    """Return whether a text (`start`: as plain text) announces an answer and ends without it."""
-    if len(text) >= _START or len(start.split()) > _MAX_ANNOUNCEMENT:
+def is_announcement(text: str, filters: FiltersSettings) -> bool:
+    """Return whether a text announces an answer and ends without it."""
+    if len(text) >= _START or len(text.split()) > _MAX_ANNOUNCEMENT:
         return False
-    found = run_of((*filters.openers, *filters.announcements)).fullmatch(start)
-    return found is not None and after_openers(filters.openers, filters.announcements).match(start) is not None
+    pattern = run_of((*filters.openers, *filters.announcements))
+    lines = [plain(line) for line in text.splitlines() if line.strip()]
+    return all(map(pattern.fullmatch, lines)) and any(map(after_openers(filters.openers, filters.announcements).match, lines))
 
 
 def keeps_input(instruction: str, filters: FiltersSettings) -> bool:
