@@ -100,6 +100,7 @@ class FiltersSettings(Settings):
     continues: _Patterns = ()
     needs_web: _Patterns = ()
     needs_media: _Patterns = ()
+    shows_media: _Patterns = ()
     code_words: _Patterns = ()
     keeps_input: _Patterns = ()
 

@@ -77,23 +77,26 @@ def curate_batch(batch: Batch, *, settings: CurationSettings, filters: FiltersSe
     """
     filters = load_filters(filters)
     judged = rows(batch)
+    tasks = {text: _judge_instruction(text, filters) for text in set(batch["instruction"])}
     for row in judged:
-        row["input"] = text_or_nothing(row["input"], filters)
+        task, given, output, is_clf = (row[name] for name in ("instruction", "input", "output", "is_classification"))
+        row["input"] = given = text_or_nothing(given, filters)
+        row["instruction"], fault = tasks[task]
+        input_fault = find_input_fault(given, task, filters)
         row["rejected"] = (
-            _find_fault_before_output(row["instruction"], row["input"], filters)
-            or find_instance_fault(row["input"], row["output"], row["is_classification"], settings=settings)
-            or find_output_fault(
-                row["output"],
-                row["instruction"],
-                row["input"],
-                row.get("attribute", ""),
-                row["is_classification"],
-                filters,
-            )
+            fault
+            or (f"input: {input_fault}" if input_fault else "")
+            or find_instance_fault(given, output, is_clf, settings=settings)
+            or find_output_fault(output, task, given, row.get("attribute", ""), is_clf, filters)
             or ""
         )
-        row["instruction"] = clean_instruction(row["instruction"], filters)
     return columns(judged, [*batch, "rejected"])
+
+
+def _judge_instruction(text: str, filters: FiltersSettings) -> tuple[str, str]:
+    """Return an instruction without what is around it, and its fault, or ""."""
+    fault = find_instruction_fault(text, filters)
+    return clean_instruction(text, filters), f"instruction: {fault}" if fault else ""
 
 
 def compare_table(batch: Batch, *, filters: FiltersSettings) -> Columns:
@@ -123,13 +126,6 @@ def compare_table(batch: Batch, *, filters: FiltersSettings) -> Columns:
             if is_labelled and (row["instruction_id"], normalise(row["input"])) in ambiguous:
                 row["rejected"] = "input under several labels"
     return columns(judged, batch)
-
-
-def _find_fault_before_output(instruction: str, given: str, filters: FiltersSettings) -> str:
-    if fault := find_instruction_fault(instruction, filters):
-        return f"instruction: {fault}"
-    fault = find_input_fault(given, instruction, filters)
-    return f"input: {fault}" if fault else ""
 
 
 def find_instance_fault(given: str, output: str, is_classification: bool, *, settings: CurationSettings) -> str:

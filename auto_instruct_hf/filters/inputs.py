@@ -6,8 +6,9 @@ from ..core import plain, run_of
 from ..settings import FilterRule, FiltersSettings
 from .marks import find_text_fault
 
-# A placeholder is short; of a longer text only its beginning is matched.
-_MAX_PLACEHOLDER = 200
+# Characters: a placeholder is short, except for the printers' filler text.
+_MAX_PLACEHOLDER = 120
+_FILLER = "lorem ipsum"
 _CURLY = str.maketrans("{}", "[]")
 _FENCE = re.compile(r"```\w*")
 
@@ -24,11 +25,15 @@ def find_input_fault(given: str, instruction: str, filters: FiltersSettings) -> 
 
 def is_placeholder(text: str, known: str, filters: FiltersSettings) -> bool:
     """Return whether a text only holds the place of another, such as "[Insert text here]"; not if `known` has it too."""
-    start = plain(_FENCE.sub("", text[: _MAX_PLACEHOLDER + 1]))[:_MAX_PLACEHOLDER]
+    if text[: len(_FILLER)].casefold() == _FILLER:
+        return not is_known(_FILLER, known)
+    if len(text) > _MAX_PLACEHOLDER:
+        return False
+    start = plain(_FENCE.sub("", text))
+    pattern = run_of(filters.placeholders)
     unified = start.translate(_CURLY)
     while unified.startswith("[[") and unified.endswith("]]"):
         unified = unified[1:-1]
-    pattern = run_of(filters.placeholders)
     # Brackets count for some expressions only: try with them, then without.
     if not pattern.fullmatch(unified) and not pattern.fullmatch(unified.strip(" []()<>\"'")):
         return False

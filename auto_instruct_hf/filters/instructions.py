@@ -6,7 +6,7 @@ from functools import cache
 from ..core import any_of, plain, root_verb_and_object, run_of
 from ..settings import FilterRule, FiltersSettings
 from .marks import find_text_fault
-from .outputs import after_openers
+from .openers import begins_with, find_starts
 
 _MAX_ROUNDS = 6
 _LIST_MARK = re.compile(
@@ -14,12 +14,16 @@ _LIST_MARK = re.compile(
     r"|\d{1,2}[.)](?=[A-Z])"
 )
 _TAGGED = re.compile(r"<([a-zA-Z][\w -]*)>(.*)</\1>", re.DOTALL)
-_WRAPPERS = ('""', "\u201c\u201d", "\u201e\u201c", "\u00ab\u00bb", "''", "\u2018\u2019", "``", "**", "__", "()", "[]", "{}")
+_WRAPPERS = (
+    ('"', '"'), ("\u201c", "\u201d"), ("\u201e", "\u201c"), ("\u00ab", "\u00bb"), ("'", "'"), ("\u2018", "\u2019"),
+    ("`", "`"), ("**", "**"), ("__", "__"), ("*", "*"), ("_", "_"), ("(", ")"), ("[", "]"), ("{", "}"),
+)  # fmt: skip
 _ITEM = re.compile(r"(?:^|\n|(?<=[.!?;:\"')\]]) )\s*(?:\*\*)?\(?(\d{1,2})[.)](?:\*\*)?\s+(?=\S)")
 _BULLET = re.compile(r"^\s*[-*+\u2022\u25cf\u25aa]\s+(?=\S)", re.MULTILINE)
 _SEPARATOR = re.compile(r"\n\s*(?:-{3,}|={3,}|\*{3,}|_{3,}|#{2,})\s*\n|\s(?:#{2,}|\|{2,}|;;)\s+(?=[A-Z])")
 _GLUED = re.compile(r"[a-z]{3}[.?!](?=[A-Z][a-z]+ [a-z])")
 _LEADING = re.compile(r"(?!\.[a-zA-Z]|[-+]?\d)[,.;:!?)\]}|\\%&*=>_\u2013\u2014\u2026-]")
+_SENTENCE_END = re.compile(r"[.?!] |, then |and then ")
 _QUOTED = re.compile(r"\"[^\"]*\"|(?<!\w)'[^']+'(?!\w)")
 
 
@@ -47,7 +51,7 @@ def find_instruction_fault(text: str, filters: FiltersSettings) -> FilterRule | 
     faults: tuple[tuple[bool, FilterRule], ...] = (
         (is_several_tasks(text, cleaned, filters), "several tasks"),
         (is_refused_instruction(start, filters), "refusal"),
-        (is_announced_instruction(cleaned, start, filters), "announcement"),
+        (is_announced_instruction(start, filters), "announcement"),
         (_LEADING.match(cleaned) is not None, "leading punctuation"),
         (needs_tools(start, filters.needs_web, filters), "needs a browser or a clock"),
         (needs_media(start, filters), "needs more than text"),
@@ -62,7 +66,7 @@ def is_several_tasks(text: str, cleaned: str, filters: FiltersSettings) -> bool:
         _has_list_from_start(text)
         or text.startswith(('["', '{"'))
         or len(_heading_at_line(filters.headings).findall(text)) > 1
-        or any_of(filters.several).search(cleaned) is not None
+        or ("\n" in cleaned and any_of(filters.several).search(cleaned) is not None)
         or _SEPARATOR.search(cleaned) is not None
         or _has_lines_of_tasks(cleaned, filters)
         or (_GLUED.search(cleaned) is not None and not _has_word(filters.code_words, plain(cleaned)))
@@ -100,11 +104,12 @@ def is_refused_instruction(start: str, filters: FiltersSettings) -> bool:
 
     After an opener such as "I'm sorry", or in one sentence: people too say what they cannot do before they ask.
     """
-    found = after_openers(filters.openers, filters.refusals).match(start)
-    return found is not None and (bool(found[1]) or not re.search(r"[.!?;] \w", start))
+    starts = find_starts(start, filters.openers)
+    is_alone = len(starts) > 1 or not re.search(r"[.!?;] \w", start)
+    return is_alone and begins_with(start, starts, filters.refusals)
 
 
-def is_announced_instruction(cleaned: str, start: str, filters: FiltersSettings) -> bool:
+def is_announced_instruction(start: str, filters: FiltersSettings) -> bool:
     """Return whether a text announces instructions, or answers a request with "Sure!" first."""
     found = any_of(filters.announcements).match(start)
     if not found:
@@ -116,18 +121,22 @@ def is_announced_instruction(cleaned: str, start: str, filters: FiltersSettings)
 
 def needs_tools(start: str, expressions: tuple[str, ...], filters: FiltersSettings) -> bool:
     """Return whether a sentence of an instruction (as plain text) asks for what one of the expressions names."""
-    return _at_sentence(filters.polite, expressions).search(_QUOTED.sub('""', start)) is not None
+    text = _QUOTED.sub('""', start)
+    pattern = any_of(expressions)
+    places = [0, *(found.end() for found in _SENTENCE_END.finditer(text))]
+    return any(pattern.match(text, _end_of_polite(filters.polite, text, at)) for at in places)
+
+
+def _end_of_polite(polite: tuple[str, ...], text: str, at: int) -> int:
+    while found := any_of(polite).match(text, at):
+        at = found.end() + len(text[found.end() :]) - len(text[found.end() :].lstrip(", "))
+    return at
 
 
 def needs_media(start: str, filters: FiltersSettings) -> bool:
     """Return whether an instruction asks to see, make or hand over images, sounds or files, or to go somewhere."""
-    return needs_tools(start, filters.needs_media, filters) and not _has_word(filters.code_words, start)
-
-
-@cache
-def _at_sentence(polite: tuple[str, ...], expressions: tuple[str, ...]) -> re.Pattern[str]:
-    before = rf"(?:(?:{any_of(polite).pattern})\b[, ]*)*" if polite else ""
-    return re.compile(rf"(?:^|(?<=[.?!] )|(?<=, then )|(?<=and then )){before}(?:{any_of(expressions).pattern})")
+    asks = any_of(filters.shows_media).search(start) or needs_tools(start, filters.needs_media, filters)
+    return bool(asks) and not _has_word(filters.code_words, start)
 
 
 @cache
@@ -171,14 +180,13 @@ def _without_wrapper(text: str, filters: FiltersSettings) -> str:
 
 
 def _without_quotes(text: str) -> str:
-    for wrapper in _WRAPPERS:
-        first, last = wrapper[: len(wrapper) // 2], wrapper[len(wrapper) // 2 :]
-        if wrapper in ("**", "__") and text.startswith(wrapper) and text.endswith(wrapper) and wrapper not in text[2:-2]:
-            return text[2:-2]
-        inner = text[1:-1]
-        if len(text) > 2 and text.startswith(first) and text.endswith(last):
-            if first not in inner and last not in inner or first == "'" and " '" not in inner and "' " not in inner:
-                return inner
-    if text.count('"') == 1 and text[0] == '"' or text.count('"') == 1 and text[-1] == '"':
-        return text.strip('"')
-    return text
+    for first, last in _WRAPPERS:
+        size = len(first)
+        inner = text[size:-size]
+        if not inner or not text.startswith(first) or not text.endswith(last):
+            continue
+        # An apostrophe may stand inside; any other mark inside means that the outer ones are no pair.
+        marks = (" '", "' ") if first == "'" else (first, last)
+        if not any(mark in inner for mark in marks):
+            return inner
+    return text.strip('"') if text.count('"') == 1 else text

@@ -2,12 +2,12 @@
 
 import re
 from collections.abc import Iterator
-from functools import cache
 
 from ..core import any_of, normalise, plain, run_of, text_or_nothing
 from ..settings import FilterRule, FiltersSettings
 from .inputs import is_known, is_placeholder
 from .marks import find_text_fault
+from .openers import begins_with, find_starts
 from .repetition import find_endless_repetition
 
 # Characters: refusals, announcements and thoughts are known by their beginning.
@@ -49,13 +49,14 @@ def find_output_fault(
 
 def _find_faults(text: str, known: str, filters: FiltersSettings) -> Iterator[FilterRule]:
     start = plain(text[:_START])
+    starts = find_starts(start, filters.openers)
     if holds_nothing(text, known, filters) or is_placeholder(text, known, filters):
         yield "placeholder"
-    if is_refusal(start, filters):
+    if begins_with(start, starts, (*filters.refusals, *filters.asks_back)):
         yield "refusal"
-    if is_announcement(text, filters):
+    if begins_with(start, starts, filters.announcements) and is_announcement(text, filters):
         yield "announcement"
-    if after_openers(filters.openers, filters.thoughts).match(start):
+    if begins_with(start, starts, filters.thoughts):
         yield "thought"
     if text.rstrip(_MARKS_AT_END).endswith((":", "\uff1a")):
         yield "ends with a colon"
@@ -93,30 +94,17 @@ def holds_nothing(text: str, known: str, filters: FiltersSettings) -> bool:
     return not is_keyword and not is_known(plain(text), known)
 
 
-def is_refusal(start: str, filters: FiltersSettings) -> bool:
-    """Return whether an output that begins so (as plain text) refuses, or asks for what it should have been given."""
-    return after_openers(filters.openers, (*filters.refusals, *filters.asks_back)).match(start) is not None
-
-
 def is_announcement(text: str, filters: FiltersSettings) -> bool:
-    """Return whether a text announces an answer and ends without it."""
+    """Return whether each line of a text is an opener or announces an answer."""
     if len(text) >= _START or len(text.split()) > _MAX_ANNOUNCEMENT:
         return False
     pattern = run_of((*filters.openers, *filters.announcements))
-    lines = [plain(line) for line in text.splitlines() if line.strip()]
-    return all(map(pattern.fullmatch, lines)) and any(map(after_openers(filters.openers, filters.announcements).match, lines))
+    return all(pattern.fullmatch(plain(line)) for line in text.splitlines() if line.strip())
 
 
 def keeps_input(instruction: str, filters: FiltersSettings) -> bool:
     """Return whether an instruction asks to edit, complete or repeat, so that its output may hold its input."""
     return any_of(filters.keeps_input, whole_words=True).search(plain(instruction)) is not None
-
-
-@cache
-def after_openers(openers: tuple[str, ...], expressions: tuple[str, ...]) -> re.Pattern[str]:
-    """Return a pattern for any of the expressions after any number of openers (group 1)."""
-    before = rf"(?:(?:{any_of(openers).pattern})\W*)*" if openers else ""
-    return re.compile(rf"\W*({before})(?:{any_of(expressions).pattern})")
 
 
 def _core(text: str) -> str:
