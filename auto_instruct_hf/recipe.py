@@ -17,7 +17,8 @@ from .settings import STRICT, FiltersSettings, Settings, beside, check, current_
 
 _Words = Annotated[tuple[str, ...], Field(strict=False)]
 PUBLISHED_BANNED = (
-    "image", "images", "graph", "graphs", "picture", "pictures", "file", "files", "map", "maps", "draw", "plot", "go to",
+    "image", "images", "graph", "graphs", "picture", "pictures", "file", "files", "map", "maps", "draw", "plot",
+    "go to",
 )  # fmt: skip
 """The banned words of Self-Instruct."""
 _Banned = Annotated[_Words, BeforeValidator(lambda value: PUBLISHED_BANNED if value == "published" else value)]

@@ -77,11 +77,15 @@ FilterRule = Literal[
 
 @dataclass(frozen=True, config=STRICT)
 class FiltersSettings(Settings):
-    """Rules on what a teacher writes, in all phases. Ours. The lists hold regular expressions and are added to those of the
-    language (`core/*_filters.yaml`, where each list is described); `none` has no list."""
+    """Rules on what a teacher writes, in all phases. Ours.
+
+    The lists hold regular expressions, which are added to those of the language. Each list is described in
+    `core/english_filters.yaml`.
+    """
 
     language: Literal["english", "italian", "none"] = "english"
-    off: Annotated[tuple[FilterRule, ...], Field(strict=False)] = ()
+    """`none`: only the lists given here."""
+    skip: Annotated[tuple[FilterRule, ...], Field(strict=False)] = ()
     """Rules that are not applied."""
     nothing: _Patterns = ()
     placeholders: _Patterns = ()
@@ -105,7 +109,7 @@ class FiltersSettings(Settings):
     keeps_input: _Patterns = ()
 
 
-FILTER_LISTS = tuple(name for name in FiltersSettings.__dataclass_fields__ if name not in ("language", "off"))
+FILTER_LISTS = tuple(name for name in FiltersSettings.__dataclass_fields__ if name not in ("language", "skip"))
 
 
 def check(condition: bool, name: str, value: object, wanted: str) -> None:

@@ -28,7 +28,7 @@ from ..core import (
     with_rejected,
 )
 from ..prompts import DIRECT, Prompt, load_direct_prompts
-from ..recipe import FiltersSettings
+from ..settings import FiltersSettings
 from ..teacher import Ask, Reply, Request, Teacher
 
 _NEEDED = ("instruction_id", "instruction", "is_classification")

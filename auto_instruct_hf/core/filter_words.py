@@ -9,7 +9,9 @@ import yaml
 
 from ..settings import FILTER_LISTS, FiltersSettings
 
-_MARKDOWN = str.maketrans({**dict.fromkeys("*`~#"), "_": " ", "\u2018": "'", "\u2019": "'", "\u201c": '"', "\u201d": '"'})
+_MARKDOWN = str.maketrans(
+    {**dict.fromkeys("*`~#"), "_": " ", "\u2018": "'", "\u2019": "'", "\u201c": '"', "\u201d": '"'}
+)
 _PART = re.compile(r"\{([a-z_]+)\}")
 _NEVER = re.compile(r"(?!)")
 

@@ -1,7 +1,7 @@
 """Phase 4, first step: drop broken instances, each with its reason.
 
-The rules of Auto-Instruct: the input equals the output; the output is missing, contains words of the request, or ends in
-a connective; an instruction has the same input and output twice. Then those of `filters`, which are ours.
+The rules of Auto-Instruct: the input equals the output; the output is missing, contains words of the request, or ends
+in a connective; an instruction has the same input and output twice. Then the rules of `filters`, which are ours.
 """
 
 from pathlib import Path
@@ -24,7 +24,8 @@ from ..core import (
     with_rejected,
 )
 from ..filters import clean_instruction, find_input_fault, find_instruction_fault, find_output_fault
-from ..recipe import CurationSettings, FiltersSettings
+from ..recipe import CurationSettings
+from ..settings import FiltersSettings
 
 # Ours: an answer of one or two words may be a connective ("Which word joins the clauses?").
 _MIN_WORDS_TO_BREAK_OFF = 3
@@ -120,7 +121,7 @@ def compare_table(batch: Batch, *, filters: FiltersSettings) -> Columns:
         if given and row["is_classification"]:
             labels.setdefault(key[:2], set()).add(output)
     ambiguous = {key for key, outputs in labels.items() if len(outputs) > 1}
-    if ambiguous and "input under several labels" not in filters.off:
+    if ambiguous and "input under several labels" not in filters.skip:
         for row in judged:
             is_labelled = not row["rejected"] and row["is_classification"]
             if is_labelled and (row["instruction_id"], normalise(row["input"])) in ambiguous:

@@ -1,4 +1,4 @@
-"""Rules that find broken instructions, inputs and outputs, each with its reason. The words are in `core/*_filters.yaml`."""
+"""Rules that find broken instructions, inputs and outputs, each with its reason; words in `core/*_filters.yaml`."""
 
 from .inputs import find_input_fault, is_placeholder
 from .instructions import clean_instruction, find_instruction_fault

@@ -20,11 +20,11 @@ def find_input_fault(given: str, instruction: str, filters: FiltersSettings) -> 
     rule = find_text_fault(given, filters, instruction)
     if not rule and is_placeholder(given, instruction, filters):
         rule = "placeholder"
-    return None if rule in filters.off else rule
+    return None if rule in filters.skip else rule
 
 
 def is_placeholder(text: str, known: str, filters: FiltersSettings) -> bool:
-    """Return whether a text only holds the place of another, such as "[Insert text here]"; not if `known` has it too."""
+    """Return whether a text only holds the place of another, as "[Insert text here]" does; not if `known` has it too."""
     if text[: len(_FILLER)].casefold() == _FILLER:
         return not is_known(_FILLER, known)
     if len(text) > _MAX_PLACEHOLDER:

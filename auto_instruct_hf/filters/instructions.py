@@ -57,7 +57,7 @@ def find_instruction_fault(text: str, filters: FiltersSettings) -> FilterRule | 
         (needs_media(start, filters), "needs more than text"),
     )
     rules = [find_text_fault(cleaned, filters, has_turns=False), *(rule for is_fault, rule in faults if is_fault)]
-    return next((rule for rule in rules if rule and rule not in filters.off), None)
+    return next((rule for rule in rules if rule and rule not in filters.skip), None)
 
 
 def is_several_tasks(text: str, cleaned: str, filters: FiltersSettings) -> bool:
@@ -77,7 +77,7 @@ def _has_list_from_start(text: str) -> bool:
     """Return whether a text is a list from its first item, or goes on with an item 2 that has no item 1 before it."""
     numbers = [int(number) for number in _ITEM.findall(text)]
     if numbers:
-        starts = text.lstrip("\"\u201c*( ").startswith(str(numbers[0]))
+        starts = text.lstrip('"\u201c*( ').startswith(str(numbers[0]))
         return len(numbers) > 1 if starts else numbers[0] > 1
     bullets = [match.start() for match in _BULLET.finditer(text)]
     columns = text.split(" | ")

@@ -13,10 +13,12 @@ _CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u2028\u2029\u202d\u2
 # Text decoded in the wrong encoding has characters beyond ASCII side by side.
 _BEYOND_ASCII = re.compile(r"[^\x00-\x7f]{2}")
 _ESCAPED = re.compile(r"\\n\\n|(?<=[\w.:!?,;)])\\n(?=[A-Z0-9*-])")
-_TOKEN_HINT = re.compile(r"[<\[{#｜◁]")
+_TOKEN_HINT = re.compile(r"[<\[{#\uff5c\u25c1]")
 
 
-def find_text_fault(text: str, filters: FiltersSettings, known: str = "", *, has_turns: bool = True) -> FilterRule | None:
+def find_text_fault(
+    text: str, filters: FiltersSettings, known: str = "", *, has_turns: bool = True
+) -> FilterRule | None:
     """Return why no text should look so, or None.
 
     Args:
@@ -24,6 +26,9 @@ def find_text_fault(text: str, filters: FiltersSettings, known: str = "", *, has
         filters: Loaded filters (`core.load_filters`).
         known: The texts before it: a mark that is in them is a subject of the task.
         has_turns: Whether turns of a chat may stand in the text.
+
+    Returns:
+        The rule that the text breaks.
     """
     if _CONTROL.search(text):
         return "control characters"

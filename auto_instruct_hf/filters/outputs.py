@@ -8,7 +8,7 @@ from ..settings import FilterRule, FiltersSettings
 from .inputs import is_known, is_placeholder
 from .marks import find_text_fault
 from .openers import begins_with, find_starts
-from .repetition import find_endless_repetition
+from .repetition import find_endless_repetition, is_asked_to_repeat
 
 # Characters: refusals, announcements and thoughts are known by their beginning.
 _START = 400
@@ -35,16 +35,19 @@ def find_output_fault(
         attribute: Its label or strategy, "" if there is none.
         is_classification: Whether the output is a label: then only rules for any text apply.
         filters: Loaded filters (`core.load_filters`).
+
+    Returns:
+        The first rule that the output breaks.
     """
     known = f"{instruction}\n{given}"
     rule = find_text_fault(output, filters, known, has_turns=is_classification)
-    if rule and rule not in filters.off:
+    if rule and rule not in filters.skip:
         return rule
     if is_classification:
         return None
     rules = _find_faults(_EMPTY_FENCE.sub("", output).strip(), known, filters)
     echoes = _find_echoes(normalise(output), instruction, given, attribute, filters)
-    return next((rule for found in (rules, echoes) for rule in found if rule not in filters.off), None)
+    return next((rule for found in (rules, echoes) for rule in found if rule not in filters.skip), None)
 
 
 def _find_faults(text: str, known: str, filters: FiltersSettings) -> Iterator[FilterRule]:
@@ -61,7 +64,7 @@ def _find_faults(text: str, known: str, filters: FiltersSettings) -> Iterator[Fi
     if text.rstrip(_MARKS_AT_END).endswith((":", "\uff1a")):
         yield "ends with a colon"
     unit = find_endless_repetition(text)
-    if unit and not re.search(rf"(?<!\w){re.escape(normalise(unit))}(?!\w)", normalise(known)):
+    if unit and not is_asked_to_repeat(unit, known):
         yield "endless repetition"
 
 

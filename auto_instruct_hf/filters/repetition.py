@@ -4,7 +4,7 @@ import re
 import zlib
 from collections import Counter
 
-# Ours. Texts of people compress to a quarter at best (tables, code, refrains); the rules below look at the rest closely.
+# Ours. Texts of people seldom compress to less; the rules below look closely at those that do.
 _MAX_RATIO = 0.4
 _MIN_CHARS = 40
 _MAX_PERIOD = 40  # words
@@ -13,6 +13,7 @@ _MIN_COPIES_OF_WORD = 12
 _MIN_WORDS = 15
 _LETTERS = re.compile(r"(\S{1,20}?)\1{14,}")
 _DIGITS = re.compile(r"(\d{1,4})\1{59,}")
+_WORD = re.compile(r"\w+")
 _LIST_MARK = re.compile(r"^\W*\d*[.):]?\s*")
 
 
@@ -26,6 +27,15 @@ def find_endless_repetition(text: str) -> str:
     if len(text) < _MIN_CHARS or len(zlib.compress(raw, 1)) > _MAX_RATIO * len(raw) + 20:
         return ""
     return _repeated_words(text.split()) or _repeated_line(text) or _repeated_letters(text)
+
+
+def is_asked_to_repeat(unit: str, known: str) -> bool:
+    """Return whether an instruction or input has what is repeated: words from any of them on, or one word in quotes."""
+    words = _WORD.findall(unit.casefold())
+    if len(words) == 1:
+        return re.search(rf"[\"'`\u2018\u201c]{re.escape(words[0])}[\"'`\u2019\u201d.!]", known.casefold()) is not None
+    text = f" {' '.join(_WORD.findall(known.casefold()))} "
+    return any(f" {' '.join(words[at:] + words[:at])} " in text for at in range(len(words)))
 
 
 def _repeated_words(words: list[str]) -> str:

@@ -25,7 +25,8 @@ from ..core import (
 )
 from ..filters import find_input_fault
 from ..prompts import ATTRIBUTION, Prompt, PromptSet, load_prompts
-from ..recipe import AttributionSettings, FiltersSettings
+from ..recipe import AttributionSettings
+from ..settings import FiltersSettings
 from ..teacher import Ask, Teacher
 from .grouped_requests import GroupedItem, ask_items, count_requests
 
@@ -49,8 +50,8 @@ def attribute(
         filters: Rules on texts, and their word lists.
         prompts: A set of prompts: `default`, `small` or a folder; None: the teacher's default.
         cache_dir: Folder of the cache; None: as in `core.apply`.
-        trace: If given, it receives the rows whose requests failed, classification tasks without a label, and rows with a
-            broken input.
+        trace: If given, it receives the rows whose requests failed, classification tasks without a label, and rows
+            with a broken input.
 
     Returns:
         The same rows with the columns of `schema.ATTRIBUTES`; other columns stay.

@@ -29,7 +29,8 @@ from ..core import (
 from ..errors import BuildError
 from ..filters import clean_instruction, find_instruction_fault
 from ..prompts import Prompt, PromptSet, load_prompts
-from ..recipe import BootstrapSettings, FiltersSettings
+from ..recipe import BootstrapSettings
+from ..settings import FiltersSettings
 from ..teacher import Ask, Request, Teacher
 from .instruction_pool import InstructionPool
 

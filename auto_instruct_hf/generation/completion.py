@@ -24,7 +24,8 @@ from ..core import (
     with_rejected,
 )
 from ..prompts import Prompt, PromptSet, load_prompts
-from ..recipe import CompletionSettings, FiltersSettings
+from ..recipe import CompletionSettings
+from ..settings import FiltersSettings
 from ..teacher import Ask, Teacher
 from .grouped_requests import GroupedItem, ask_items, count_requests
 
