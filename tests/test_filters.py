@@ -181,7 +181,7 @@ They want a note on bees.\\n</think>\\n\\nThe hive needs sun.
 Okay, the user wants a short note about bees.
 Alright, so I need to write a note about bees.
 [Reasoning] A note.\\nThe hive needs sun.""",
-    "control characters": "The\x1b[31m hive needs sun.\n\ufeffThe hive needs sun.\nThe hive \ue200cite\ue202 needs sun.",
+    "control characters": "The\x1b[31m hive needs sun.\n\ufeffThe hive needs sun.\nThe hive \ue200cite\ue202 is up.",
     "mojibake": "It\u00e2\u20ac\u2122s warm in the hive.\nThe hive \ufffd needs sun.\nHoney costs \u00c2\u00a35 here.",
     "escaped line breaks": r"""Bees need sun.\nThey need water.\nThey need flowers.
 First, a sunny place.\n\nSecond, water.""".replace("\\", "\\\\"),

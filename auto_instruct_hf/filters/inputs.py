@@ -24,7 +24,7 @@ def find_input_fault(given: str, instruction: str, filters: FiltersSettings) -> 
 
 
 def is_placeholder(text: str, known: str, filters: FiltersSettings) -> bool:
-    """Return whether a text only holds the place of another, as "[Insert text here]" does; not if `known` has it too."""
+    """Return whether a text only holds the place of another, as "[Insert text here]" does, and `known` does not."""
     if text[: len(_FILLER)].casefold() == _FILLER:
         return not is_known(_FILLER, known)
     if len(text) > _MAX_PLACEHOLDER:
