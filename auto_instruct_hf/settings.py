@@ -66,7 +66,7 @@ def _require_patterns(expressions: tuple[str, ...]) -> tuple[str, ...]:
 
 _Patterns = Annotated[tuple[str, ...], Field(strict=False), AfterValidator(_require_patterns)]
 FilterRule = Literal[
-    "announcement", "control characters", "ends with a colon", "endless repetition", "escaped line breaks",
+    "announcement", "control characters", "ends with a colon", "endless repetition", "escape sequences",
     "input under several labels", "leading punctuation", "mojibake", "needs a browser or a clock",
     "needs more than text", "output equals the instruction", "output equals the strategy", "output holds the input",
     "output holds the instruction", "output holds the strategy", "placeholder", "refusal", "several tasks",
@@ -100,6 +100,7 @@ class FiltersSettings(Settings):
     turn_words: _Patterns = ()
     headings: _Patterns = ()
     polite: _Patterns = ()
+    token_words: _Patterns = ()
     several: _Patterns = ()
     continues: _Patterns = ()
     needs_web: _Patterns = ()

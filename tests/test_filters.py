@@ -183,7 +183,7 @@ Alright, so I need to write a note about bees.
 [Reasoning] A note.\\nThe hive needs sun.""",
     "control characters": "The\x1b[31m hive needs sun.\n\ufeffThe hive needs sun.\nThe hive \ue200cite\ue202 is up.",
     "mojibake": "It\u00e2\u20ac\u2122s warm in the hive.\nThe hive \ufffd needs sun.\nHoney costs \u00c2\u00a35 here.",
-    "escaped line breaks": r"""Bees need sun.\nThey need water.\nThey need flowers.
+    "escape sequences": r"""Bees need sun.\nThey need water.\nThey need flowers.
 First, a sunny place.\n\nSecond, water.""".replace("\\", "\\\\"),
     "output equals the instruction": f'{TASK.upper()}\n"{TASK}"',
     "output holds the instruction": f"{TASK} Bees need sun.",
@@ -209,7 +209,7 @@ SOUND_OUTPUTS = [
     ("Draw a line with dashes.", "-" * 60),
     ("Write 'I will not talk in class' twenty times.", "I will not talk in class. " * 20),
     ("Write a template of a letter.", "Dear [Name],\n\nThank you for your visit on [date].\n\n[Your name]"),
-    ("Print two lines in C.", 'printf("One.\\nTwo.\\n");'),
+    ("Write C code that prints two lines.", 'printf("One.\\nTwo.\\n");'),
     ("Write a line in Persian.", "\u0645\u06cc\u200c\u0646\u0648\u06cc\u0633\u0645"),
     ("Write a flag.", "\U0001f3f4\U000e0067\U000e0062\U000e0065\U000e006e\U000e0067\U000e007f"),
 ]

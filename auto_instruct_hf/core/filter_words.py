@@ -39,7 +39,7 @@ def _expand(content: dict[str, str]) -> dict[str, tuple[str, ...]]:
     for line in content.pop("parts", "").splitlines():
         name, _, expression = line.partition(": ")
         parts[name] = fill(expression)
-    return {name: tuple(fill(lines).splitlines()) for name, lines in content.items()}
+    return {name: tuple(filter(None, fill(lines).splitlines())) for name, lines in content.items()}
 
 
 @cache

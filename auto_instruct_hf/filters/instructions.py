@@ -5,25 +5,30 @@ from functools import cache
 
 from ..core import any_of, plain, root_verb_and_object, run_of
 from ..settings import FilterRule, FiltersSettings
+from .inputs import is_placeholder
 from .marks import find_text_fault
 from .openers import begins_with, find_starts
 
 _MAX_ROUNDS = 6
 _LIST_MARK = re.compile(
-    r"(?:[-*+\u2022\u2013\u2014\u25e6\u25aa\u25cf\u2023]+|#{1,6}|#?\(?\d{1,3}[.):\]]|\(?[a-hA-H]\)|[a-h]\.|\(?[ivx]{1,4}\))\s+"
+    r"(?:[-*+>\u2022\u2013\u2014\u2023\u2190-\u21ff\u25a0-\u27bf\u2b00-\u2bff\U0001f300-\U0001faff\ufe0f]+|#{1,6}"
+    r"|#?[(\[]?\d{1,3}(?:\\?[.):\]]|\s[-\u2013\u2014])|\(?[a-hA-H]\)|[a-h]\.|\(?[ivx]{1,4}[.)])\s+"
     r"|\d{1,2}[.)](?=[A-Z])"
 )
-_TAGGED = re.compile(r"<([a-zA-Z][\w -]*)>(.*)</\1>", re.DOTALL)
+_TAGGED = re.compile(r"<([a-zA-Z][\w-]*)(?: [^<>]*)?>(.*)</\1>", re.DOTALL)
 _WRAPPERS = (
-    ('"', '"'), ("\u201c", "\u201d"), ("\u201e", "\u201c"), ("\u00ab", "\u00bb"), ("'", "'"), ("\u2018", "\u2019"),
+    ('""', '""'), ('"', '"'), ("```", "```"), ("\u201c", "\u201d"), ("\u201e", "\u201c"), ("\u00ab", "\u00bb"), ("'", "'"), ("\u2018", "\u2019"),
     ("`", "`"), ("**", "**"), ("__", "__"), ("*", "*"), ("_", "_"), ("(", ")"), ("[", "]"), ("{", "}"),
 )  # fmt: skip
 _ITEM = re.compile(r"(?:^|\n|(?<=[.!?;:\"')\]]) )\s*(?:\*\*)?\(?(\d{1,2})[.)](?:\*\*)?\s+(?=\S)")
 _BULLET = re.compile(r"^\s*[-*+\u2022\u25cf\u25aa]\s+(?=\S)", re.MULTILINE)
-_SEPARATOR = re.compile(r"\n\s*(?:-{3,}|={3,}|\*{3,}|_{3,}|#{2,})\s*\n|\s(?:#{2,}|\|{2,}|;;)\s+(?=[A-Z])")
+_SEPARATOR = re.compile(r"\n\s*(?:-{3,}|={3,}|\*{3,}|_{3,}|#{2,})\s*\n|\s(?:#{2,}|\|{2,})\s+(?=[A-Z])|\s?;;\s|[.?!] / (?=[A-Z])")
 _GLUED = re.compile(r"[a-z]{3}[.?!](?=[A-Z][a-z]+ [a-z])")
-_LEADING = re.compile(r"(?!\.[a-zA-Z]|[-+]?\d)[,.;:!?)\]}|\\%&*=>_\u2013\u2014\u2026-]")
+_LEADING = re.compile(r"/\s|(?!\.[a-zA-Z]|[-+]?\d)[,.;:!?)\]}|\\%&*=>_\u2013\u2014\u2026-]")
 _SENTENCE_END = re.compile(r"[.?!] |, then |and then ")
+_SLOT = re.compile(r"\{\{?\s*[a-zA-Z_ ]{2,30}\s*\}?\}|\[[a-zA-Z_ ]{2,30}\]|<[a-zA-Z_]{2,30}>")
+_LETTERED = re.compile(r"(?i)\(?a[.)]\s.*\s\(?b[.)]\s", re.DOTALL)
+_DOTTED = re.compile(r"[\u2022\u25cf\u25aa\u25e6]\s.*\s[\u2022\u25cf\u25aa\u25e6]\s", re.DOTALL)
 _QUOTED = re.compile(r"\"[^\"]*\"|(?<!\w)'[^']+'(?!\w)")
 
 
@@ -44,11 +49,14 @@ def clean_instruction(text: str, filters: FiltersSettings) -> str:
 
 def find_instruction_fault(text: str, filters: FiltersSettings) -> FilterRule | None:
     """Return why an instruction is not usable, or None. `text` is as the teacher wrote it; `filters` are loaded."""
+    text = text.strip()
     cleaned = clean_instruction(text, filters)
     if not cleaned:
         return None
     start = plain(cleaned)
     faults: tuple[tuple[bool, FilterRule], ...] = (
+        (text[0] in "[{<" and is_placeholder(text, "", filters), "placeholder"),
+        (has_slot(cleaned, filters), "template token"),
         (is_several_tasks(text, cleaned, filters), "several tasks"),
         (is_refused_instruction(start, filters), "refusal"),
         (is_announced_instruction(start, filters), "announcement"),
@@ -66,7 +74,7 @@ def is_several_tasks(text: str, cleaned: str, filters: FiltersSettings) -> bool:
         _has_list_from_start(text)
         or text.startswith(('["', '{"'))
         or len(_heading_at_line(filters.headings).findall(text)) > 1
-        or ("\n" in cleaned and any_of(filters.several).search(cleaned) is not None)
+        or any_of(filters.several).search(text) is not None
         or _SEPARATOR.search(cleaned) is not None
         or _has_lines_of_tasks(cleaned, filters)
         or (_GLUED.search(cleaned) is not None and not _has_word(filters.code_words, plain(cleaned)))
@@ -82,13 +90,14 @@ def _has_list_from_start(text: str) -> bool:
     bullets = [match.start() for match in _BULLET.finditer(text)]
     columns = text.split(" | ")
     is_row = len(columns) > 1 and all(part[:1].isupper() and len(part.split()) > 2 for part in columns)
-    return is_row or (len(bullets) > 1 and bullets[0] == 0)
+    is_marked = _LETTERED.match(text) or _DOTTED.match(text)
+    return bool(is_marked) or is_row or (len(bullets) > 1 and bullets[0] == 0)
 
 
 def _has_lines_of_tasks(text: str, filters: FiltersSettings) -> bool:
     """Return whether each line is a whole command or question that does not refer to the line before."""
     lines = [line.strip() for line in text.split("\n") if line.strip()]
-    if len(lines) < 2 or not all(line.endswith((".", "?", "!")) and len(line.split()) > 3 for line in lines):
+    if len(lines) < 2 or not all(line.endswith((".", "?", "!")) and len(line.split()) > 2 for line in lines):
         return False
     if any(_has_word(filters.continues, plain(line)) for line in lines[1:]):
         return False
@@ -97,6 +106,13 @@ def _has_lines_of_tasks(text: str, filters: FiltersSettings) -> bool:
 
 def _has_word(expressions: tuple[str, ...], text: str) -> bool:
     return any_of(expressions, whole_words=True).search(text) is not None
+
+
+def has_slot(text: str, filters: FiltersSettings) -> bool:
+    """Return whether a template was not filled in: `{topic}`, `[topic]` or `<topic>`, outside quotes."""
+    if not _SLOT.search(text) or _has_word((*filters.token_words, *filters.code_words), plain(text)):
+        return False
+    return _SLOT.search(_QUOTED.sub("", text)) is not None
 
 
 def is_refused_instruction(start: str, filters: FiltersSettings) -> bool:
@@ -111,12 +127,12 @@ def is_refused_instruction(start: str, filters: FiltersSettings) -> bool:
 
 def is_announced_instruction(start: str, filters: FiltersSettings) -> bool:
     """Return whether a text announces instructions, or answers a request with "Sure!" first."""
+    starts = find_starts(start, filters.openers)
     found = any_of(filters.announcements).match(start)
-    if not found:
-        return False
-    return start[found.end() : found.end() + 1] == "!" or bool(
-        run_of((*filters.openers, *filters.announcements)).fullmatch(start)
-    )
+    if found and start[found.end() : found.end() + 1] == "!":
+        return True
+    pattern = run_of((*filters.openers, *filters.announcements))
+    return begins_with(start, starts, filters.announcements) and pattern.fullmatch(start) is not None
 
 
 def needs_tools(start: str, expressions: tuple[str, ...], filters: FiltersSettings) -> bool:
@@ -141,12 +157,10 @@ def needs_media(start: str, filters: FiltersSettings) -> bool:
 
 @cache
 def _heading(expressions: tuple[str, ...]) -> re.Pattern[str]:
-    number = r"(?: ?(?:no\.?|number|#)? ?\d{1,3})"
-    return re.compile(
-        rf"[*_#\[(<\s]{{0,4}}(?:{any_of(expressions).pattern})(?:{number}?[*_\]>)]{{0,3}}\s?:|{number}[*_\]>)]{{0,3}}\s?[.)\u2013\u2014-])"
-        r"[*_\s]*",
-        re.IGNORECASE,
-    )
+    number = r"(?: ?(?:no\.?|number|#)? ?(?:\d{1,3}|[A-Z]))"
+    after = r"[*_\])>\"]{0,3}"
+    end = rf"(?:{number}?{after}\s?:|{number}{after}\s?[.)]|{number}?{after}\s[\u2013\u2014-](?=\s))"
+    return re.compile(rf"[*_#\[(<\"\s]{{0,4}}(?:{any_of(expressions).pattern}){end}[*_\s]*", re.IGNORECASE)
 
 
 @cache

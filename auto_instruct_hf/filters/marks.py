@@ -9,11 +9,13 @@ from ..core import any_of, plain
 from ..settings import FilterRule, FiltersSettings
 
 # Without tab, line feed and carriage return; with the overrides of text direction, the byte order mark and private use.
-_CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u2028\u2029\u202d\u202e\ufeff\ufff9-\ufffb\ue000-\uf8ff]")
+_CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u2028\u2029\u202d\u202e\ufeff\ufff9-\ufffb\ue000-\uf8ff]|(?<=[\x00-\u024f])\u200b")
 # Text decoded in the wrong encoding has characters beyond ASCII side by side.
 _BEYOND_ASCII = re.compile(r"[^\x00-\x7f]{2}")
 _ESCAPED = re.compile(r"\\n\\n|(?<=[\w.:!?,;)])\\n(?=[A-Z0-9*-])")
-_TOKEN_HINT = re.compile(r"[<\[{#\uff5c\u25c1]")
+_ESCAPED_LETTER = re.compile(r"(?<=[a-z])\\(?:u[0-9a-f]{4}|x[0-9a-f]{2})|\\u00[0-9a-f]{2}(?=[a-z])")
+_ENTITY = re.compile(r"&(?:amp|lt|gt|quot|apos|nbsp|#\d{2,5}|#x[0-9a-f]{2,4});")
+_TOKEN_HINT = re.compile(r"[<\[{#\uff5c\u25c1\u2581]")
 
 
 def find_text_fault(
@@ -34,8 +36,8 @@ def find_text_fault(
         return "control characters"
     if is_mojibake(text, known):
         return "mojibake"
-    if has_escaped_breaks(text, known):
-        return "escaped line breaks"
+    if has_escapes(text, known, filters):
+        return "escape sequences"
     if _TOKEN_HINT.search(text):
         if _has_new(text, filters.thought_tags, known):
             return "thought"
@@ -61,12 +63,13 @@ def is_mojibake(text: str, known: str = "") -> bool:
     return ("\ufffd" in text and "\ufffd" not in known) or bool(_BEYOND_ASCII.search(text) and is_bad(text))
 
 
-def has_escaped_breaks(text: str, known: str = "") -> bool:
-    r"""Return whether line breaks are written as `\n`, in a text of one line that is not code."""
-    if "\\n" not in text or "\n" in text or "\\n" in known or text[0] in "{[" or "`" in text:
+def has_escapes(text: str, known: str, filters: FiltersSettings) -> bool:
+    r"""Return whether characters are written as `\n`, `\u00e9` or `&amp;` in a text that is not code."""
+    if "\\" not in text and "&" not in text or text[0] in "{[<" or "`" in text:
         return False
-    found = _ESCAPED.findall(text)
-    return len(found) > 1 or "\\n\\n" in found
+    found = _ESCAPED.findall(text) if "\n" not in text else []
+    is_escaped = len(found) > 1 or "\\n\\n" in found or _ESCAPED_LETTER.search(text) or _ENTITY.search(text)
+    return bool(is_escaped) and "\\" not in known and not any_of(filters.code_words, whole_words=True).search(plain(known))
 
 
 def _has_new(text: str, expressions: tuple[str, ...], known: str) -> bool:

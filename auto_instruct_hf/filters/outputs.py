@@ -20,6 +20,8 @@ _MIN_STRATEGY = 5
 _EMPTY_FENCE = re.compile(r"```\w*\s*```")
 _MAX_MARKS = 6
 _KEYWORDS = ("None", "nil", "null", "NULL")
+# The JSON of a reply, where a text was asked for.
+_REPLY = re.compile(r"(?:```(?:json)?\s*)?\{\s*\"(?:output|answers?|response|result|input|instruction)\"\s*:")
 _MARKS_AT_END = " \n*_`\"'"
 
 
@@ -53,6 +55,8 @@ def find_output_fault(
 def _find_faults(text: str, known: str, filters: FiltersSettings) -> Iterator[FilterRule]:
     start = plain(text[:_START])
     starts = find_starts(start, filters.openers)
+    if _REPLY.match(text) and not any_of(filters.code_words, whole_words=True).search(plain(known)):
+        yield "template token"
     if holds_nothing(text, known, filters) or is_placeholder(text, known, filters):
         yield "placeholder"
     if begins_with(start, starts, (*filters.refusals, *filters.asks_back)):

@@ -10,9 +10,11 @@ _MIN_CHARS = 40
 _MAX_PERIOD = 40  # words
 _MIN_COPIES = 5
 _MIN_COPIES_OF_WORD = 12
-_MIN_WORDS = 15
+_MIN_WORDS = 10
 _LETTERS = re.compile(r"(\S{1,20}?)\1{14,}")
+_RULE = re.compile(r"[-=_*#.~|+/\\:\d\u2500-\u259f]*")  # lines, tables, figures
 _DIGITS = re.compile(r"(\d{1,4})\1{59,}")
+_NUMBER = re.compile(r"\W*\d{1,3}[.)]")
 _WORD = re.compile(r"\w+")
 _LIST_MARK = re.compile(r"^\W*\d*[.):]?\s*")
 
@@ -20,13 +22,14 @@ _LIST_MARK = re.compile(r"^\W*\d*[.):]?\s*")
 def find_endless_repetition(text: str) -> str:
     """Return what a text repeats without end, "" if nothing.
 
-    A word 12 times or some words five times in a row, a line in more than half of at least six lines, or letters 15
-    times in a row. What has no letter (rules of tables, numbers) may repeat.
+    A word 12 times or some words five times in a row, a line in more than half of at least six lines, or a
+    character 15 times in a row. Lines and figures may repeat (figures 60 times).
     """
     raw = text.encode()
     if len(text) < _MIN_CHARS or len(zlib.compress(raw, 1)) > _MAX_RATIO * len(raw) + 20:
         return ""
-    return _repeated_words(text.split()) or _repeated_line(text) or _repeated_letters(text)
+    words = [word for word in text.split() if not _NUMBER.fullmatch(word)]
+    return _repeated_words(words) or _repeated_line(text) or _repeated_letters(text)
 
 
 def is_asked_to_repeat(unit: str, known: str) -> bool:
@@ -41,7 +44,7 @@ def is_asked_to_repeat(unit: str, known: str) -> bool:
 def _repeated_words(words: list[str]) -> str:
     for period in range(1, min(_MAX_PERIOD, len(words) // _MIN_COPIES) + 1):
         copies = _MIN_COPIES_OF_WORD if period == 1 else _MIN_COPIES
-        needed, run = max(period * (copies - 1), _MIN_WORDS - period), 0
+        needed, run = max(period * (copies - 1), _MIN_WORDS - period if period > 1 else 0), 0
         for at in range(period, len(words)):
             run = run + 1 if words[at] == words[at - period] else 0
             if run >= needed:
@@ -57,11 +60,11 @@ def _repeated_line(text: str) -> str:
     if len(lines) < 6:
         return ""
     line, count = Counter(lines).most_common(1)[0]
-    return line if count > len(lines) / 2 and len(line.split()) > 2 and any(map(str.isalpha, line)) else ""
+    return line if count > len(lines) / 2 and len(line.split()) > 1 and any(map(str.isalpha, line)) else ""
 
 
 def _repeated_letters(text: str) -> str:
     found = _DIGITS.search(text)
     if found:
         return found[1]
-    return next((match[1] for match in _LETTERS.finditer(text) if any(map(str.isalpha, match[1]))), "")
+    return next((match[1] for match in _LETTERS.finditer(text) if not _RULE.fullmatch(match[1])), "")
