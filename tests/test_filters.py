@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from broken_texts import DROPPED_INSTRUCTIONS, DROPPED_OUTPUTS, WRAPPED_HAIKU
 
 from auto_instruct_hf.core import load_filters, text_or_nothing
 from auto_instruct_hf.errors import RecipeError
@@ -120,6 +121,9 @@ Do the following: 1. Read the text. 2. Translate it into German. 3. Count the wo
 Write three sentences about rain.\\nThen translate them into French.
 "Break a leg" and "piece of cake": explain both idioms.
 3D printing: explain it to a child.
+12 - 5 is what, in words?
+c. 1500: which painters worked in Florence then?
+\u2603 is what kind of symbol?
 .NET or Java: which suits a small shop?
 I can't open my front door because the key broke. What can I do?
 I don't have access to an oven. Suggest three cakes without baking.
@@ -133,18 +137,16 @@ Design a logo concept for a bakery and explain it.
 Replace the <mask> token in the text with a word that fits.
 \u8bf7\u628a\u8fd9\u53e5\u8bdd\u7ffb\u8bd1\u6210\u82f1\u6587"""
 OUTPUTS = {
-    "placeholder": """<noinput>
-<No response>
+    "placeholder": """<No response>
 N/A.
 (none)
-Not applicable
+Not available
 **[Your response]**
 [insert answer here]
 <your answer here>
 <image of a bee on a flower>
 To be determined.
 Answer goes here
-...
 Todo: write the note
 ```python\\n```
 ```python\\n# Your code here\\n```
@@ -235,6 +237,21 @@ def test_what_wraps_an_instruction_is_removed(text: str) -> None:
 @pytest.mark.parametrize(("reason", "text"), [*each(INSTRUCTIONS)])
 def test_instructions_that_cannot_be_mended_are_dropped(reason: str, text: str) -> None:
     assert find_instruction_fault(text, FILTERS) == reason
+
+
+@pytest.mark.parametrize("text", WRAPPED_HAIKU)
+def test_many_wrappings_are_removed(text: str) -> None:
+    assert clean_instruction(text, FILTERS) == "Write a haiku about winter."
+
+
+@pytest.mark.parametrize("text", DROPPED_INSTRUCTIONS)
+def test_many_broken_instructions_are_dropped(text: str) -> None:
+    assert find_instruction_fault(text, FILTERS)
+
+
+@pytest.mark.parametrize("text", DROPPED_OUTPUTS)
+def test_many_broken_outputs_are_dropped(text: str) -> None:
+    assert output_fault(text, "Explain how a sourdough starter works to a beginner.")
 
 
 @pytest.mark.parametrize("text", SOUND_INSTRUCTIONS.split("\n"))

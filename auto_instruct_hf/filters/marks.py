@@ -9,7 +9,9 @@ from ..core import any_of, plain
 from ..settings import FilterRule, FiltersSettings
 
 # Without tab, line feed and carriage return; with the overrides of text direction, the byte order mark and private use.
-_CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u2028\u2029\u202d\u202e\ufeff\ufff9-\ufffb\ue000-\uf8ff]|(?<=[\x00-\u024f])\u200b")
+_CONTROL = re.compile(
+    "[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u2028\u2029\u202d\u202e\ufeff\ufff9-\ufffb\ue000-\uf8ff]|(?<=[\x00-\u024f])\u200b"
+)
 # Text decoded in the wrong encoding has characters beyond ASCII side by side.
 _BEYOND_ASCII = re.compile(r"[^\x00-\x7f]{2}")
 _ESCAPED = re.compile(r"\\n\\n|(?<=[\w.:!?,;)])\\n(?=[A-Z0-9*-])")
@@ -65,11 +67,13 @@ def is_mojibake(text: str, known: str = "") -> bool:
 
 def has_escapes(text: str, known: str, filters: FiltersSettings) -> bool:
     r"""Return whether characters are written as `\n`, `\u00e9` or `&amp;` in a text that is not code."""
-    if "\\" not in text and "&" not in text or text[0] in "{[<" or "`" in text:
+    if ("\\" not in text and "&" not in text) or text[0] in "{[<" or "`" in text:
         return False
     found = _ESCAPED.findall(text) if "\n" not in text else []
     is_escaped = len(found) > 1 or "\\n\\n" in found or _ESCAPED_LETTER.search(text) or _ENTITY.search(text)
-    return bool(is_escaped) and "\\" not in known and not any_of(filters.code_words, whole_words=True).search(plain(known))
+    return (
+        bool(is_escaped) and "\\" not in known and not any_of(filters.code_words, whole_words=True).search(plain(known))
+    )
 
 
 def _has_new(text: str, expressions: tuple[str, ...], known: str) -> bool:
