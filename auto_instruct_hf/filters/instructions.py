@@ -73,7 +73,7 @@ def is_several_tasks(text: str, cleaned: str, filters: FiltersSettings) -> bool:
     """Return whether several tasks, or a task with its output, were run together."""
     return (
         _has_list_from_start(text)
-        or text.startswith(('["', '{"'))
+        or (text.startswith(('["', '{"')) and text.endswith(("]", "}")))
         or len(_heading_at_line(filters.headings).findall(text)) > 1
         or any_of(filters.several).search(text) is not None
         or _SEPARATOR.search(cleaned) is not None
@@ -145,8 +145,8 @@ def needs_tools(start: str, expressions: tuple[str, ...], filters: FiltersSettin
 
 
 def _end_of_polite(polite: tuple[str, ...], text: str, at: int) -> int:
-    while found := any_of(polite).match(text, at):
-        at = found.end() + len(text[found.end() :]) - len(text[found.end() :].lstrip(", "))
+    while (found := any_of(polite, whole_words=True).match(text, at)) and found.end() > at:
+        at = len(text) - len(text[found.end() :].lstrip(", "))
     return at
 
 
