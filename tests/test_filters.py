@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from broken_texts import DROPPED_INSTRUCTIONS, DROPPED_OUTPUTS, WRAPPED_HAIKU
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from broken_texts import DROPPED_INSTRUCTIONS, DROPPED_OUTPUTS, WRAPPED_HAIKU
 
 from auto_instruct_hf.core import load_filters, text_or_nothing
 from auto_instruct_hf.errors import RecipeError
