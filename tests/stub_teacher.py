@@ -241,8 +241,9 @@ def _judge(text: str) -> dict[str, Any]:
         "valid_task": True,
         "input_fits": True,
         "strategy_valid": True,
+        "output_follows_strategy": True,
         "output_correct": is_right,
-        "confidence": 50 + int(digest[:8], 16) % 51,
+        "confidence": 50 + 5 * (int(digest[:8], 16) % 11),
     }
 
 
