@@ -7,7 +7,7 @@ from .limits import ITEM, NUMBER, parse_number
 
 Span = tuple[int, int]
 CODE = re.compile(r"```|\bdef \w+\(|\bfunction\b.*\(|=>|;\n|\bSELECT\b|\bassert\b")
-FIGURE = re.compile(r"(?<![\w.,/:-])(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?(?!\w|[/:]\d|[.,]\d)")
+FIGURE = re.compile(r"(?<![\w.,/:-])(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?(?!\w|[/:.,-]\d)")
 """A number in digits that stands alone: no part of a date, a time, a range or a name."""
 COMPUTED = re.compile(
     r"\b(?:how (?:many|much|long|far|old)|calculate|compute|convert|work out|probability|percentages?|least number"
@@ -49,7 +49,7 @@ def shorten(instruction: str, given: str, output: str) -> list[str]:
     whose numbers then have a gap; each part where the output holds all of the input `given`, as in a translation; and
     the last sentence if the task is a calculation and its result is only there.
     """
-    if items := list_items(output):
+    if len(items := list_items(output)) > 1:
         if len(items) in _list_asked(instruction):
             return [_renumber(_cut(output, span)) for span in items]
         if len(items) > 2 and _read_marks(output, items) == list(range(1, len(items) + 1)):
@@ -82,7 +82,7 @@ def list_items(output: str) -> list[Span]:
     Items inside items belong to them.
     """
     starts = [match.start() for match in ITEM.finditer(output)]
-    if len(starts) > 1:
+    if starts:
         indents = [len(output[start:]) - len(output[start:].lstrip(" \t")) for start in starts]
         starts = [start for start, indent in zip(starts, indents, strict=True) if indent == min(indents)]
         ends = [_find_end(output, start, end) for start, end in zip(starts, [*starts[1:], len(output)], strict=True)]

@@ -115,7 +115,8 @@ class RatingStore:
             if version == 0:  # of two processes that open a new file, one creates the tables
                 answers = ", ".join(f"{name} INTEGER CHECK ({name} IN (0, 1))" for name in self.names)
                 self._file.executescript(_TABLES.format(answers=answers))
-            self._add_questions()
+            if version <= 1:
+                self._add_questions()
         except (sqlite3.DatabaseError, OSError) as error:
             raise RatingAppError(f"cannot open the ratings {path}: {error}") from None
         if version > 1:
