@@ -230,7 +230,7 @@ def test_what_a_model_wrote_is_shown_as_it_is_and_nothing_is_asked_of_the_networ
                 assert store.ratings() == []
                 page.get_by_label("Note").fill(EVIL)
                 page.keyboard.press("Escape")
-                rater.press_and_wait("y", "y", "y", "Enter")
+                rater.press_and_wait("y", "y", "y", "y", "Enter")
                 rater.press_and_wait("b")
                 assert page.get_by_label("Note").input_value() == store.ratings()[0]["reason"] == EVIL
                 third = page.get_by_role("group", name=re.compile("^3. Is the strategy"))

@@ -38,7 +38,7 @@ class Pool:
         self._by_kind = {kind: [row for row in donors if row["is_classification"] == kind] for kind in (False, True)}
         self._labels: dict[str, dict[str, str]] = {}
         for row in self._by_kind[True]:
-            self._labels.setdefault(row["instruction_id"], {}).setdefault(simplify(row["output"]), row["output"])
+            self._labels.setdefault(row["instruction_id"], {}).setdefault(simplify_answer(row["output"]), row["output"])
 
     def others(self, row: DatasetRow, start: int) -> Iterator[DatasetRow]:
         """Yield all rows of other instructions of the same kind, from the one at `start`, modulo their number, on."""
@@ -51,7 +51,7 @@ class Pool:
     def other_labels(self, row: DatasetRow) -> list[str]:
         """Return the other outputs of a classification task, sorted."""
         labels = self._labels.get(row["instruction_id"], {})
-        return sorted(text for key, text in labels.items() if key != simplify(row["output"]))
+        return sorted(text for key, text in labels.items() if key != simplify_answer(row["output"]))
 
 
 class Source:
@@ -93,7 +93,7 @@ def make_fault(name: str, row: DatasetRow, pool: Pool, seed: int) -> DatasetRow 
     return {**row, **changes} if changes and any(row[column] != text for column, text in changes.items()) else None
 
 
-def simplify(text: str) -> str:
+def simplify_answer(text: str) -> str:
     """Return a text without case and punctuation, so that "Yes." and "yes" are equal."""
     return re.sub(r"\W+", " ", normalise(text)).strip() or text
 
@@ -104,9 +104,9 @@ def _list_words(text: str) -> set[str]:
 
 
 def _swap_output(row: DatasetRow, source: Source) -> Changes | None:
-    own = simplify(row["output"])
+    own = simplify_answer(row["output"])
     outputs = (donor["output"] for donor in source.others(row))
-    return next(({"output": text} for text in outputs if simplify(text) != own), None)
+    return next(({"output": text} for text in outputs if simplify_answer(text) != own), None)
 
 
 def _swap_label(row: DatasetRow, source: Source) -> Changes | None:
@@ -121,9 +121,13 @@ def _swap_input(row: DatasetRow, source: Source) -> Changes | None:
     """
     if row["is_classification"] or not row["input"]:
         return None
-    own, own_input = _list_words(row["instruction"]), simplify(row["input"])
+    own, own_input = _list_words(row["instruction"]), simplify_answer(row["input"])
     for donor in source.others(row):
-        if donor["input"] and simplify(donor["input"]) != own_input and not own & _list_words(donor["instruction"]):
+        if (
+            donor["input"]
+            and simplify_answer(donor["input"]) != own_input
+            and not own & _list_words(donor["instruction"])
+        ):
             return {"input": donor["input"]}
     return None
 

@@ -115,20 +115,12 @@ class RatingStore:
             if version == 0:  # of two processes that open a new file, one creates the tables
                 answers = ", ".join(f"{name} INTEGER CHECK ({name} IN (0, 1))" for name in self.names)
                 self._file.executescript(_TABLES.format(answers=answers))
-            if version <= 1:
-                self._add_questions()
+            if version > 1:
+                raise RatingAppError(f"{path} has format {version}, this version reads 1: use a newer version")
+            for name in set(self.names) - {row[1] for row in self._file.execute("PRAGMA table_info(ratings)")}:
+                self._file.execute(f"ALTER TABLE ratings ADD COLUMN {name} INTEGER CHECK ({name} IN (0, 1))")
         except (sqlite3.DatabaseError, OSError) as error:
             raise RatingAppError(f"cannot open the ratings {path}: {error}") from None
-        if version > 1:
-            raise RatingAppError(f"{path} has format {version}, this version reads 1: use a newer version")
-
-    def _add_questions(self) -> None:
-        """Add the columns of questions that an earlier version did not ask."""
-        for name in self.names:
-            try:
-                self._file.execute(f"SELECT {name} FROM ratings LIMIT 0")
-            except sqlite3.OperationalError:
-                self._file.execute(f"ALTER TABLE ratings ADD COLUMN {name} INTEGER CHECK ({name} IN (0, 1))")
 
     def __enter__(self) -> "RatingStore":
         return self
