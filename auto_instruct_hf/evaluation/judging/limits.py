@@ -18,7 +18,7 @@ NUMBER = rf"(?:\d{{1,3}}(?:,\d{{3}})+|\d+|{'|'.join(_VALUES)})"
 """Figures, and the words from one to fifteen and for tens."""
 _UPPER = r"at most|no more than|not more than|no longer than|under|below|fewer than|less than|up to|within|maximum of"
 _LOWER = r"at least|no fewer than|no less than|not less than|more than|over|minimum of"
-_NEAR = r"exactly|precisely|about|around|roughly|approximately|between|of|in|to|using|a|an|is|be"
+_NEAR = r"exactly|precisely|about|around|roughly|approximately|between|of|in|(?<!\d )to|using|write|use|a|is|be"
 _WORD_LIMIT = re.compile(
     rf"\b(?P<before>{_UPPER}|{_LOWER}|{_NEAR}) (?P<low>{NUMBER})"
     rf"(?:(?: (?:to|and|or) | ?[-\u2013] ?)(?P<high>{NUMBER}))?[- ]words?\b"

@@ -16,12 +16,14 @@ COMPUTED = re.compile(
 )
 """Tasks whose answer is computed."""
 _FAITHFUL = re.compile(
-    r"^(?:translate|convert|reformat|expand|transcribe|proofread|sort|alphabeti[sz]e)\b|\breported speech\b"
+    r"^(?:translate|convert|reformat|transcribe|proofread|sort|alphabeti[sz]e)\b|\b(?:abbreviations|reported speech)\b"
     r"|\b(?:correct|fix)\b.*\b(?:punctuation|spelling|grammar)\b|\bchronological\b|\balphabetical",
     re.IGNORECASE,
 )
 """Tasks whose output holds all of the input."""
 _WHOLE = re.compile(r"\b(?:all|every)\b", re.IGNORECASE)
+_STEPS = re.compile(r"\b(?:steps?|how|order|procedure|number(?:ed)?|timeline|each of|all|every)\b", re.IGNORECASE)
+"""Tasks whose list lacks something without one of its items."""
 _UNITS = re.compile(
     r"words|letters|characters|syllables|sentences|lines|paragraphs|columns|seconds|minutes|hours|days|nights|weeks|months"
     r"|years|times|sides|parts|cents|dollars|pounds|euros|degrees|less|its|this|his|hers|yours|is|as|was|has|does"
@@ -45,14 +47,15 @@ _ABBREVIATION = re.compile(r"(?:\b(?:Mr|Mrs|Ms|Dr|St|Prof|No|vs|etc|e\.g|i\.e|a\
 def shorten(instruction: str, given: str, output: str) -> list[str]:
     """Return the outputs that lack one part which the task needs; [] where it needs none for sure.
 
-    Needed are: each of as many items, lines or sentences as the instruction asks for; a middle item of a numbered list,
+    Needed are: each of as many items, lines or sentences as the instruction asks for; a middle item of numbered steps,
     whose numbers then have a gap; each part where the output holds all of the input `given`, as in a translation; and
     the last sentence if the task is a calculation and its result is only there.
     """
     if len(items := list_items(output)) > 1:
         if len(items) in _list_asked(instruction):
             return [_renumber(_cut(output, span)) for span in items]
-        if len(items) > 2 and _read_marks(output, items) == list(range(1, len(items) + 1)):
+        is_numbered = _read_marks(output, items) == list(range(1, len(items) + 1))
+        if len(items) > 2 and is_numbered and _STEPS.search(instruction):
             return [_cut(output, span) for span in items[1:-1]]
         is_whole = given and (_FAITHFUL.search(instruction) or _WHOLE.search(instruction))
         return [_cut(output, span) for span in items] if is_whole else []
