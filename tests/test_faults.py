@@ -15,7 +15,7 @@ from stub_teacher import KEY, StubTeacher, make_habitual_judge, serve_stub
 
 from auto_instruct_hf.evaluation import NAMES
 from auto_instruct_hf.evaluation.judging.assessment import assess
-from auto_instruct_hf.evaluation.judging.checks import warn_of_missed
+from auto_instruct_hf.evaluation.judging.checks import describe_fault, warn_of_missed
 from auto_instruct_hf.evaluation.judging.faults import FAULTS, Pool, make_fault
 from auto_instruct_hf.evaluation.judging.limits import count_answer_words, find_word_limit
 from auto_instruct_hf.evaluation.judging.parts import shorten
@@ -137,6 +137,13 @@ def test_a_kind_is_named_in_the_warning_only_if_less_than_half_is_caught_for_sur
     assert warn_of_missed({"all": checks["all"], "reversed": {}}) == ""
 
 
+def test_only_a_no_to_a_question_of_the_fault_catches_it() -> None:
+    answers = [dict.fromkeys(NAMES, True) | {name: False} for name in ("input_fits", "output_correct", "valid_task")]
+    for name, yes in {"other input": 2, "garbled instruction": 1, "swapped label": 1, "other strategy": 0}.items():
+        caught = describe_fault(FAULTS[name], answers)["caught"]
+        assert (caught["yes"], caught["asked"]) == (yes, 3)
+
+
 COLUMN = {"other input": "input", "other strategy": "attribute", "garbled instruction": "instruction"}
 TEXT = st.lists(
     st.sampled_from(
@@ -193,6 +200,16 @@ def test_a_swapped_label_is_another_of_the_same_task(sound: list[dict[str, Any]]
     by_id = {row["instance_id"]: row for row in sound}
     for key, fault in faults_of(sound, "swapped label").items():
         assert fault["output"] in set(LABELS) - {by_id[key]["output"]}
+
+
+def test_another_input_or_strategy_is_one_that_cannot_suit_by_chance(sound: list[dict[str, Any]]) -> None:
+    rows = [{**row, "attribute": row["attribute"] or "Be brief."} for row in sound]  # a strategy that suits any task
+    by_input, by_id = ({row[name]: row for row in rows} for name in ("input", "instance_id"))
+    for key, fault in faults_of(rows, "other input").items():
+        kinds = {"diary" in row["instruction"] for row in (by_input[fault["input"]], by_id[key])}
+        assert kinds == {True, False}  # two tasks about a diary could have each other's input
+    for key, fault in faults_of(rows, "other strategy").items():
+        assert any(trade in fault["attribute"] and trade not in str(by_id[key]) for trade in TRADES)
 
 
 def test_a_garbled_instruction_has_the_same_words_in_another_order(sound: list[dict[str, Any]]) -> None:
