@@ -10,7 +10,7 @@ from typing import Any
 import hypothesis
 import pytest
 import stub_teacher
-from datasets import Dataset, load_dataset
+from datasets import Dataset, concatenate_datasets, load_dataset
 from hypothesis import strategies as st
 from stub_batch import serve_batches
 from stub_instances import assert_strict, instance, open_teacher, patch_embedding, patch_plots, run_command, table
@@ -398,6 +398,35 @@ def test_a_judge_without_a_minimum_drops_nothing(stub: StubTeacher, tmp_path: Pa
     assert (kept["judge_correct"][1], kept["judge_correct"][2]) == (False, True)
     assert kept["judge_confidence"][:].count(None) == sum(trace.facts["before"]["failed"].values()) > 0
     assert (trace.facts["kept"], trace.facts["min_judge"], len(trace.rejected or ())) == (30, None, 0)
+
+
+def test_verdicts_are_added_to_a_build_that_had_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", KEY)
+    patch_embedding(monkeypatch)
+    patch_plots(monkeypatch)
+    small = {"bootstrap": {"requests_per_round": 4}, "clustering": {"num_clusters": 2, "n_neighbors": 100}}
+    (tmp_path / "recipe.yaml").write_text(json.dumps(small))
+
+    def read() -> Dataset:
+        return concatenate_datasets(list(load_dataset(str(tmp_path / "out" / "dataset"), "instances").values()))
+
+    with serve_stub() as stub:
+        command = ["build", "--teacher", "stub", "--base-url", stub.url, "--out", tmp_path / "out"]
+        command += ["--num-instructions", 20, "--recipe", tmp_path / "recipe.yaml"]
+        assert run_command(*command).exit_code == 0
+        bare, asked = read(), len(stub.answered)
+        assert not [name for name in bare.column_names if name.startswith("judge")]
+        refused = run_command(*command, "--judge", "another")
+        assert "judge.judges_builds is True (was False)" in refused.stderr
+        done = run_command(*command, "--judge", "another", "--overwrite")
+    assert done.exit_code == 0, done.output
+    assert {json.loads(body)["model"] for body in stub.bodies()[asked:]} == {"another"}
+    judged = read()
+    assert sorted(judged["instance_id"]) == sorted(bare["instance_id"])
+    assert None not in judged["judge_correct"][:]
+    card = " ".join((tmp_path / "out" / "dataset" / "README.md").read_text().split())
+    assert f"another judged {len(judged)} curated instances. None was dropped for it." in card
+    assert "No step checks that an answer is true" in card
 
 
 @pytest.mark.parametrize(
