@@ -24,7 +24,7 @@ _Count = Annotated[int, Field(ge=1)]
 
 @dataclass(frozen=True, config=STRICT)
 class TeacherSettings(Settings):
-    """How requests are sent. Only `model` and `max_attempts` affect the rows. All defaults are ours."""
+    """How requests are sent. Only `model`, `max_attempts` and `reasoning_effort` affect the rows. Defaults are ours."""
 
     model: str | None = None
     base_url: str | None = None
@@ -53,7 +53,11 @@ class TeacherSettings(Settings):
     max_retries: Annotated[int, Field(ge=0)] = 8
     """How often a request is sent again after a transient error (5xx, connection lost, timeout)."""
     timeout: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 300.0
-    """Seconds."""
+    """Seconds for a whole reply."""
+    max_tokens: _Count | None = None
+    """Limit in tokens of each reply, with hidden reasoning, instead of that of its prompt; it is never raised."""
+    reasoning_effort: str | None = None
+    """Sent with each request if it is set, such as `low`, `medium` or `high`; a new value asks everything again."""
     max_failing: Annotated[float, Field(gt=0, le=1)] = 0.5
     """Stop when a larger share of the last 100 replies failed; 1: never."""
 

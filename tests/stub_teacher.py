@@ -43,6 +43,7 @@ class StubTeacher:
     unknown: tuple[str, ...] = ()
     """What the endpoint rejects: json_schema, json_object, temperature, max_tokens, seed, system; `ignores_schema`: it
     accepts any response_format and ignores it."""
+    context: int = 0  # if not 0: a larger max_tokens is refused
     wraps: str = "{}"  # text around the JSON if the server does not enforce a schema
     refused: int = 0
     now: int = 0
@@ -87,6 +88,10 @@ def serve_stub(extend: Callable[[Any], Any] = lambda handler: handler, **setting
                 self._send(401, {"error": {"message": f"Incorrect API key provided: {key}"}})
             elif stub.down or is_failing:
                 self._send(stub.down or 503, {"error": {"message": "down"}})
+            elif 0 < stub.context < body.get("max_tokens", 0):
+                self._send(
+                    400, {"error": {"message": f"Your request has more tokens than the limit of {stub.context}"}}
+                )
             elif refused := next(filter(None, (_refuse(body, name) for name in stub.unknown)), None):
                 stub.refused += 1
                 self._send(400, {"error": refused})

@@ -19,7 +19,7 @@ from auto_instruct_hf.core import ATTRIBUTED, INSTRUCTIONS, Trace, from_rows
 from auto_instruct_hf.generation.grouped_requests import GroupedItem, ask_items, count_requests
 from auto_instruct_hf.prompts import Prompt
 from auto_instruct_hf.recipe import AttributionSettings, CompletionSettings
-from auto_instruct_hf.teacher import Reply, Request
+from auto_instruct_hf.teacher import NO_ANSWER, Reply, Request
 
 ITEM = {"type": "object", "properties": {"number": {"type": "integer"}, "output": {"type": "string"}}}
 GROUPED = {"type": "object", "properties": {"answers": {"type": "array", "items": ITEM}}}
@@ -103,10 +103,15 @@ def test_each_item_gets_its_own_answer_or_a_reason(
         else:
             assert reply.content["output"] in (right(item.variables), "")
     assert len(teacher.waves) <= 2
-    assert all(request.items == len(asked(request)) <= size for request in teacher.waves[0] if request.prompt != ALONE)
+    assert all(
+        request.items == len(asked(request)) <= size
+        for wave in teacher.waves[:1]
+        for request in wave
+        if request.prompt != ALONE
+    )
     assert all(request.items == 1 for wave in teacher.waves[1:] for request in wave)
     if share == 0:
-        assert len(teacher.waves) == 1
+        assert len(teacher.waves) == bool(items)
         assert all(reply.content for reply in replies)
     again = Unsteady(share, salt)
     assert ask_items(again, items, size, HAS_OUTPUT) == replies
@@ -122,6 +127,20 @@ def test_what_a_group_missed_is_asked_again_alone(fault: str, num_again: int) ->
     replies = ask_items(teacher, make_items([(ECHO, 3)]), 3, HAS_OUTPUT)
     assert [reply.content["output"] for reply in replies if reply.content] == ["i0/s0", "i0/s1", "i0/s2"]
     assert len(teacher.waves[1]) == num_again
+
+
+def test_a_group_that_is_refused_is_asked_in_halves() -> None:
+    sizes = []
+
+    def ask(requests: Sequence[Request]) -> list[Reply]:
+        """Refuse groups of more than two, as a model with a small context does."""
+        sizes.append([request.items for request in requests])
+        teacher = Unsteady(0.0)
+        return [Reply(None, NO_ANSWER) if one.items > 2 else teacher([one])[0] for one in requests]
+
+    replies = ask_items(ask, make_items([(ECHO, 7)]), 7, HAS_OUTPUT)
+    assert [reply.content["output"] for reply in replies if reply.content] == [f"i0/s{number}" for number in range(7)]
+    assert sizes == [[7], [3, 4], [1, 2, 2, 2]]
 
 
 @pytest.mark.parametrize(

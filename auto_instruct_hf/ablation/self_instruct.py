@@ -49,7 +49,7 @@ def complete_directly(
     `trace` receives the instructions whose request failed.
     """
     attributed = require_columns(attributed, ATTRIBUTED, "complete_directly", _NEEDED)
-    with teacher.phase("direct", total=len(attributed)):
+    with teacher.phase("direct", total=len(attributed)) as progress:
         written = apply(
             attributed.select_columns(list(_NEEDED)),
             direct_batch,
@@ -60,6 +60,7 @@ def complete_directly(
             depends_on=teacher.identity,
             batch_size=ASKING_BATCH,
             cache_dir=cache_dir,
+            is_final=lambda: progress.is_final,
         )
     return keep(written, phase="direct", cache_dir=cache_dir, trace=trace)
 

@@ -55,7 +55,7 @@ def name_topics(
     if teacher is None:
         return _make_unique([""] * len(shown), keywords)
     prompt = load_prompts(prompts or teacher.prompts)["topic"]
-    with teacher.phase("topics", total=len(shown)):
+    with teacher.phase("topics", total=len(shown)) as progress:
         named = apply(
             from_rows(shown, _CLUSTERS),
             name_batch,
@@ -65,6 +65,7 @@ def name_topics(
             resources={"ask": teacher.ask},
             depends_on=teacher.identity,
             cache_dir=cache_dir,
+            is_final=lambda: progress.is_final,
         )
     return _make_unique(named["topic"][:], keywords)
 

@@ -51,6 +51,11 @@ def text_or_nothing(text: str | None) -> str:
     return "" if text is None or _NOTHING.fullmatch(text) else text.strip()
 
 
+def hide_tokens(text: str) -> str:
+    """Return a message of a client of the Hub without tokens and query strings, which may be secret."""
+    return re.sub(r"\?\S+", "", re.sub(r"(hf_|Bearer )[\w.-]+", r"\1***", text))
+
+
 def hide_folder(name: str) -> str:
     """Return only the last part of a local path, to keep it out of published files; other names unchanged."""
     return re.split(r"[\\/]", name.rstrip("\\/"))[-1] if re.match(r"[/~.]|[A-Za-z]:[\\/]", name) else name

@@ -55,7 +55,7 @@ def attribute(
     chosen = {name: prompt for name, prompt in load_prompts(prompts or teacher.prompts).items() if name in ATTRIBUTION}
     first, num_steps = (chosen["attributes"], 1) if "attributes" in chosen else (chosen["classify"], 2)
     total = num_steps * count_requests(first, len(instructions), settings.instructions_per_request)
-    with teacher.phase("attribute", total=total):
+    with teacher.phase("attribute", total=total) as progress:
         judged = apply(
             instructions,
             attribute_batch,
@@ -66,6 +66,7 @@ def attribute(
             depends_on=teacher.identity,
             batch_size=ASKING_BATCH,
             cache_dir=cache_dir,
+            is_final=lambda: progress.is_final,
         )
     return keep(judged, phase="attribute", cache_dir=cache_dir, trace=trace)
 

@@ -58,7 +58,9 @@ def complete(
     loaded = load_prompts(prompts or teacher.prompts)
     chosen = {name: loaded[name] for name in ("input", "output")}
     count = sum(max(1, len(texts)) for texts in attributed["attributes"])
-    with teacher.phase("complete", total=count_requests(chosen["output"], count, settings.instances_per_request)):
+    with teacher.phase(
+        "complete", total=count_requests(chosen["output"], count, settings.instances_per_request)
+    ) as progress:
         judged = apply(
             attributed.select_columns(list(_NEEDED)),
             complete_batch,
@@ -69,6 +71,7 @@ def complete(
             depends_on=teacher.identity,
             batch_size=ASKING_BATCH,
             cache_dir=cache_dir,
+            is_final=lambda: progress.is_final,
         )
     return keep(judged, phase="complete", cache_dir=cache_dir, trace=trace)
 

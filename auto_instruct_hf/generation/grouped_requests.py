@@ -6,7 +6,7 @@ from itertools import groupby
 from typing import Any
 
 from ..prompts import Prompt
-from ..teacher import Ask, Reply, Request
+from ..teacher import NO_ANSWER, Ask, Reply, Request
 
 _NOT_ANSWERED = "in a group with wrong numbers"
 # Another draw number: for a group of one, the journal would return the same reply.
@@ -24,21 +24,28 @@ class GroupedItem:
 def ask_items(
     ask: Ask, items: Sequence[GroupedItem], size: int, is_complete: Callable[[Mapping[str, Any]], bool]
 ) -> list[Reply]:
-    """Ask items, at most `size` per request if their prompt is grouped, in at most two rounds.
+    """Ask items, at most `size` per request if their prompt is grouped.
 
-    Consecutive items of one instruction share a request if they fit. An item whose answer is not complete is asked
-    again alone, and so is each item of a group whose request failed or whose answers are not numbered as its items are.
-    The requests depend only on the items and the replies: a rerun repeats them. Returns one reply per item, in their
-    order, with its answer as content; the second reply if it was asked twice.
+    Consecutive items of one instruction share a request if they fit. A group that the endpoint refuses, as one that is
+    too long for the model, is asked in halves. An item whose answer is not complete is asked again alone, and so is
+    each item of a group whose request failed or whose answers are not numbered as its items are. The requests depend
+    only on the items and the replies: a rerun repeats them. Returns one reply per item, in their order, with its answer
+    as content; the last reply if it was asked more than once.
     """
     groups = _pack(items, size)
     replies: dict[int, Reply] = {}
     again: list[int] = []
-    for group, reply in zip(groups, ask([_request([items[n] for n in group]) for group in groups]), strict=True):
-        is_grouped = items[group[0]].prompt.is_grouped
-        replies.update(zip(group, _separate(reply, len(group)) if is_grouped else [reply], strict=True))
-        if is_grouped and (reply.content is not None or len(group) > 1):
-            again += [n for n in group if (content := replies[n].content) is None or not is_complete(content)]
+    while groups:
+        refused: list[list[int]] = []
+        for group, reply in zip(groups, ask([_request([items[n] for n in group]) for group in groups]), strict=True):
+            is_grouped, half = items[group[0]].prompt.is_grouped, len(group) // 2
+            if half and reply.error == NO_ANSWER:
+                refused += [group[:half], group[half:]]
+                continue
+            replies.update(zip(group, _separate(reply, len(group)) if is_grouped else [reply], strict=True))
+            if is_grouped and (reply.content is not None or half):
+                again += [n for n in group if (content := replies[n].content) is None or not is_complete(content)]
+        groups = refused
     if again:
         second = ask([_request([items[n]], _SECOND_DRAW) for n in again])
         replies.update({n: _separate(reply, 1)[0] for n, reply in zip(again, second, strict=True)})

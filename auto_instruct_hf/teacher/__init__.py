@@ -2,23 +2,25 @@
 
 from .client import Teacher
 from .endpoint import EMBEDDED, EMBEDDED_MODEL, Endpoint
-from .exchange import Ask, Reply, Request
-from .journal import (
+from .exchange import NO_ANSWER, Ask, Reply, Request
+from .inspection import (
     PERCENTILES,
-    Journal,
     JournalRow,
-    Usage,
     failed_requests,
     find_request,
     open_journal,
+    recover_journal,
     search_journal,
     summarise_journal,
 )
+from .journal import Journal, Usage
 from .prices import Cost, Prices, Rates, find_provider, rates_from
+from .redaction import without_secrets
 
 __all__ = [
     "EMBEDDED",
     "EMBEDDED_MODEL",
+    "NO_ANSWER",
     "PERCENTILES",
     "Ask",
     "Cost",
@@ -36,6 +38,8 @@ __all__ = [
     "find_request",
     "open_journal",
     "rates_from",
+    "recover_journal",
     "search_journal",
     "summarise_journal",
+    "without_secrets",
 ]

@@ -60,7 +60,7 @@ def judge(
     if not as_checks:
         instances = require_columns(instances, INSTANCES, "judge", READ).select_columns(list(READ))
     phase = "judge-checks" if as_checks else "judge"
-    with teacher.phase("judge", total=len(instances)):
+    with teacher.phase("judge", total=len(instances)) as progress:
         judged = apply(
             instances,
             judge_batch,
@@ -71,6 +71,7 @@ def judge(
             depends_on=teacher.identity,
             batch_size=ASKING_BATCH,
             cache_dir=cache_dir,
+            is_final=lambda: progress.is_final,
         )
     return keep(judged, phase=phase, cache_dir=cache_dir, trace=trace)
 
