@@ -143,7 +143,8 @@ def build(
             curated = phases.filter("decontaminate", decontaminate, curated, settings=recipe.decontamination)
         if judge:
             options = {"settings": recipe.judge, "seed": recipe.seed, "written_by": teacher.model}
-            curated = phases.filter("judge", filter_judged, curated, judge, **options)
+            keep_all = recipe.judge.min_judge is None
+            curated = phases.filter("judge", filter_judged, curated, judge, keep_all=keep_all, **options)
         models = {"embedding": recipe.embedding, "settings": recipe.clustering, "seed": recipe.seed}
         clustered = ask("cluster", cluster, curated, **models)
         splits = phases.run("split", split, clustered, settings=recipe.splitting, seed=recipe.seed)

@@ -218,7 +218,8 @@ class JudgeSettings(Settings):
     """The model that judges instances. All defaults are ours."""
 
     model: str | None = None
-    """None: a model other than the teacher if the endpoint is OpenAI's, else the teacher itself."""
+    """None: a model other than the teacher if the endpoint is OpenAI's, else the teacher itself. A build judges all
+    its instances if this or `min_judge` is given: the verdicts are columns of the dataset."""
     base_url: str | None = None
     """None: the teacher's endpoint."""
     input_price: _Price = None
@@ -228,7 +229,8 @@ class JudgeSettings(Settings):
     size: _Count = 200
     """Number of instances judged, each of another instruction."""
     check_share: _Share = 0.25
-    """Share of `size` used to test the judge itself, in each of three ways."""
+    """Share of `size` used to test the judge itself: asked again in two other forms, and with each kind of fault, made
+    by program where it can be made."""
     min_judge: Annotated[float | None, Field(ge=0, le=1)] = None
     """If given, all curated instances are judged, and kept only if every applicable question is answered yes with at
     least this confidence (0 to 1; 0: any). Instances without a usable judgement are dropped."""
@@ -238,6 +240,11 @@ class JudgeSettings(Settings):
     def __post_init__(self) -> None:
         both = (self.input_price is None) == (self.output_price is None)
         check(both, "judge.output_price", self.output_price, "given together with judge.input_price")
+
+    @property
+    def judges_builds(self) -> bool:
+        """Whether a build judges its instances."""
+        return (self.model, self.base_url, self.min_judge) != (None, None, None)
 
 
 @dataclass(frozen=True, config=STRICT)

@@ -114,7 +114,9 @@ def ablate(
         else nullcontext()
     )
     with opened as judge:
-        made = build(seeds, teacher, out, recipe, overwrite=overwrite)
+        # The arms are judged below; the build need not be.
+        unjudged = replace(recipe, judge=replace(recipe.judge, model=None, base_url=None))
+        made = build(seeds, teacher, out, unjudged, overwrite=overwrite)
         compared = _make_arms(made, teacher, recipe, arms, cache_dir)
         num_rows = num_samples or max(1, recipe.num_instructions // 2)
         sample = partial(sample_coordinated, clf_share=recipe.clf_share, balance=recipe.sampling.balance)
