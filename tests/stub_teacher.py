@@ -245,9 +245,45 @@ def _judge(text: str) -> dict[str, Any]:
         "valid_task": True,
         "input_fits": True,
         "strategy_valid": True,
+        "output_follows_strategy": True,
         "output_correct": is_right,
-        "confidence": 50 + int(digest[:8], 16) % 51,
+        "confidence": 50 + 5 * (int(digest[:8], 16) % 11),
     }
+
+
+def make_habitual_judge(rows: Sequence[dict[str, str]], caught: dict[str, float]) -> Callable[[str], dict[str, Any]]:
+    """Return a judge, in place of `_judge`, that approves `rows` and catches each kind of fault in them so often.
+
+    It tells kinds by what differs from the nearest row: no two of the rows have the same instruction and input.
+    """
+    weights = {"instruction": 2, "input": 2, "strategy": 1, "output": 1}
+    labels = {row["output"] for row in rows if row["is_classification"]}
+    concerned = {"other input": "input_fits", "other strategy": "strategy_valid", "garbled instruction": "valid_task"}
+
+    def find_kind(shown: dict[str, str]) -> str:
+        own = [{**row, "strategy": "" if row["is_classification"] else row["attribute"]} for row in rows]
+        row = min(own, key=lambda row: sum(row[name] != shown[name] and weights[name] for name in weights))
+        changed = {name for name in shown if row[name] != shown[name]}
+        if "output" in changed and shown["output"] in labels:
+            return "swapped label" if row["output"] in labels else "other output"
+        if "output" in changed and shown["output"] not in {row["output"] for row in rows}:
+            old, new = (re.findall(r"\S+", text) for text in (row["output"], shown["output"]))
+            return "changed figure" if len(old) == len(new) else "dropped sentence"
+        if "instruction" in changed:
+            is_garbled = sorted(row["instruction"].split()) == sorted(shown["instruction"].split())
+            return "garbled instruction" if is_garbled else "broken limit"
+        names = {"input": "other input", "strategy": "other strategy", "output": "other output"}
+        return names[changed.pop()] if changed else ""
+
+    def judge(text: str) -> dict[str, Any]:
+        found = re.findall(r"^\[(\w+) (\w+)\]\n(.*?)\n\[end \2\]$", text, re.MULTILINE | re.DOTALL)
+        kind = find_kind({"input": "", "strategy": "", **{name: words for name, _, words in found}})
+        is_caught = kind and random.Random(str(found)).random() < caught[kind]
+        refused = concerned.get(kind, "output_correct") if is_caught else ""
+        names = ("valid_task", "input_fits", "strategy_valid", "output_follows_strategy", "output_correct")
+        return {"reason": "So it is.", **{name: name != refused for name in names}, "confidence": 90}
+
+    return judge
 
 
 def _answer(schema: dict[str, Any], text: str, digest: str, number: int = 1, before: str = "") -> dict[str, Any]:

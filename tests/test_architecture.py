@@ -11,7 +11,7 @@ LAYERS = [
     ["settings"],
     ["recipe"],
     ["core"],
-    ["prompts", "novelty"],
+    ["prompts", "novelty", "filters"],
     ["teacher"],
     ["embedding"],
     ["generation", "curation", "clustering", "sampling"],

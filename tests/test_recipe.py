@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from auto_instruct_hf.errors import RecipeError
-from auto_instruct_hf.recipe import Recipe
+from auto_instruct_hf.recipe import PUBLISHED_BANNED, Recipe
 
 
 def read(tmp_path: Path, text: str) -> Recipe:
@@ -27,6 +27,13 @@ def test_nothing_given_is_the_published_recipe(tmp_path: Path) -> None:
     assert recipe == Recipe()
     assert (recipe.num_instructions, recipe.bootstrap.max_similarity, recipe.clf_share) == (10_000, 0.7, 0.1)
     assert (recipe.bootstrap.seed_examples, recipe.bootstrap.machine_examples) == (6, 2)
+
+
+def test_the_published_list_of_banned_words_has_a_name(tmp_path: Path) -> None:
+    recipe = read(tmp_path, "bootstrap: {banned: published}\nfilters: {skip: [needs more than text]}")
+    assert recipe.bootstrap.banned == PUBLISHED_BANNED
+    assert recipe.filters.skip == ("needs more than text",)
+    assert read(tmp_path, recipe.to_yaml()) == recipe
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from .arrays import FloatArray, IntArray, Vectors
 from .files import hash_file, is_intact, lock_build, seal, to_json, write_changed
+from .filter_words import any_of, load_filters, plain, run_of
 from .manifest import make_manifest, read_manifest, write_manifest
 from .markdown import fenced, inline, json_block
 from .packaged_weights import find_model_folder, find_weights
@@ -71,6 +72,7 @@ __all__ = [
     "ProgressLine",
     "Trace",
     "Vectors",
+    "any_of",
     "apply",
     "brief",
     "columns",
@@ -94,12 +96,14 @@ __all__ = [
     "join_faults",
     "json_block",
     "keep",
+    "load_filters",
     "lock_build",
     "make_id",
     "make_manifest",
     "normalise",
     "open_database",
     "parse_columns",
+    "plain",
     "read_lines",
     "read_manifest",
     "read_rows",
@@ -108,6 +112,7 @@ __all__ = [
     "root_verb_and_object",
     "row_checksum",
     "rows",
+    "run_of",
     "seal",
     "text_or_nothing",
     "to_flag",

@@ -17,7 +17,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from ..clustering import name_table
 from ..core import estimate_tokens, fingerprint, rows
-from ..evaluation.judging import choose_model, judge_batch, judge_prompts, known_prices
+from ..evaluation.judging import NUM_CHECKS, choose_model, judge_batch, judge_prompts, known_prices
 from ..generation import InstructionPool, attribute_batch, complete_batch, draw_batch
 from ..prompts import PromptSet, load_prompts
 from ..recipe import Recipe
@@ -31,8 +31,6 @@ _ACCEPTED = 0.6
 _LABELS, _STRATEGIES = 3.2, 1.9
 # Tokens of the replies that no seed shows: kind, labels or strategies and input; topic; judgement.
 _ATTRIBUTES, _TOPIC, _JUDGEMENT = 50, 10, 100
-# Checks of the judge: another output, another order, other words.
-_CHECKS = 3
 # Seconds until a reply begins, and tokens per second from then on.
 _FIRST_TOKEN, _TOKENS_A_SECOND = 1.0, 60.0
 _IN_FLIGHT = 32
@@ -115,7 +113,7 @@ def estimate(seeds: Dataset, teacher: Teacher, recipe: Recipe, seen: Preview | N
     samples = _measure(seen) if seen else _assume(seed_rows, tasks, prompts, recipe)
     rates = teacher.prices.find(teacher.model)
     shares = [_scale(phase, one, recipe.num_instructions, teacher, recipe, rates) for phase, one in samples.items()]
-    if recipe.judge.min_judge is not None:
+    if recipe.judge.judges_builds:
         instances = [
             {"instance_id": f"{number} {place}", "attribute": attribute, **task}
             for number, task in enumerate(tasks)
@@ -123,7 +121,8 @@ def estimate(seeds: Dataset, teacher: Teacher, recipe: Recipe, seen: Preview | N
         ]
         asked = dry_run(judge_batch, instances, prompts=judge_prompts(teacher, recipe.judge), rater="")
         per_instruction = seen.instances / max(seen.instructions, 1) if seen else len(instances) / len(tasks)
-        checks = _CHECKS * round(recipe.judge.check_share * min(recipe.judge.size, recipe.num_instructions))
+        # At most: some faults cannot be made in enough instances.
+        checks = NUM_CHECKS * round(recipe.judge.check_share * min(recipe.judge.size, recipe.num_instructions))
         price = known_prices(teacher, recipe.judge).find(choose_model(teacher, recipe.judge))
         judged = _make_sample(asked, _JUDGEMENT * len(asked), len(asked))
         shares.append(

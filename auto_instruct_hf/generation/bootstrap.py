@@ -21,13 +21,16 @@ from ..core import (
     count_words,
     from_rows,
     keep,
+    load_filters,
     require_columns,
     rows,
     with_rejected,
 )
 from ..errors import BuildError
+from ..filters import clean_instruction, find_instruction_fault
 from ..prompts import Prompt, PromptSet, load_prompts
 from ..recipe import BootstrapSettings
+from ..settings import FiltersSettings
 from ..teacher import Ask, Request, Teacher
 from .instruction_pool import InstructionPool
 
@@ -50,6 +53,7 @@ def bootstrap(
     clf_share: float = 0.1,
     seed: int = 42,
     settings: BootstrapSettings | None = None,
+    filters: FiltersSettings | None = None,
     prompts: str | PromptSet | None = None,
     cache_dir: Path | None = None,
     trace: Trace | None = None,
@@ -62,7 +66,8 @@ def bootstrap(
         num_instructions: Number of instructions to keep.
         clf_share: Share of the requests that ask for classification tasks, in [0, 1].
         seed: Seed of the examples that are shown.
-        settings: Filters and sizes.
+        settings: Limits and sizes.
+        filters: Rules on texts, and their word lists.
         prompts: A set of prompts: `default`, `small` or a folder; None: the teacher's default.
         cache_dir: Folder of the cache; None: as in `core.apply`.
         trace: If given, it receives the rejected candidates, `rounds` with their counts, and `stopped`.
@@ -87,7 +92,7 @@ def bootstrap(
                 draw_batch,
                 phase=f"bootstrap-{len(pool.rounds):04d}",
                 features=_CANDIDATES,
-                settings={"prompt": prompt, "settings": settings},
+                settings={"prompt": prompt, "settings": settings, "filters": load_filters(filters)},
                 resources={"ask": teacher.ask},
                 depends_on=teacher.identity,
                 cache_dir=cache_dir,
@@ -106,7 +111,9 @@ def bootstrap(
     return kept
 
 
-def draw_batch(batch: Batch, *, ask: Ask, prompt: Prompt, settings: BootstrapSettings) -> Columns:
+def draw_batch(
+    batch: Batch, *, ask: Ask, prompt: Prompt, settings: BootstrapSettings, filters: FiltersSettings | None = None
+) -> Columns:
     """Request new instructions: a batch of requests becomes a batch of candidates.
 
     Reads the columns `draw` (int, distinguishes repeated requests), `classification` (bool: ask for such tasks),
@@ -114,6 +121,7 @@ def draw_batch(batch: Batch, *, ask: Ask, prompt: Prompt, settings: BootstrapSet
     domain, classification}). Returns the columns `instruction` and `rejected`, one row per candidate, or one for a
     request without a usable reply.
     """
+    filters = load_filters(filters)
     count = min(settings.instructions_per_request, prompt.max_items("instructions"))
     requests = [
         Request(prompt, prompt.messages(**{name: row[name] for name in _VARIABLES}, count=count), draw=row["draw"])
@@ -125,8 +133,9 @@ def draw_batch(batch: Batch, *, ask: Ask, prompt: Prompt, settings: BootstrapSet
             candidates.append({"instruction": "", "rejected": f"teacher: {reply.error}"})
             continue
         for instruction in reply.content["instructions"]:
-            text = instruction.strip()
-            candidates.append({"instruction": text, "rejected": find_candidate_fault(text, settings)})
+            text = clean_instruction(instruction, filters)
+            fault = find_candidate_fault(text, settings) or find_instruction_fault(instruction, filters)
+            candidates.append({"instruction": text, "rejected": fault or ""})
     return columns(candidates, _CANDIDATES)
 
 

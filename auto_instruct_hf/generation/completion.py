@@ -16,6 +16,7 @@ from ..core import (
     apply,
     columns,
     keep,
+    load_filters,
     make_id,
     require_columns,
     rows,
@@ -24,6 +25,7 @@ from ..core import (
 )
 from ..prompts import Prompt, PromptSet, load_prompts
 from ..recipe import CompletionSettings
+from ..settings import FiltersSettings
 from ..teacher import Ask, GroupedItem, Teacher
 from .grouped_requests import ask_items, count_requests
 
@@ -37,6 +39,7 @@ def complete(
     teacher: Teacher,
     *,
     settings: CompletionSettings | None = None,
+    filters: FiltersSettings | None = None,
     prompts: str | PromptSet | None = None,
     cache_dir: Path | None = None,
     trace: Trace | None = None,
@@ -47,6 +50,7 @@ def complete(
         attributed: Columns as `schema.ATTRIBUTED`.
         teacher: The model that writes.
         settings: The limit of instances per request.
+        filters: Words for "nothing", for inputs.
         prompts: A set of prompts: `default`, `small` or a folder; None: the teacher's default.
         cache_dir: Folder of the cache; None: as in `core.apply`.
         trace: If given, it receives the instances whose request failed.
@@ -68,7 +72,7 @@ def complete(
             complete_batch,
             phase="complete",
             features=with_rejected(INSTANCES),
-            settings={"prompts": chosen, "settings": settings},
+            settings={"prompts": chosen, "settings": settings, "filters": load_filters(filters)},
             resources={"ask": teacher.ask},
             depends_on=teacher.identity,
             batch_size=ASKING_BATCH,
@@ -78,12 +82,20 @@ def complete(
     return keep(judged, phase="complete", cache_dir=cache_dir, trace=trace)
 
 
-def complete_batch(batch: Batch, *, ask: Ask, prompts: Mapping[str, Prompt], settings: CompletionSettings) -> Columns:
+def complete_batch(
+    batch: Batch,
+    *,
+    ask: Ask,
+    prompts: Mapping[str, Prompt],
+    settings: CompletionSettings,
+    filters: FiltersSettings | None = None,
+) -> Columns:
     """Complete a batch of attributed instructions.
 
     Reads the columns `instruction_id`, `instruction`, `is_classification`, `input` and `attributes`; returns columns as
     `schema.INSTANCES` and `rejected`, one row per instance. `prompts` has the prompts `input` and `output`.
     """
+    filters = load_filters(filters)
     instances: list[dict[str, Any]] = []
     items: list[GroupedItem] = []
     for row in rows(batch):
@@ -109,7 +121,7 @@ def complete_batch(batch: Batch, *, ask: Ask, prompts: Mapping[str, Prompt], set
         if reply.content is None:
             instance["rejected"] = f"teacher: {reply.error}"
         elif instance["is_classification"]:
-            instance["input"] = text_or_nothing(reply.content["input"])
+            instance["input"] = text_or_nothing(reply.content["input"], filters)
         else:
             instance["output"] = reply.content["output"].strip()
     return columns(instances, with_rejected(INSTANCES))

@@ -136,7 +136,8 @@ def load_judge_prompts() -> Mapping[str, Prompt]:
     """Read the prompts of JUDGE, which belong to no set.
 
     Variables: `instruction`, `input`, `strategy` and `output` ("" if there is none), `mark` (str, in none of these
-    texts), `questions` (list of {name, text}). Reply: `reason` (str), a bool for each question, `confidence` (percent).
+    texts), `counts` (str, such as "47 words"; ""), `questions` (list of {name, text}). Reply: `reason` (str), a bool
+    for each question, `confidence` (percent).
     """
     return {name: _read(Path(__file__).parent / "judge" / f"{name}.yaml") for name in JUDGE}
 
