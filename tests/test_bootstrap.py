@@ -27,11 +27,13 @@ from auto_instruct_hf.core import (
 )
 from auto_instruct_hf.embedding import phase
 from auto_instruct_hf.errors import BuildError, SchemaError
-from auto_instruct_hf.generation.bootstrap import find_candidate_fault
+from auto_instruct_hf.generation.bootstrap import draw_batch, find_candidate_fault
 from auto_instruct_hf.generation.instruction_pool import InstructionPool
 from auto_instruct_hf.generation.rounds import Rounds
 from auto_instruct_hf.novelty import near_copies, near_pairs
-from auto_instruct_hf.recipe import BootstrapSettings, EmbeddingSettings
+from auto_instruct_hf.prompts import load_prompts
+from auto_instruct_hf.recipe import PUBLISHED_BANNED, BootstrapSettings, EmbeddingSettings
+from auto_instruct_hf.teacher import Reply
 
 SMALL = BootstrapSettings(requests_per_round=4, patience=16)
 
@@ -288,7 +290,7 @@ def test_failed_requests_are_counted_not_raised(tmp_path: Path, teacher: Teacher
         ("One two three", "fewer than 4 words"),
         ("word " * 150, ""),
         ("word " * 151, "more than 150 words"),
-        ("Describe what the Image shows", "banned word: image"),
+        ("Describe the Image of the poem", "banned word: image"),
         ("Please go to the nearest shop", "banned word: go to"),
         ("Explain imagery and profiles in poems", ""),
         ("请把这句话翻译成英文", ""),
@@ -296,8 +298,8 @@ def test_failed_requests_are_counted_not_raised(tmp_path: Path, teacher: Teacher
     ],
 )
 def test_filters(text: str, fault: str) -> None:
-    assert find_candidate_fault(text.strip(), BootstrapSettings()) == fault
-    assert not find_candidate_fault(text.strip(), BootstrapSettings(banned=())).startswith("banned")
+    assert find_candidate_fault(text.strip(), BootstrapSettings(banned=PUBLISHED_BANNED)) == fault
+    assert not find_candidate_fault(text.strip(), BootstrapSettings()).startswith("banned")
 
 
 def test_seeds_of_one_row_with_a_very_long_input(teacher: Teacher, stub: StubTeacher, tmp_path: Path) -> None:
@@ -316,6 +318,19 @@ def test_missing_column_is_named(teacher: Teacher, tmp_path: Path) -> None:
         grow(read_seeds().remove_columns("domain"), teacher, tmp_path)
     with pytest.raises(SchemaError, match="'is_classification' as bool; it is string"):
         grow(from_rows(seed_rows(1), SEEDS).map(lambda row: {"is_classification": "no"}), teacher, tmp_path)
+
+
+def test_candidates_are_cleaned_before_they_are_compared() -> None:
+    replies = ["1. Name a fruit that floats.", "Instruction: Name a fruit that floats.", "Here are 2 new tasks:"]
+    batch = {"draw": [0], "classification": [False], "domain": [""], "pick": [0], "examples": [[]]}
+    found = draw_batch(
+        batch,
+        ask=lambda requests: [Reply({"instructions": replies})],
+        prompt=load_prompts("default")["bootstrap"],
+        settings=BootstrapSettings(),
+    )
+    assert found["instruction"] == ["Name a fruit that floats."] * 2 + replies[2:]
+    assert found["rejected"] == ["", "", "announcement"]
 
 
 @pytest.mark.parametrize(

@@ -280,7 +280,7 @@ def test_a_finished_build_is_replaced_only_on_request(tmp_path: Path) -> None:
 def test_a_finished_build_with_other_settings(tmp_path: Path, setting: str, of_earlier: str, words: str) -> None:
     recipe = replace(RECIPE, num_instructions=8)
     (tmp_path / "dataset").mkdir()
-    (tmp_path / "report.json").write_text(json.dumps({"teacher": "stub"}))
+    (tmp_path / "dataset" / "report.json").write_text(json.dumps({"teacher": "stub"}))
     text = replace(recipe, prompts="default").to_yaml()
     assert setting in text
     (tmp_path / "dataset" / "recipe.yaml").write_text(text.replace(setting, of_earlier))

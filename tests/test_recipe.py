@@ -9,7 +9,7 @@ import yaml
 
 from auto_instruct_hf import recipe
 from auto_instruct_hf.errors import RecipeError
-from auto_instruct_hf.recipe import Recipe
+from auto_instruct_hf.recipe import PUBLISHED_BANNED, Recipe
 
 
 def read(tmp_path: Path, text: str) -> Recipe:
@@ -47,6 +47,13 @@ def test_the_recipes_of_the_package_differ_where_ours_is_not_the_published_one()
         assert {section: sorted(values) for section, values in content.items()} == {
             section: names for section, names in different.items() if names
         }
+
+
+def test_the_published_list_of_banned_words_has_a_name(tmp_path: Path) -> None:
+    recipe = read(tmp_path, "bootstrap: {banned: published}\nfilters: {skip: [needs more than text]}")
+    assert recipe.bootstrap.banned == PUBLISHED_BANNED
+    assert recipe.filters.skip == ("needs more than text",)
+    assert read(tmp_path, recipe.to_yaml()) == recipe
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from datasets import Dataset, Features, List, Value
 
-from ..core import Batch, Columns, Vectors, apply, default_folder
+from ..core import SQLITE_FAILURES, Batch, Columns, Vectors, apply, default_folder
 from ..recipe import EmbeddingSettings
 from .encoders import Encode, identify, make_encoder
 
@@ -92,7 +92,7 @@ def _encode_part(texts: list[str], encode: Encode, store: Path) -> Vectors:
     except sqlite3.OperationalError as error:  # locked for long, read-only, a full disk: not corrupt
         _LOG.warning("%s cannot be used (%s): all texts are embedded", store, error)
         return encode(texts)
-    except sqlite3.DatabaseError as error:
+    except SQLITE_FAILURES as error:
         _LOG.warning("%s is corrupt (%s): its texts are embedded again", store, error)
         for suffix in ("", "-wal", "-shm"):
             Path(f"{store}{suffix}").unlink(missing_ok=True)
@@ -109,11 +109,16 @@ def _encode_new(texts: list[str], encode: Encode, store: Path) -> Vectors:
         for start in range(0, len(new), _TEXTS_PER_COMMIT):
             part = new[start : start + _TEXTS_PER_COMMIT]
             vectors = [vector.astype("<f4").tobytes() for vector in encode([missing[key] for key in part])]
-            packed = [zlib.crc32(vector).to_bytes(4, "little") + vector for vector in vectors]
+            packed = [_checksum(key, vector) + vector for key, vector in zip(part, vectors, strict=True)]
             with connection:
                 connection.executemany("INSERT OR IGNORE INTO vectors VALUES (?, ?)", zip(part, packed, strict=True))
         found |= _read(connection, new)
     return np.stack([np.frombuffer(found[key], dtype="<f4") for key in keys]).astype(np.float32)
+
+
+def _checksum(key: bytes, vector: bytes) -> bytes:
+    """Return the checksum of a vector, with its key: a damaged index leads to the vector of another text."""
+    return zlib.crc32(key + vector).to_bytes(4, "little")
 
 
 def _read(connection: sqlite3.Connection, keys: list[bytes]) -> dict[bytes, bytes]:
@@ -122,7 +127,7 @@ def _read(connection: sqlite3.Connection, keys: list[bytes]) -> dict[bytes, byte
     with connection:
         for key in keys:
             for (packed,) in connection.execute("SELECT vector FROM vectors WHERE key = ?", (key,)).fetchall():
-                if packed[:4] == zlib.crc32(packed[4:]).to_bytes(4, "little"):
+                if packed[:4] == _checksum(key, packed[4:]):
                     found[key] = packed[4:]
                 else:
                     connection.execute("DELETE FROM vectors WHERE key = ?", (key,))

@@ -15,9 +15,9 @@ from typing import Any
 from datasets import Dataset
 from pydantic import TypeAdapter, ValidationError
 
-from ..clustering import name_batch
-from ..core import fingerprint, rows
-from ..evaluation.judging import choose_model, judge_batch, judge_prompts, known_prices
+from ..clustering import name_table
+from ..core import estimate_tokens, fingerprint, rows
+from ..evaluation.judging import NUM_CHECKS, choose_model, judge_batch, judge_prompts, known_prices
 from ..generation import (
     InstructionPool,
     attribute_batch,
@@ -32,8 +32,6 @@ from ..teacher import Cost, Rates, Request, Teacher
 from .dry_run import dry_run
 from .preview import Preview
 
-# A rough mean for English in current tokenizers.
-_BYTES_A_TOKEN = 4
 # Of the candidates of a bootstrap; it falls as the pool grows. Ours, as all below.
 _ACCEPTED = 0.6
 # Requests of the bootstrap to measure: the lengths of their examples vary.
@@ -42,8 +40,6 @@ _SAMPLED_REQUESTS = 32
 _LABELS, _STRATEGIES = 3.2, 1.9
 # Tokens of the replies that no seed shows: kind, labels or strategies and input; topic; judgement.
 _ATTRIBUTES, _TOPIC, _JUDGEMENT = 50, 10, 100
-# Checks of the judge: another output, another order, other words.
-_CHECKS = 3
 # Seconds until a reply begins, and tokens per second from then on.
 _FIRST_TOKEN, _TOKENS_A_SECOND = 1.0, 60.0
 _IN_FLIGHT = 32
@@ -126,7 +122,7 @@ def estimate(seeds: Dataset, teacher: Teacher, recipe: Recipe, seen: Preview | N
     samples = _measure(seen, prompts, recipe) if seen else _assume(seed_rows, tasks, prompts, recipe)
     rates = teacher.prices.find(teacher.model)
     shares = [_scale(phase, one, recipe.num_instructions, teacher, recipe, rates) for phase, one in samples.items()]
-    if recipe.judge.min_judge is not None:
+    if recipe.judge.judges_builds:
         instances = [
             {"instance_id": f"{number} {place}", "attribute": attribute, **task}
             for number, task in enumerate(tasks)
@@ -134,7 +130,8 @@ def estimate(seeds: Dataset, teacher: Teacher, recipe: Recipe, seen: Preview | N
         ]
         asked = dry_run(judge_batch, instances, prompts=judge_prompts(teacher, recipe.judge), rater="")
         per_instruction = seen.instances / max(seen.instructions, 1) if seen else len(instances) / len(tasks)
-        checks = _CHECKS * round(recipe.judge.check_share * min(recipe.judge.size, recipe.num_instructions))
+        # At most: some faults cannot be made in enough instances.
+        checks = NUM_CHECKS * round(recipe.judge.check_share * min(recipe.judge.size, recipe.num_instructions))
         price = known_prices(teacher, recipe.judge).find(choose_model(teacher, recipe.judge))
         judged = _make_sample(asked, _JUDGEMENT * len(asked), len(asked))
         shares.append(
@@ -142,8 +139,9 @@ def estimate(seeds: Dataset, teacher: Teacher, recipe: Recipe, seen: Preview | N
         )
     shown = [row["instruction"] for row in seed_rows][: settings.topic_instructions]
     num_topics = settings.num_clusters or min(settings.max_clusters, recipe.num_instructions // 2)
-    asked = dry_run(name_batch, [{"instructions": shown, "keywords": ["keyword"] * 6}], prompt=prompts["topic"])
-    shares.append(_scale("topics", _make_sample(asked, _TOPIC, 1), num_topics, teacher, recipe, rates))
+    clusters = [{"instructions": shown, "keywords": ["keyword"] * 6}] * max(num_topics, 1)
+    asked = dry_run(name_table, clusters, prompt=prompts["topic"], max_tokens=settings.topic_tokens)
+    shares.append(_scale("topics", _make_sample(asked, _TOPIC * num_topics, 1), 1, teacher, recipe, rates))
     return Estimate(tuple(shares), seen.instructions if seen else 0, _identify(teacher, recipe))
 
 
@@ -218,7 +216,9 @@ def _assume(
     completed = dry_run(complete_batch, tasks, prompts=prompts, settings=recipe.completion)
     num_outputs = sum(len(task["attributes"]) for task in tasks)
     names = ("instruction", "output")
-    instruction_tokens, output_tokens = (statistics.fmean(_count_tokens(row[name]) for row in seeds) for name in names)
+    instruction_tokens, output_tokens = (
+        statistics.fmean(estimate_tokens(row[name]) for row in seeds) for name in names
+    )
     first = _make_sample(drawn, candidates * instruction_tokens, len(drawn))
     return {
         "bootstrap": _extrapolate(first, len(drawn), candidates * _ACCEPTED, prompts, recipe),
@@ -262,11 +262,7 @@ def _make_sample(asked: Sequence[Request], output_tokens: float, units: float) -
     texts = [message["content"] for request in asked for message in request.messages]
     schemas = [json.dumps(request.prompt.schema) for request in asked]
     seconds = len(asked) * _FIRST_TOKEN + output_tokens / _TOKENS_A_SECOND
-    return _Sample(len(asked), sum(map(_count_tokens, texts + schemas)), output_tokens, seconds, max(units, 1))
-
-
-def _count_tokens(text: str) -> float:
-    return len(text.encode()) / _BYTES_A_TOKEN
+    return _Sample(len(asked), sum(map(estimate_tokens, texts + schemas)), output_tokens, seconds, max(units, 1))
 
 
 def _scale(

@@ -55,7 +55,7 @@ def preview(seeds: Dataset, teacher: Teacher, recipe: Recipe, num_instructions: 
         tempfile.TemporaryDirectory() as folder,  # without a cache every reply reaches the listener
         teacher.listening(lambda *one: exchanges.append(Exchange(*one))),
     ):
-        options: dict[str, Any] = {"prompts": recipe.prompts, "cache_dir": Path(folder)}
+        options: dict[str, Any] = {"prompts": recipe.prompts, "filters": recipe.filters, "cache_dir": Path(folder)}
         instructions = bootstrap(
             seeds,
             teacher,

@@ -21,15 +21,18 @@ from ..core import (
     count_words,
     from_rows,
     keep,
+    load_filters,
     require_columns,
     rows,
     with_rejected,
 )
 from ..embedding import open_encoder
 from ..errors import BuildError
+from ..filters import clean_instruction, find_instruction_fault
 from ..novelty import knows_script
 from ..prompts import Prompt, PromptSet, load_prompts
 from ..recipe import BootstrapSettings, EmbeddingSettings
+from ..settings import FiltersSettings
 from ..teacher import Ask, Request, Teacher
 from .instruction_pool import InstructionPool
 
@@ -54,6 +57,7 @@ def bootstrap(
     seed: int = 42,
     settings: BootstrapSettings | None = None,
     embedding: EmbeddingSettings | None = None,
+    filters: FiltersSettings | None = None,
     prompts: str | PromptSet | None = None,
     stop_after: int | None = None,
     cache_dir: Path | None = None,
@@ -67,8 +71,9 @@ def bootstrap(
         num_instructions: Number of instructions to keep.
         clf_share: Share of these that are from requests for classification tasks, in [0, 1].
         seed: Seed of the examples and domains.
-        settings: Filters and sizes.
+        settings: Limits and sizes.
         embedding: The embedding model of `settings.max_cosine`.
+        filters: Rules on texts, and their word lists.
         prompts: A set of prompts: `default`, `small` or a folder; None: the teacher's default.
         stop_after: Return only the first so many instructions, and send no request for more; None: all.
         cache_dir: Folder of the cache; None: as in `core.apply`.
@@ -105,7 +110,7 @@ def bootstrap(
                 draw_batch,
                 phase=f"bootstrap-{len(rounds.facts):04d}",
                 features=_CANDIDATES,
-                settings={"prompt": prompt, "settings": settings},
+                settings={"prompt": prompt, "settings": settings, "filters": load_filters(filters)},
                 resources={"ask": teacher.ask},
                 depends_on=teacher.identity,
                 cache_dir=cache_dir,
@@ -129,7 +134,9 @@ def count_per_request(prompt: Prompt, settings: BootstrapSettings) -> int:
     return min(settings.instructions_per_request, prompt.max_items("instructions"))
 
 
-def draw_batch(batch: Batch, *, ask: Ask, prompt: Prompt, settings: BootstrapSettings) -> Columns:
+def draw_batch(
+    batch: Batch, *, ask: Ask, prompt: Prompt, settings: BootstrapSettings, filters: FiltersSettings | None = None
+) -> Columns:
     """Request new instructions: a batch of requests becomes a batch of candidates.
 
     Reads the columns `draw` (int, distinguishes repeated requests), `classification` (bool: ask for such tasks),
@@ -137,7 +144,7 @@ def draw_batch(batch: Batch, *, ask: Ask, prompt: Prompt, settings: BootstrapSet
     domain, classification}). Returns the columns `instruction`, `classification` and `domain` (those of the request)
     and `rejected`, one row per candidate, or one for a request without a usable reply.
     """
-    asked, count = rows(batch), count_per_request(prompt, settings)
+    filters, asked, count = load_filters(filters), rows(batch), count_per_request(prompt, settings)
     requests = [
         Request(prompt, prompt.messages(**{name: row[name] for name in _VARIABLES}, count=count), draw=row["draw"])
         for row in asked
@@ -149,8 +156,9 @@ def draw_batch(batch: Batch, *, ask: Ask, prompt: Prompt, settings: BootstrapSet
             candidates.append({"instruction": "", "rejected": f"teacher: {reply.error}", **own})
             continue
         for instruction in reply.content["instructions"]:
-            text = instruction.strip()
-            candidates.append({"instruction": text, "rejected": find_candidate_fault(text, settings), **own})
+            text = clean_instruction(instruction, filters)
+            fault = find_candidate_fault(text, settings) or find_instruction_fault(instruction, filters)
+            candidates.append({"instruction": text, "rejected": fault or "", **own})
     return columns(candidates, _CANDIDATES)
 
 

@@ -6,8 +6,8 @@ import jinja2
 from huggingface_hub import DatasetCardData
 
 from ..core import fenced, flatten, inline, json_block
-from ..evaluation import QUESTIONS
-from ..evaluation.report import list_headlines
+from ..evaluation import QUESTIONS, describe_verdicts
+from ..evaluation.report import list_faults, list_headlines
 from .build_report import CUSTOM, PHASES, BuildReport, format_figure
 
 _PACKAGE = Path(__file__).parents[1]
@@ -25,6 +25,7 @@ _COLUMNS = {
     "cluster": "the topic",
     "num_draws": "how often the row was sampled: the number of its copies in the split",
     "messages": "the row as a chat: a user turn, an assistant turn",
+    **describe_verdicts(),
 }
 
 
@@ -72,6 +73,7 @@ def render_card(report: BuildReport, location: str, *, on_hub: bool = True) -> s
             "agreement": evaluation.get("agreement"),
             "measured": list_headlines(evaluation) if "measures" in evaluation else [],
             "questions": [(question.name, question.text) for question in QUESTIONS],
+            "list_faults": list_faults,
             "version": report.versions["auto-instruct-hf"],
         }
     )
