@@ -130,24 +130,28 @@ def build(
     phases = _Phases(out / "cache")
     ask = partial(phases.ask, teacher, load_prompts(recipe.prompts or teacher.prompts))
     shared = {"clf_share": recipe.clf_share, "seed": recipe.seed}
+    filters = {"filters": recipe.filters}
     with lock_build(out), judge_where_asked(teacher, recipe) as judge:
         if not overwrite:
             require_same_build(out, seeds, teacher, recipe)
         if estimate:
             teacher.expect({share.phase: share.dollars for share in estimate.shares})
         sizes = {"num_instructions": recipe.num_instructions, **shared}
-        instructions = ask("bootstrap", bootstrap, seeds, settings=recipe.bootstrap, **sizes)
-        attributed = ask("attribute", attribute, instructions, settings=recipe.attribution)
-        instances = ask("complete", complete, attributed, settings=recipe.completion)
-        curated = phases.filter("curate", curate, instances, settings=recipe.curation)
+        options = {"settings": recipe.bootstrap, "embedding": recipe.embedding, **filters, **sizes}
+        instructions = ask("bootstrap", bootstrap, seeds, **options)
+        attributed = ask("attribute", attribute, instructions, settings=recipe.attribution, **filters)
+        instances = ask("complete", complete, attributed, settings=recipe.completion, **filters)
+        curated = phases.filter("curate", curate, instances, settings=recipe.curation, **filters)
         if recipe.decontamination.sources:
             curated = phases.filter("decontaminate", decontaminate, curated, settings=recipe.decontamination)
-        if judge and recipe.judge.min_judge is not None:
+        if judge and recipe.judge.judges_builds:
             options = {"settings": recipe.judge, "seed": recipe.seed, "written_by": teacher.model}
-            curated = phases.filter("judge", filter_judged, curated, judge, **options)
+            keep_all = recipe.judge.min_judge is None
+            curated = phases.filter("judge", filter_judged, curated, judge, keep_all=keep_all, **options)
         models = {"embedding": recipe.embedding, "settings": recipe.clustering, "seed": recipe.seed}
         clustered = ask("cluster", cluster, curated, **models)
-        splits = phases.run("split", split, clustered, settings=recipe.splitting, seed=recipe.seed)
+        options = {"embedding": recipe.embedding, "settings": recipe.splitting, "seed": recipe.seed}
+        splits = phases.run("split", split, clustered, **options)
         num_samples = recipe.num_samples or SAMPLES_AN_INSTRUCTION * len(instructions)
         sizes = {"num_samples": num_samples, **shared}
         sampled = phases.run("sample", stratify, splits, settings=recipe.sampling, **sizes)

@@ -6,7 +6,7 @@ from typing import Any
 
 from datasets import Dataset
 
-from auto_instruct_hf.core import INSTANCES
+from auto_instruct_hf.core import INSTANCES, make_manifest, write_manifest
 
 
 def make_rating_rows(count: int) -> list[dict[str, Any]]:
@@ -31,4 +31,5 @@ def make_rating_build(out: Path, count: int) -> Path:
     report = {"title": "Made-up tasks", "seeds": {}, "teacher": {}, "configs": {"instances": ["train"]}}
     (out / "dataset" / "report.json").write_text(json.dumps(report), encoding="utf-8")
     (out / "dataset" / "recipe.yaml").write_text("", encoding="utf-8")
+    write_manifest(out / "dataset", make_manifest(out / "dataset"))
     return out

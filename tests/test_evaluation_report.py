@@ -11,7 +11,7 @@ from stub_instances import instance, open_teacher, patch_embedding, patch_plots,
 from stub_teacher import KEY, StubTeacher, serve_stub, sign
 
 from auto_instruct_hf import Recipe, build, read_seeds
-from auto_instruct_hf.core import INSTANCES, from_rows
+from auto_instruct_hf.core import INSTANCES, from_rows, make_manifest, write_manifest
 from auto_instruct_hf.errors import SourceError
 from auto_instruct_hf.evaluation.questions import NAMES, QUESTIONS, applies
 from auto_instruct_hf.evaluation.rating import open_store
@@ -370,6 +370,7 @@ def test_a_build_of_another_version_is_named_with_its_remedy(tmp_path: Path) -> 
     (tmp_path / "dataset" / "report.json").write_text("{}")
     for recipe in ("num_instructions: 3\n", "of_another_version: 1\n"):
         (tmp_path / "dataset" / "recipe.yaml").write_text(recipe)
+        write_manifest(tmp_path / "dataset", make_manifest(tmp_path / "dataset"))
         with pytest.raises(SourceError, match="was built by another version: run the build again"):
             read_build(tmp_path)
 

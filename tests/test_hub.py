@@ -22,9 +22,10 @@ from stub_teacher import KEY, serve_stub
 from typer.testing import CliRunner, Result
 
 from auto_instruct_hf.cli.app import app
+from auto_instruct_hf.core import make_manifest, write_manifest
+from auto_instruct_hf.errors import SourceError
 from auto_instruct_hf.evaluation.report.reading import read_build
 from auto_instruct_hf.publishing import add_evaluation
-from auto_instruct_hf.publishing.manifest import write_manifest
 
 REPO = "alice/tasks"
 OFFLINE = os.pathsep.join([str(Path(__file__).parent / "offline"), str(Path(__file__).parents[1])])
@@ -120,13 +121,13 @@ def test_files_of_an_earlier_push_are_deleted(hub: StubHub, built: Path, tmp_pat
     repo, before = hub.repos[REPO], len(hub.repos[REPO].history())
     smaller = tmp_path / "smaller"
     shutil.copytree(built / "dataset", smaller / "dataset")
-    shutil.rmtree(smaller / "dataset" / "data" / "instances")
     (smaller / "dataset" / "assets" / "verbs.png").unlink()
-    write_manifest(smaller / "dataset")
-    repo.add({**repo.find().files, "NOTES.md": b"the owner's"}, "Notes", "alice")
+    write_manifest(smaller / "dataset", make_manifest(smaller / "dataset"))
+    larger = {"data/instances/validation-00000-of-00001.parquet": b"rows", "NOTES.md": b"the owner's"}
+    repo.add({**repo.find().files, **larger}, "Larger", "alice")
     publish(smaller)
     files = repo.find().files
-    assert not [name for name in files if name.startswith("data/instances") or name.endswith("verbs.png")]
+    assert not [name for name in files if "validation" in name or name.endswith("verbs.png")]
     assert "data/default/train-00000-of-00001.parquet" in files
     assert files["NOTES.md"] == b"the owner's"
     assert len(repo.history()) == before + 2
@@ -273,13 +274,80 @@ def test_a_build_without_columns_of_later_versions_is_pushed_and_evaluated(
     recipe = yaml.safe_load((old / "dataset" / "recipe.yaml").read_text())
     del recipe["chat"], recipe["judge"]["preferences"]
     (old / "dataset" / "recipe.yaml").write_text(yaml.safe_dump(recipe))
-    write_manifest(old / "dataset")
+    write_manifest(old / "dataset", make_manifest(old / "dataset"))
     assert read_build(old).digest() == read_build(built).digest()
     add_evaluation(old, {})
     publish(old)
     card = hub.repos[REPO].find().files["README.md"].decode()
     assert 'select_columns("messages")' in card
     assert "completion" not in card.partition("```python")[2].partition("## How it was made")[0]
+
+
+SHARDS = ["data/default/train-00000-of-00001.parquet", "data/instances/train-00000-of-00001.parquet"]
+
+
+def exchange(first: Path, second: Path) -> None:
+    content = first.read_bytes()
+    first.write_bytes(second.read_bytes())
+    second.write_bytes(content)
+
+
+def link_folder(folder: Path) -> None:
+    folder.rename(folder.with_name("elsewhere"))
+    folder.symlink_to(folder.with_name("elsewhere"))
+
+
+def change_manifest(folder: Path, change: Callable[[dict[str, Any]], object]) -> None:
+    path = folder.with_name("manifest.json")
+    content = json.loads(path.read_text())
+    change(content["files"])
+    path.write_text(json.dumps(content))
+
+
+@pytest.mark.parametrize(
+    ("damage", "words"),
+    [
+        (lambda folder: exchange(*(folder / name for name in SHARDS)), "train-00000-of-00001.parquet has changed"),
+        (lambda folder: link_folder(folder / "data"), "is a link or lies elsewhere"),
+        (lambda folder: (folder / SHARDS[0]).write_bytes(bytes((folder / SHARDS[0]).stat().st_size)), "has changed"),
+        (
+            lambda folder: change_manifest(folder, lambda files: files.pop(SHARDS[0])),
+            "names 0 of 4 rows of data/default",
+        ),
+        (lambda folder: change_manifest(folder, lambda files: files[SHARDS[0]].update(rows=3)), "has changed"),
+        (lambda folder: change_manifest(folder, lambda files: files.clear()), "manifest.json is missing or damaged"),
+        (lambda folder: folder.with_name("manifest.json").unlink(), "manifest.json is missing or damaged"),
+        *(
+            (
+                lambda folder, name=name: change_manifest(folder, lambda files: files.update({name: {}})),
+                "lies elsewhere",
+            )
+            for name in ("../journal.sqlite", "/etc/hostname", "data/../README.md", "./README.md", "data//README.md")
+        ),
+    ],
+)
+def test_a_folder_that_is_not_as_it_was_built_is_refused_before_any_request(
+    hub: StubHub, built: Path, tmp_path: Path, damage: Callable[[Path], object], words: str
+) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(built, copy)
+    damage(copy / "dataset")
+    assert words in fail(copy)
+    assert not hub.requests
+
+
+def test_an_evaluation_adds_no_file_and_no_damage_to_the_manifest(hub: StubHub, built: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(built, copy)
+    figures = json.loads((built / "dataset" / "report.json").read_text()).get("evaluation", {})
+    (copy / "dataset" / "notes.txt").write_text("private")
+    (copy / "dataset" / "README.md").write_text("edited by hand")
+    add_evaluation(copy, figures)
+    publish(copy)
+    assert "notes.txt" not in hub.repos[REPO].find().files
+    (copy / "dataset" / SHARDS[0]).unlink()
+    with pytest.raises(SourceError, match=r"train-00000-of-00001.parquet is missing"):
+        add_evaluation(copy, figures)
 
 
 @pytest.mark.parametrize("content", ["{}", "[]", "5"])

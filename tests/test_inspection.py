@@ -7,7 +7,8 @@ import pytest
 from stub_instances import run_command
 from typer.testing import Result
 
-from auto_instruct_hf.teacher.journal import Entry, Journal, Record, summarise_journal
+from auto_instruct_hf.teacher import summarise_journal
+from auto_instruct_hf.teacher.journal import Entry, Journal, Record
 
 
 @pytest.fixture

@@ -93,7 +93,7 @@ def test_a_journal_of_format_1_is_upgraded(tmp_path: Path) -> None:
                 Usage("second", "m", False, 2, 1, 8, 2, 4, 1.5),
             ]
             assert journal.query("SELECT request FROM replies WHERE key = ?", "a") == [('{"x": 1}',)]
-            assert journal.query("PRAGMA user_version") == [(2,)]
+            assert journal.query("PRAGMA user_version") == [(3,)]
 
 
 @pytest.mark.parametrize("content", [b"not a database, but long enough to be read as one" * 50, None])

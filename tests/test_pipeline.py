@@ -147,7 +147,7 @@ def test_a_change_recomputes_exactly_what_follows_from_it(done: Any) -> None:
     assert computed(out, stub) == set()
     assert computed(out, stub, recipe=replace(RECIPE, num_samples=33)) == after_split
     assert computed(out, stub, recipe=replace(RECIPE, splitting=replace(RECIPE.splitting, test=0.3))) == {
-        "split", "leak", *after_split,
+        "split", "leak", "leak-cosine", *after_split,
     }  # fmt: skip
     assert computed(out, stub, recipe=replace(RECIPE, teacher=TeacherSettings(concurrency=2))) == set()
     fewer = replace(RECIPE, attribution=replace(RECIPE.attribution, max_strategies=1))
@@ -290,7 +290,7 @@ def test_a_finished_build_is_replaced_only_on_request(tmp_path: Path) -> None:
 def test_a_finished_build_with_other_settings(tmp_path: Path, setting: str, of_earlier: str, words: str) -> None:
     recipe = replace(RECIPE, num_instructions=8)
     (tmp_path / "dataset").mkdir()
-    (tmp_path / "report.json").write_text(json.dumps({"teacher": "stub"}))
+    (tmp_path / "dataset" / "report.json").write_text(json.dumps({"teacher": "stub"}))
     text = replace(recipe, prompts="default").to_yaml()
     assert setting in text
     (tmp_path / "dataset" / "recipe.yaml").write_text(text.replace(setting, of_earlier))

@@ -21,6 +21,8 @@ from urllib.parse import urlsplit
 import httpx2
 import pytest
 from datasets import load_dataset
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from rating_data import make_rating_build, make_rating_rows
 from stub_hub import serve_hub
 from stub_instances import run_command
@@ -130,26 +132,143 @@ def opened(browser: Any, url: str) -> Iterator[tuple[Any, set[str | None]]]:
     context.close()
 
 
-@pytest.mark.parametrize(
-    ("path", "headers", "status"),
-    [
-        ("", {}, 200),
-        ("", {"Host": "evil.example"}, 403),  # DNS rebinding
-        ("gradio_api/info", {"Origin": "http://evil.example"}, 403),
-        ("gradio_api/upload", {}, 403),
-    ],
-)
-def test_the_page_answers_only_to_itself(page_url: str, path: str, headers: dict[str, str], status: int) -> None:
-    assert httpx2.get(page_url + path, headers=headers).status_code == status
+class Caller:
+    """Sends steps of the page over HTTP, as its buttons do, with any values."""
+
+    def __init__(self, url: str, session: str = "") -> None:
+        self.client, self.session = httpx2.Client(base_url=url, timeout=30), session
+        self.config = self.client.get("config").json()
+        self.ids = {one["props"].get("elem_id"): one["id"] for one in self.config["components"]}
+
+    def post(self, button: str, *values: Any) -> httpx2.Response:
+        target = [self.ids[button], "click"]
+        step = next(one for one in self.config["dependencies"] if target in one["targets"])
+        content = json.dumps({"fn_index": step["id"], "data": values, "session_hash": self.session})
+        self.outputs = step["outputs"]
+        return self.client.post("gradio_api/run/predict", content=content, headers={"content-type": "application/json"})
+
+    def send(self, button: str, *values: Any) -> tuple[str, int]:
+        """Return the message of the page and the position of the item that it shows; 0: none."""
+        response = self.post(button, *values)
+        assert response.status_code == 200, response.text
+        shown = dict(zip(self.outputs, response.json()["data"], strict=True))
+        found = re.search(r'data-position="(\d+)"', str(shown[self.ids["progress"]]))
+        return re.sub("<.*?>", "", str(shown[self.ids["message"]])), int(found[1]) if found else 0
 
 
 @pytest.fixture(scope="module")
 def page_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     folder = tmp_path_factory.mktemp("page")
-    make_rating_build(folder, 5)
     with open_store(folder / "ratings.sqlite") as store:
-        page = serve_page(store, 2, "Some tasks", port=free_port())
+        store.add_items(make_rating_rows(100), 42)
+        page = serve_page(store, 2, "Some tasks", server_port=free_port())
         yield str(page.local_url)
+        page.close(verbose=False)
+
+
+@pytest.fixture(scope="module")
+def caller(page_url: str) -> Caller:
+    return Caller(page_url)
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "headers", "status"),
+    [
+        ("GET", "", {}, 200),
+        ("GET", "", {"Host": "evil.example"}, 403),  # DNS rebinding
+        ("GET", "gradio_api/info", {"Origin": "http://evil.example"}, 403),
+        ("POST", "gradio_api/upload", {}, 403),
+        ("POST", "gradio_api/queue/join", {}, 403),
+        ("POST", "gradio_api/run/predict", {"Origin": "http://evil.example"}, 403),
+        ("GET", "gradio_api/file=/etc/passwd", {}, 403),
+    ],
+)
+def test_the_page_answers_only_to_itself(
+    page_url: str, method: str, path: str, headers: dict[str, str], status: int
+) -> None:
+    assert httpx2.request(method, page_url + path, headers=headers).status_code == status
+
+
+NO_TEXT, NO_NUMBER = "Input should be a valid string", "Input should be a valid integer"
+
+
+@pytest.mark.parametrize(
+    ("button", "values", "message"),
+    [
+        ("start", [5], NO_TEXT),
+        ("start", ["\ud800"], "no invisible characters"),
+        ("start", ["x" * 1_000_000], "A name has 1 to 60 letters"),
+        ("skip", ["Eve", "1"], NO_NUMBER),
+        ("skip", ["Eve", float("nan")], NO_NUMBER),
+        ("skip", ["Eve", True], NO_NUMBER),
+        ("skip", ["Eve", -1], "greater than or equal to 1"),
+        ("back", ["Eve", 2**64], "less than 9223372036854775808"),
+        ("skip", ["Eve", 999], "There is no item 999"),
+        ("save", ["Eve", None, "", "yes", "yes", "yes", "yes", "yes"], NO_NUMBER),
+        ("save", ["Eve", 1, None, "yes", "yes", "yes", "yes", "yes"], NO_TEXT),
+        ("save", ["Eve", 1, "\ud800", "yes", "yes", "yes", "yes", "yes"], NO_TEXT),
+        ("save", ["Eve", 1, "x" * 10_001, "yes", "yes", "yes", "yes", "yes"], "at most 10000 characters"),
+        ("save", ["Eve", 1, "", "yes", "yes", "yes", "maybe", "yes"], "should be &#x27;yes&#x27;, &#x27;no&#x27;"),
+        ("save", ["Eve", 1, "", "yes", "yes", "yes", None, "yes"], "no answer yet"),
+    ],
+)
+def test_odd_values_are_refused_in_words(caller: Caller, button: str, values: list[Any], message: str) -> None:
+    assert message in caller.send(button, *values)[0]
+
+
+@pytest.mark.parametrize("values", [[], ["Eve", 1, 2], ["Eve", [1]], ["Eve", {"path": "/etc/passwd"}]])
+def test_what_is_no_step_of_the_page_does_not_reach_gradio(
+    caller: Caller, values: list[Any], capfd: pytest.CaptureFixture[str]
+) -> None:
+    refused = caller.post("skip", *values)
+    assert (refused.status_code, refused.text.count("\n")) == (403, 0)
+    for content in (b"", b"\xff", b'{"fn_index": 99, "data": []}', b'{"fn_index": 1, "data": []}', b"[" * 100_000):
+        assert caller.client.post("gradio_api/run/predict", content=content).status_code == 403
+    assert capfd.readouterr().err == ""  # no traceback
+
+
+@given(st.text(), st.text(max_size=10_000))
+@settings(max_examples=30)
+def test_any_name_and_note_are_kept_or_refused(caller: Caller, name: str, note: str) -> None:
+    message, position = caller.send("start", name)
+    if position:
+        assert caller.send("save", name, position, note, "yes", "no", "cannot tell", "yes", "no")[0] == ""
+        shown = caller.post("back", name, None).text
+        assert json.dumps(note.strip(), ensure_ascii=False) in shown
+    else:
+        assert message.startswith("A name") or not name.strip()
+
+
+@contextmanager
+def heartbeat(url: str, session: str) -> Iterator[Caller]:
+    """Stay on the page until the block ends, as a browser does."""
+    with httpx2.stream("GET", f"{url}gradio_api/heartbeat/{session}", timeout=30) as alive:
+        chunks = alive.iter_raw()  # without a reference to it the connection would be closed
+        next(chunks)
+        yield Caller(url, session)
+
+
+def test_an_item_is_free_again_when_its_rater_leaves(tmp_path: Path) -> None:
+    with open_store(tmp_path / "ratings.sqlite") as store:
+        store.add_items(make_rating_rows(3), 42)
+        page = serve_page(store, 1, "Some tasks", server_port=free_port())
+        url = page.local_url
+        eve = Caller(url)
+        assert eve.config["connect_heartbeat"]  # a browser does as below
+
+        def first_item_for(name: str) -> int:
+            position = eve.send("start", name)[1]
+            eve.send("another", name)  # leaves the item to others
+            return position
+
+        with heartbeat(url, "reloaded") as ann:
+            with heartbeat(url, "old") as old:
+                assert old.send("start", "Ann")[1] == 1
+                assert ann.send("start", "Ann")[1] == 1
+            time.sleep(0.2)
+            assert first_item_for("Eve") == 2  # the end of the old session changes nothing
+        found = (first_item_for(f"Eve {number}") for number in range(500))  # the server notices soon
+        assert next(position for position in found if position != 2) == 1
         page.close(verbose=False)
 
 
@@ -215,7 +334,7 @@ def test_what_a_model_wrote_is_shown_as_it_is_and_nothing_is_asked_of_the_networ
     row = {**make_rating_rows(1)[0], **texts}
     with open_store(tmp_path / "ratings.sqlite") as store, serve_hub() as elsewhere:
         store.add_items([row], 42)
-        served = serve_page(store, 2, f"Data {EVIL[:50]}", port=free_port())
+        served = serve_page(store, 2, f"Data {EVIL[:50]}", server_port=free_port())
         try:
             with opened(browser, served.local_url) as (page, hosts):
                 page.on("dialog", lambda dialog: hosts.add(dialog.message))
@@ -230,7 +349,7 @@ def test_what_a_model_wrote_is_shown_as_it_is_and_nothing_is_asked_of_the_networ
                 assert store.ratings() == []
                 page.get_by_label("Note").fill(EVIL)
                 page.keyboard.press("Escape")
-                rater.press_and_wait("y", "y", "y", "Enter")
+                rater.press_and_wait("y", "y", "y", "y", "Enter")
                 rater.press_and_wait("b")
                 assert page.get_by_label("Note").input_value() == store.ratings()[0]["reason"] == EVIL
                 third = page.get_by_role("group", name=re.compile("^3. Is the strategy"))
@@ -249,7 +368,9 @@ def test_a_space_runs_by_itself(tmp_path: Path) -> None:
     make_rating_build(tmp_path, 5)
     space = tmp_path / "space"
     assert rate(tmp_path, "--space", space, "--raters", 3).exit_code == 0
-    front = (space / "README.md").read_text(encoding="utf-8").split("---")[1]
+    _, front, text = (space / "README.md").read_text(encoding="utf-8").split("---")
+    for words in ("Who may rate.", "at most 30 minutes between answers", "Where answers are.", "What a restart costs."):
+        assert words in text
     assert {"sdk: gradio", "app_file: app.py"} <= set(front.splitlines())
     assert [path.name for path in space.rglob("*.py")] == ["app.py"]
     assert "auto_instruct_hf" not in (space / "app.py").read_text(encoding="utf-8")

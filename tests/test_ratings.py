@@ -23,11 +23,10 @@ from stub_hub import TOKEN, serve_hub
 
 from auto_instruct_hf.errors import RatingError
 from auto_instruct_hf.evaluation.questions import JUDGEMENTS, NAMES
-from auto_instruct_hf.evaluation.rating import app, open_store
+from auto_instruct_hf.evaluation.rating import app, collect_ratings, open_store
 from auto_instruct_hf.evaluation.rating.app import (
     RatingAppError,
     RatingStore,
-    collect_ratings,
     push_ratings,
     render_instance,
     restore_ratings,
@@ -51,15 +50,28 @@ def store(tmp_path: Path) -> Any:
 
 def test_answers_come_back_and_a_correction_replaces_them(store: RatingStore) -> None:
     ann = store.enter("Ann")
-    store.save(ann, 1, {"valid_task": True, "input_fits": None, "strategy_valid": False, "output_correct": True}, "x")
+    answers = dict(zip(NAMES, (True, None, False, True, True), strict=True))
+    store.save(ann, 1, answers, "x")
     store.save(ann, 2, {"valid_task": True, "input_fits": True, "output_correct": False})
-    store.save(ann, 1, {"valid_task": False, "input_fits": None, "strategy_valid": False, "output_correct": True}, "y")
+    store.save(ann, 1, {**answers, "valid_task": False}, "y")
     first, second = store.ratings()
-    assert [first[name] for name in NAMES] == [False, None, False, True]
-    assert [second[name] for name in NAMES] == [True, True, None, False]
+    assert [first[name] for name in NAMES] == [False, None, False, True, True]
+    assert [second[name] for name in NAMES] == [True, True, None, None, False]
     assert {**first, **make_rating_rows(1)[0], "reason": "y", "rater": "Ann"} == first
     assert store.item(ann, 2).answers == {"valid_task": True, "input_fits": True, "output_correct": False}
     assert not store.item(ann, 3).is_rated
+
+
+def test_a_file_that_lacks_a_later_question_is_read_and_goes_on(tmp_path: Path) -> None:
+    before = [app.RatingQuestion("valid_task", ""), app.RatingQuestion("output_correct", "")]
+    with RatingStore(tmp_path / "ratings.sqlite", before) as old:
+        old.add_items(make_rating_rows(2), 42)
+        say(old, old.enter("Ann"), 1)
+    with open_store(tmp_path / "ratings.sqlite") as store:
+        say(store, store.enter("Ann"), 2)
+        first, second = store.ratings()
+    assert [first[name] for name in NAMES] == [True, None, None, None, True]
+    assert [second[name] for name in NAMES] == [True, True, None, None, True]
 
 
 def test_a_question_that_does_not_apply_is_not_answered(store: RatingStore) -> None:
@@ -120,6 +132,10 @@ def test_a_reserved_item_is_offered_again_after_a_while(store: RatingStore, monk
     item = store.next_item(store.enter("Joe"), 2)
     assert item is not None
     assert item.position == 1
+    for rater, since in ((bob, late), (eve, 0)):
+        store.hold(rater, since)
+    items = [store.next_item(store.enter(name), 2) for name in ("Ida", "Leo")]
+    assert [item and item.position for item in items] == [2, 2]  # Bob was active, Eve has left
     say(store, bob, 1)  # Bob was slow: what he says is kept all the same
     assert store.progress(bob, 2) == (1, 6, 5, 1)
 
@@ -277,6 +293,7 @@ def test_a_restarted_space_begins_with_what_it_pushed(
     with serve_hub() as stub:
         monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
         monkeypatch.setattr("huggingface_hub.constants.HF_HUB_DISABLE_XET", True)
+        monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "cache"))
         hub = HfApi(endpoint=stub.url, token=TOKEN)
         hub.create_repo(repo, repo_type="dataset", private=True)
         restore_ratings(hub, repo, restored)
@@ -291,18 +308,22 @@ def test_a_restarted_space_begins_with_what_it_pushed(
         assert (again.ratings(), again.items()) == (store.ratings(), store.items())
 
 
-def test_a_failed_push_is_printed(store: RatingStore, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_failed_push_is_printed_without_the_token(
+    store: RatingStore, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     class Down:
         def upload_folder(self, **options: Any) -> None:
-            raise OSError("no route")
+            raise OSError("no route for hf_secret")
 
+    monkeypatch.setenv("HF_TOKEN", "hf_secret")
     say(store, store.enter("Ann"), 1)
     assert push_ratings(Down(), "alice/ratings", store, []) == []
-    assert "no route" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "no route for ***" in said
 
 
 def test_ratings_are_a_dataset(store: RatingStore, tmp_path: Path) -> None:
-    with pytest.raises(RatingAppError, match="no rating yet"):
+    with pytest.raises(RatingError, match="no rating yet"):
         collect_ratings(store)
     say(store, store.enter("Bob"), 2, False, "odd")
     say(store, store.enter("Ann"), 1, None)
@@ -326,14 +347,35 @@ def test_text_is_rendered_without_html_links_images_and_empty_parts() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "same"), [("ADA  Lovelace", True), ("\uff21\uff44\uff41 Lovelace", True), ("Ada Lovelac", False)]
+    ("name", "other", "same"),
+    [
+        ("Ada Lovelace", "ADA  Lovelace", True),
+        ("Ada Lovelace", "\uff21\uff44\uff41\u3000Lovelace", True),  # full width
+        ("Ada Lovelace", " Ada\u00a0Lovelace\n", True),
+        ("Jos\u00e9", "JOSE\u0301", True),  # the accent as a mark of its own
+        ("\u0130lker", "ilker", True),  # a capital I with a dot
+        ("Stra\u00dfe", "STRASSE", True),
+        ("Ada Lovelace", "Ada Lovelac", False),
+        ("Jos\u00e9", "Jose", False),
+    ],
 )
-def test_names_that_look_alike_are_one_person(tmp_path: Path, name: str, same: bool) -> None:
-    with open_store(tmp_path / "ratings.sqlite") as store:
-        assert (store.enter("Ada Lovelace") == store.enter(name)) == same
+def test_names_that_look_alike_are_one_person(store: RatingStore, name: str, other: str, same: bool) -> None:
+    assert (store.enter(name) == store.enter(other)) == same
 
 
-@pytest.mark.parametrize("name", ["A\x00da", "Ada\u202e", "A\u200bda"])
-def test_a_name_with_invisible_characters_is_refused(tmp_path: Path, name: str) -> None:
-    with open_store(tmp_path / "ratings.sqlite") as store, pytest.raises(RatingAppError, match="invisible characters"):
+@pytest.mark.parametrize(
+    "name",
+    [
+        "A\x00da", "Ada\u202e", "A\u200bda", "Ada\ufeff", "\ud800", "Ada\u034f", "Ada\ufe0f", "\u3164", "\uffa0",
+        "\u2800", "Ada\U000e0100", "\ue000", "Ada\u180b", "\u0301", "...",
+    ],
+)  # fmt: skip
+def test_a_name_with_invisible_characters_is_refused(store: RatingStore, name: str) -> None:
+    with pytest.raises(RatingAppError, match="no invisible characters"):
         store.enter(name)
+
+
+def test_a_name_in_two_alphabets_is_refused(store: RatingStore) -> None:
+    assert store.enter("\u0410\u043d\u043d\u0430") != store.enter("Anna")
+    with pytest.raises(RatingAppError, match="one alphabet"):
+        store.enter("\u0410nna")  # with a Cyrillic A

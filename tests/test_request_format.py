@@ -1,13 +1,14 @@
 """Requests are adapted to what a server accepts; the journal keeps them in one format."""
 
 import sqlite3
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from stub_teacher import PROMPT, contents, make_requests, open_teacher, serve_stub
 
 from auto_instruct_hf.errors import TeacherError
-from auto_instruct_hf.teacher import Teacher
+from auto_instruct_hf.teacher import Request, Teacher
 from auto_instruct_hf.teacher.exchange import read_completion
 
 UNKNOWN: list[tuple[str, ...]] = [
@@ -80,6 +81,13 @@ def test_a_given_format_is_kept(tmp_path: Path) -> None:
         pytest.raises(TeacherError, match="'json_schema' is not supported"),
     ):
         teacher.ask(make_requests(9))
+
+
+def test_a_request_that_is_too_long_with_its_limit_is_sent_without_it(tmp_path: Path) -> None:
+    short = replace(PROMPT, name="short", max_tokens=100)
+    with serve_stub(context=1000) as stub, open_teacher(stub, tmp_path) as teacher:
+        assert all(contents(teacher.ask([*make_requests(2), Request(short, make_requests(3)[2].messages)])))
+    assert sorted(body.get("max_tokens", 0) for body in stub.answered) == [0, 0, 100]  # the others keep theirs
 
 
 def test_request_settings_do_not_change_the_fingerprint(tmp_path: Path) -> None:

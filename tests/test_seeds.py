@@ -9,12 +9,13 @@ from typing import Any
 import pytest
 from datasets import ClassLabel, Dataset, Features, Value
 
-from auto_instruct_hf.core import SEEDS
+from auto_instruct_hf.core import SEEDS, load_filters
 from auto_instruct_hf.errors import SeedError
+from auto_instruct_hf.filters import find_instruction_fault
 from auto_instruct_hf.generation.bootstrap import find_candidate_fault
 from auto_instruct_hf.generation.seeds import BUNDLED, read_seeds
 from auto_instruct_hf.novelty import near_pairs
-from auto_instruct_hf.recipe import BootstrapSettings
+from auto_instruct_hf.recipe import PUBLISHED_BANNED, BootstrapSettings
 
 TASK_LINE = b'{"instruction": "Name a fruit, any.", "output": "apple, or pear"}'
 TASK = {"instruction": "Name the largest planet of the solar system.", "input": "", "output": "Jupiter"}
@@ -35,7 +36,8 @@ def test_bundled_seeds_are_valid_labelled_distinct_and_pass_the_filters() -> Non
     for row in rows:
         assert set(row) == {"domain", "instruction", "input", "output", "is_classification", "labels"}
         assert row["output"].strip()
-        assert find_candidate_fault(row["instruction"], BootstrapSettings()) == ""
+        assert find_candidate_fault(row["instruction"], BootstrapSettings(banned=PUBLISHED_BANNED)) == ""
+        assert find_instruction_fault(row["instruction"], load_filters()) is None
         assert bool(row["labels"]) == row["is_classification"]
     for row in labelled:
         assert 2 <= len(row["labels"]) == len(set(row["labels"])) <= 8
@@ -106,6 +108,7 @@ def test_faults_are_named_with_their_row(tmp_path: Path, rows: list[Any], messag
     ("name", "content", "message"),
     [
         ("seeds.jsonl", b'{"instruction": "a", "output": "b"}\n{"instruction', "row 2 cannot be read as JSON"),
+        ("seeds.jsonl", b"{}\n[1]\n{", "row 2 must be an object, found [1] (list); row 3 cannot be read as JSON"),
         ("seeds.jsonl", b'{"instruction": "a \xff", "output": "b"}', "line 1 is not UTF-8"),
         ("seeds.jsonl", b'{"instruction": "a \\ud800", "output": "b"}', "row 1 cannot be read"),
         ("seeds.json", b"[]", "is empty"),
@@ -138,6 +141,10 @@ def test_unreadable_files(tmp_path: Path, name: str, content: bytes, message: st
             {"role": "assistant", "content": "Hello."}, {"role": "user", "content": "More"},
         ]},
         {"conversations": [{"from": "human", "value": "Hi?"}, {"from": "gpt", "value": "Hello."}]},
+        {"messages": [
+            {"role": "user", "content": [{"type": "text", "text": "Hi?"}]},
+            {"role": "assistant", "content": ["Hello."]},
+        ]},
     ],
 )  # fmt: skip
 def test_chats_give_their_first_exchange(tmp_path: Path, row: dict[str, Any]) -> None:
@@ -153,6 +160,10 @@ def test_chats_give_their_first_exchange(tmp_path: Path, row: dict[str, Any]) ->
         ("named.csv", b"sep=|\r\ninstruction|output\r\nName a fruit, any.|apple, or pear\r\n"),
         ("blank.csv", b'instruction , output\n,\n"Name a fruit, any.","apple, or pear"\n , \n'),
         ("utf16.csv", 'instruction;output\nName a fruit, any.;apple, or pear\n'.encode("utf-16")),
+        ("no_mark.csv", 'instruction;output\nName a fruit, any.;apple, or pear\n'.encode("utf-16-be")),
+        ("no_mark.jsonl", TASK_LINE.decode().encode("utf-16-le")),
+        ("old_mac.csv", b'instruction,output\r"Name a fruit, any.","apple, or pear"\r'),
+        ("indented.jsonl", json.dumps(json.loads(TASK_LINE), indent=2).encode()),
         ("shards.jsonl.gz", gzip.compress(TASK_LINE, mtime=0)),
         ("pretty.json", b'{\n "instruction": "Name a fruit, any.",\n "output": "apple, or pear"\n}\n'),
         ("nested.json", b'{"data": [{"instruction": "Name a fruit, any.", "output": "apple, or pear"}]}'),
@@ -165,12 +176,24 @@ def test_files_as_spreadsheets_and_scripts_write_them(tmp_path: Path, name: str,
     assert (seed["instruction"], seed["output"]) == ("Name a fruit, any.", "apple, or pear")
 
 
-def test_another_encoding_is_detected_with_a_warning(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    question, answer = "Traduci: «Où est la bibliothèque près de l'hôtel?»", "Dov'è la biblioteca? È lì, perché no."
-    text = f"instruction;output\n{question};{answer}\n"
-    (tmp_path / "seeds.csv").write_bytes(text.encode("cp1252"))
-    assert "bibliothèque" in read_seeds(tmp_path / "seeds.csv")[0]["instruction"]
-    assert "save it as UTF-8 if letters are wrong" in caplog.text
+@pytest.mark.parametrize(
+    ("encoding", "question"),
+    [
+        ("cp1252", "Traduci: «Où est la bibliothèque près de l'hôtel?» È lì, perché no."),
+        ("cp1252", "Écrivez une phrase sur l'été à la campagne: déjà très doux"),
+        ("cp1250", "Przetłumacz zdanie na język angielski: Zażółć gęślą jaźń"),
+        ("cp1251", "Перевести слово на английский язык: дом"),
+        ("cp1254", "Cümleyi İngilizceye çevirin: Işık çok güçlü değil"),  # noqa: RUF001
+        ("cp1257", "Išverskite sakinį į anglų kalbą: ąžuolas auga miške"),
+        ("cp932", "次の単語を英語に訳してください：家"),  # noqa: RUF001
+    ],
+)
+def test_another_encoding_is_detected_with_a_warning(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, encoding: str, question: str
+) -> None:
+    (tmp_path / "seeds.csv").write_bytes(f"instruction;output\n{question};ok\n".encode(encoding))
+    assert read_seeds(tmp_path / "seeds.csv")[0]["instruction"] == question
+    assert f"is read as {encoding}: save it as UTF-8 if letters are wrong" in caplog.text
 
 
 def test_a_folder_of_parquet_shards_is_read_in_order(tmp_path: Path) -> None:
@@ -191,6 +214,20 @@ def test_a_few_rows_without_output_are_left_out(tmp_path: Path, caplog: pytest.L
     assert "1 rows without output are left out (8)" in caplog.text
     with pytest.raises(SeedError, match=r"row 1: there is no output; row 2: there is no output"):
         read_seeds(write(tmp_path / "many.jsonl", *({**row, "output": None} for row in rows)))
+
+
+def test_a_few_repeated_rows_are_left_out(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    rows = [{"instruction": f"Do {n % 19}", "output": "So."} for n in range(20)]
+    assert len(read_seeds(write(tmp_path / "seeds.jsonl", *rows))) == 19
+    assert "1 rows that repeat an earlier one are left out (20)" in caplog.text
+
+
+def test_a_saved_dataset_is_read(tmp_path: Path) -> None:
+    Dataset.from_list([TASK]).save_to_disk(tmp_path / "saved")
+    assert read_seeds(tmp_path / "saved")[0]["output"] == "Jupiter"
+    next((tmp_path / "saved").glob("*.arrow")).write_bytes(b"")
+    with pytest.raises(SeedError, match="cannot be read as a saved dataset"):
+        read_seeds(tmp_path / "saved")
 
 
 def test_text_is_not_converted(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import multiprocessing
 import re
 import sqlite3
 import threading
@@ -180,16 +181,43 @@ def test_no_server_at_all(tmp_path: Path) -> None:
         teacher.ask(make_requests(9))
 
 
-def test_poisoned_requests_fail_alone(tmp_path: Path) -> None:
+def test_requests_that_fail_where_others_do_not_are_given_up_and_sent_again_by_the_next_run(tmp_path: Path) -> None:
     with serve_stub(faults={"poison": 0.2}) as stub, open_teacher(stub, tmp_path, max_retries=0) as teacher:
         replies = teacher.ask(make_requests(100))
         failed = [reply.error for reply in replies if reply.content is None]
         assert 10 < len(failed) < 30
-        assert set(failed) == {"no answer"}
-        kept = sqlite3.connect(tmp_path / "journal.sqlite").execute("SELECT error FROM replies WHERE error != ''")
-        assert {row[0].partition(" -")[0] for row in kept} == {"no answer: InternalServerError: Error code: 500"}
+        assert set(failed) == {"not answered yet"}
+        stub.faults = {}
+        assert all(contents(teacher.ask(make_requests(100))))
+    errors = sqlite3.connect(tmp_path / "journal.sqlite").execute("SELECT DISTINCT error FROM replies").fetchall()
+    assert errors == [("",)]
+
+
+def test_a_run_through_a_time_when_only_probes_are_answered_ends_like_any_other(tmp_path: Path) -> None:
+    with serve_stub() as stub, open_teacher(stub, tmp_path / "other") as teacher:
+        undisturbed = contents(teacher.ask(make_requests(40)))
+    with serve_stub(poison=503) as stub, open_teacher(stub, tmp_path, max_retries=0) as teacher:
+        teacher.ask(make_requests(5))
+        stub.faults = {"poison": 1.0}
+        threading.Timer(2.0, stub.faults.clear).start()
+        assert contents(teacher.ask(make_requests(40))) == undisturbed
+        assert all(usage.failed == 0 for usage in teacher.journal.usage())
+
+
+def test_probes_are_paid_too(tmp_path: Path) -> None:
+    with serve_stub() as stub, open_teacher(stub, tmp_path, max_retries=0) as teacher:
+        teacher.ask(make_requests(5))
+        stub.faults = {"poison": 0.2}
+        teacher.ask(make_requests(40))
+        assert sum(usage.requests for usage in teacher.journal.usage()) == len(stub.answered)
+
+
+def test_a_refusal_of_one_request_is_final(tmp_path: Path) -> None:
+    with serve_stub(faults={"poison": 0.2}, poison=400) as stub, open_teacher(stub, tmp_path) as teacher:
+        replies = teacher.ask(make_requests(50))
+        assert {reply.error for reply in replies if reply.content is None} == {"no answer"}
         asked = len(stub.answered)
-        assert teacher.ask(make_requests(100)) == replies  # known failures are not asked again
+        assert teacher.ask(make_requests(50)) == replies
         assert len(stub.answered) == asked
 
 
@@ -376,12 +404,88 @@ def test_a_budget_ignores_models_of_unknown_price(stub: StubTeacher, tmp_path: P
     assert 3 < answered < 60
 
 
-def test_the_limit_is_dropped_where_hidden_reasoning_uses_it_up(stub: StubTeacher, tmp_path: Path) -> None:
+def spend_all(url: str, folder: str, budget: float, number: int) -> None:
+    """Ask until a budget is spent, in a process of its own."""
+    prices = {"input_price": 100.0, "output_price": 1000.0}
+    with (
+        open_teacher(StubTeacher(url), Path(folder), budget=budget, **prices) as teacher,
+        contextlib.suppress(BudgetError),
+    ):
+        teacher.ask(make_requests(90)[number::3])
+
+
+def test_processes_at_the_same_time_share_one_budget(tmp_path: Path) -> None:
+    with serve_stub(delay=0.02) as stub:
+        context = multiprocessing.get_context("spawn")
+        processes = [
+            context.Process(target=spend_all, args=(stub.url, str(tmp_path), 2.6, number)) for number in range(3)
+        ]
+        for process in processes:
+            process.start()
+        for process in processes:
+            process.join()
+        assert [process.exitcode for process in processes] == [0, 0, 0]
+        with open_teacher(stub, tmp_path, input_price=100.0, output_price=1000.0) as teacher:
+            spent = teacher.spent().dollars or 0.0
+        assert 2.6 - 1.4 < spent <= 2.6
+    assert not list(tmp_path.glob("*.lock"))
+
+
+def test_requests_that_fail_under_a_small_budget_do_not_wait_for_each_other(tmp_path: Path) -> None:
+    prices = {"budget": 4.0, "input_price": 10.0, "output_price": 1000.0}  # about $1.2 each in the worst case
+    with serve_stub(poison=503, delay=0.02) as stub, open_teacher(stub, tmp_path, max_retries=0, **prices) as teacher:
+        teacher.ask(make_requests(5))
+        stub.faults = {"poison": 1.0}
+        threading.Timer(1.0, stub.faults.clear).start()
+        assert all(contents(teacher.ask(make_requests(30))))
+
+
+def test_what_a_dead_process_had_reserved_is_free_again(stub: StubTeacher, tmp_path: Path) -> None:
+    first, _ = spend(stub, tmp_path, 2.0, count=1)
+    with contextlib.closing(sqlite3.connect(tmp_path / "journal.reserved.sqlite")) as file, file:
+        file.execute("INSERT INTO reserved VALUES ('dead', 1.9)")
+    assert spend(stub, tmp_path, 2.0, count=20)[0] > first
+
+
+def test_the_limit_is_raised_and_then_dropped_where_hidden_reasoning_uses_it_up(
+    stub: StubTeacher, tmp_path: Path
+) -> None:
     stub.faults = {"reasoned": 1.0}
-    with open_teacher(stub, tmp_path) as teacher:
+    with open_teacher(stub, tmp_path, concurrency=2) as teacher:
         assert all(contents(teacher.ask(make_requests(20))))
-    assert sum("max_tokens" in body for body in stub.answered) <= 20
-    assert "max_tokens" not in stub.answered[-1]
+    limits = [body.get("max_tokens") for body in stub.answered]
+    assert list(dict.fromkeys(limits)) == [1200, 1200 + 16_384, None]
+    assert limits.count(None) >= 20
+
+
+def test_a_limit_of_your_own_is_never_raised(stub: StubTeacher, tmp_path: Path) -> None:
+    stub.faults = {"reasoned": 1.0}
+    with open_teacher(stub, tmp_path, max_tokens=500) as teacher:
+        assert {reply.error for reply in teacher.ask(make_requests(5))} == {"cut off"}
+    assert {body.get("max_tokens") for body in stub.answered} == {500}
+
+
+def test_a_limit_and_an_effort_of_your_own_are_sent(stub: StubTeacher, tmp_path: Path) -> None:
+    with open_teacher(stub, tmp_path, max_tokens=9000, reasoning_effort="low") as teacher:
+        teacher.ask(make_requests(1))
+    assert (stub.answered[0]["max_tokens"], stub.answered[0]["reasoning_effort"]) == (9000, "low")
+    with open_teacher(stub, tmp_path, reasoning_effort="low") as teacher:
+        teacher.ask(make_requests(1))
+    assert len(stub.answered) == 1  # a reply within another limit is as good
+    with open_teacher(stub, tmp_path, reasoning_effort="high") as teacher:
+        teacher.ask(make_requests(1))
+    assert len(stub.answered) == 2
+
+
+def test_without_a_limit_the_worst_case_is_the_context_of_the_model(stub: StubTeacher, tmp_path: Path) -> None:
+    stub.unknown = ("max_tokens", "max_completion_tokens")
+    stub.faults = {"reasoned": 1.0}
+    prices = {"input_price": 0.0, "output_price": 10.0}  # $1.31 for 131,072 tokens
+    with (
+        open_teacher(stub, tmp_path, budget=1.0, **prices) as teacher,
+        pytest.raises(BudgetError, match=r"may cost \$1\.3"),
+    ):
+        teacher.ask(make_requests(20))
 
 
 def test_without_usage_tokens_are_estimated_and_a_budget_holds(

@@ -129,6 +129,21 @@ def test_rejected_rows_are_dropped_and_kept_in_the_trace(tmp_path: Path) -> None
     assert trace.rejected.to_list() == [{"n": 2, "rejected": "even"}]
 
 
+def test_a_result_that_is_not_final_is_computed_again(tmp_path: Path) -> None:
+    for is_final in (False, False, True, True):
+        assert run(numbers(1), tmp_path, is_final=lambda is_final=is_final: is_final) == [2]
+    assert CALLS == [1, 1, 1]
+
+
+def test_phases_after_a_result_that_is_not_final_depend_on_its_rows(tmp_path: Path) -> None:
+    settings = {"features": NUMBERS, "cache_dir": tmp_path}
+    first, second = (
+        apply(numbers(1), double_batch, phase="p", is_final=lambda is_final=is_final: is_final, **settings)._fingerprint
+        for is_final in (False, True)
+    )
+    assert first != second
+
+
 def test_fingerprints_are_by_value() -> None:
     assert fingerprint({"a": 1, "b": [2]}) == fingerprint({"b": [2], "a": 1})
     assert fingerprint({"a": 1}) != fingerprint({"a": 2})

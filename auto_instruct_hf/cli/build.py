@@ -144,7 +144,14 @@ def build_command(
             rich_help_panel=options.JUDGE,
         ),
     ] = False,
-    judge: options.JudgeModel = None,
+    judge: Annotated[
+        str | None,
+        typer.Option(
+            help="Model that judges every instance: its verdicts are columns of the dataset.",
+            show_default="no judge; with --min-judge one other than the teacher",
+            rich_help_panel=options.JUDGE,
+        ),
+    ] = None,
     judge_base_url: options.JudgeBaseUrl = None,
     out: Annotated[Path, typer.Option(help="Folder of the build.", rich_help_panel=options.OUTPUT)] = Path("out"),
     overwrite: options.Overwrite = False,

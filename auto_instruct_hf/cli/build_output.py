@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .console import print_table, say
+from .judge_output import show_faults
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -90,8 +91,11 @@ def _show_judge(found: dict[str, Any]) -> None:
             kept = after["shares"][name]["share"]
             interval = f"{share['low']:.1%} to {share['high']:.1%}"
             rows.append([name, f"{share['share']:.1%}", interval, "" if kept is None else f"{kept:.1%}"])
-    header = ("", "of all curated", "95 % interval", "of those kept")
+    header = ["", "of all curated", "95 % interval", "of those kept"]
+    if found["min_judge"] is None:  # all are kept
+        header, rows = header[:-1], [row[:-1] for row in rows]
     print_table(f"Shares of yes, judged by {before['judge']}", header, rows)
+    show_faults(before)
     for warning in before["warnings"]:
         say(warning)
 

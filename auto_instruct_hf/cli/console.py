@@ -2,9 +2,13 @@
 
 import logging
 import re
+import sys
+import traceback
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from types import TracebackType
+from typing import Any
 
 import typer
 from rich.box import SIMPLE
@@ -13,10 +17,12 @@ from rich.table import Table
 
 from ..errors import AutoInstructError, RecipeError
 
-_OUT = Console(highlight=False, soft_wrap=True, markup=False)
-_ERR = Console(stderr=True, highlight=False, soft_wrap=True, markup=False)
-# Control characters but line ends and tabs, and those that change the direction of text: a terminal obeys them.
-_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+_AS_IT_IS: dict[str, Any] = {"highlight": False, "markup": False, "emoji": False}
+_OUT = Console(soft_wrap=True, **_AS_IT_IS)
+_ERR = Console(stderr=True, soft_wrap=True, **_AS_IT_IS)
+# Control characters but line ends and tabs, and those that change the direction of text: a terminal obeys them. Halves
+# of surrogate pairs cannot be printed.
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 _WIDTH_OF_A_FILE = 120
 
 
@@ -40,6 +46,28 @@ class _PrintableFormatter(logging.Formatter):
         return printable(super().format(record))
 
 
+class _PrintableRecord(logging.LogRecord):
+    """For the handlers that libraries have of their own."""
+
+    def getMessage(self) -> str:  # noqa: N802  # the name in logging
+        return printable(super().getMessage())
+
+
+def _print_traceback(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    complain("".join(traceback.format_exception(kind, error, trace)))
+
+
+def _print_libraries_safely() -> None:
+    """Make what libraries log, warnings and tracebacks printable: they repeat what servers send."""
+    handler = logging.StreamHandler()
+    handler.setFormatter(_PrintableFormatter("%(message)s"))
+    logging.basicConfig(level=logging.WARNING, handlers=[handler])
+    logging.setLogRecordFactory(_PrintableRecord)
+    logging.captureWarnings(True)
+    sys.excepthook = _print_traceback
+    logging.getLogger("huggingface_hub").setLevel(logging.ERROR)  # it repeats each retry; the error at the end says it
+
+
 @contextmanager
 def exit_status(out: Path | None = None, remedy: str = "") -> Iterator[None]:
     """Print an error as one line and exit: 2 for wrong usage, 1 for a failure, 130 for Ctrl-C.
@@ -48,10 +76,7 @@ def exit_status(out: Path | None = None, remedy: str = "") -> Iterator[None]:
         out: Folder whose journal makes the command resumable; None: nothing to resume.
         remedy: What to do after a failure, in place of running the same command again.
     """
-    handler = logging.StreamHandler()
-    handler.setFormatter(_PrintableFormatter("%(message)s"))
-    logging.basicConfig(level=logging.WARNING, handlers=[handler])
-    logging.getLogger("huggingface_hub").setLevel(logging.ERROR)  # it repeats each retry; the error at the end says it
+    _print_libraries_safely()
     resume = f"All replies so far are in {out}; run the same command again to resume" if out else ""
     try:
         yield
@@ -73,8 +98,8 @@ def print_table(title: str, header: Sequence[str], rows: Iterable[Sequence[str]]
     """Print a table: the first column to the left, the others to the right, as wide as the terminal."""
     table = Table(title=printable(title), box=SIMPLE)
     for number, name in enumerate(header):
-        table.add_column(name, justify="right" if number else "left")
+        table.add_column(printable(name), justify="right" if number else "left")
     for row in rows:
         table.add_row(*map(printable, row))
     width = None if _OUT.is_terminal else _WIDTH_OF_A_FILE
-    Console(width=width, highlight=False, markup=False).print(table)
+    Console(width=width, **_AS_IT_IS).print(table)

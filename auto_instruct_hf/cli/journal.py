@@ -29,11 +29,17 @@ def journal_command(
             help="Delete replies, so that the next build requests them again: 'failed' (unusable ones), or a phase."
         ),
     ] = None,
+    recover: Annotated[
+        bool, typer.Option("--recover", help="Keep what can be read of a damaged journal, and move the old file aside.")
+    ] = False,
 ) -> None:
     """Show the journal of a build. Without an option: requests, failures, cost and latency by phase."""
     with exit_status():
-        from ..teacher import find_request, open_journal, search_journal
+        from ..teacher import find_request, open_journal, recover_journal, search_journal
 
+        if recover:
+            say(f"{recover_journal(out):,} replies kept; the next build requests the others again")
+            return
         with open_journal(out) as journal:
             if show:
                 _show(find_request(journal, show))
@@ -70,11 +76,13 @@ def _list(journal: Journal) -> None:
 
 def _show(row: JournalRow) -> None:
     request = row.pop("request")
+    if not isinstance(request, dict):  # damaged
+        request = {"request": request}
     for message in request.get("messages", ()):
         say(f"--- {message['role']}\n{message['content']}")
     say(f"--- reply\n{row.pop('raw') or row['text']}")
     rest = {name: value for name, value in {**request, **row}.items() if name not in ("messages", "text")}
-    say(f"--- the rest\n{json.dumps(rest, indent=2, ensure_ascii=False)}")
+    say(f"--- the rest\n{json.dumps(rest, indent=2, ensure_ascii=False, default=str)}")
 
 
 def _export(journal: Journal, path: Path) -> None:
@@ -83,7 +91,7 @@ def _export(journal: Journal, path: Path) -> None:
     count = 0
     with path.open("w", encoding="utf-8") as stream:
         for row in failed_requests(journal):
-            stream.write(json.dumps(row, ensure_ascii=False) + "\n")
+            stream.write(json.dumps(row, ensure_ascii=False, default=str) + "\n")
             count += 1
     say(f"{count:,} failures in {path}")
 

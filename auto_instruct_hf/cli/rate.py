@@ -38,11 +38,14 @@ def rate_command(
     pseudonyms: Annotated[
         bool, typer.Option("--pseudonyms", help="With --export: rater-1, rater-2 and so on instead of names.")
     ] = False,
+    recover: Annotated[
+        bool, typer.Option("--recover", help="Keep what can be read of a damaged file, and move the old file aside.")
+    ] = False,
     space: Annotated[
         Path | None, typer.Option(help="Write a folder that runs as a Space of the Hub.", show_default="none")
     ] = None,
 ) -> None:
-    """Serve a page, on this machine only, on which people answer four questions about instances of a build.
+    """Serve a page, on this machine only, on which people answer questions about instances of a build.
 
     Answers are saved in OUT/ratings.sqlite at once.
     """
@@ -58,6 +61,7 @@ def rate_command(
             collect_ratings,
             fix_items,
             open_store,
+            recover_ratings,
             run_app,
             summarise_ratings,
             write_items,
@@ -67,8 +71,11 @@ def rate_command(
         path = out / "ratings.sqlite"
         if not out.is_dir():
             raise RatingError(f"{out} is not a folder")
-        if export and not path.is_file():
+        if (export or recover) and not path.is_file():
             raise RatingError(f"{path} is missing: rate first, without --export")
+        if recover:
+            say(f"{recover_ratings(path):,} ratings kept; the old file is {path}.damaged")
+            return
         if not path.exists():
             read_built(out)  # without a build no file is created
         try:
@@ -84,10 +91,13 @@ def rate_command(
                     say(f"{count} instances in {space}; its README.md says how it runs")
                     return
                 write_items(store, out, raters, out)
-            run_app(out, host="127.0.0.1", port=port, open_browser=browser)
+            run_app(out, server_name="127.0.0.1", server_port=port, inbrowser=browser)
             say("--export writes and summarizes the ratings")
         except RatingAppError as error:
             raise RatingError(str(error)) from None
+        except ImportError as error:
+            remedy = "pip install 'auto-instruct-hf[rating]'"
+            raise RatingError(f"the rating page cannot start ({error}): {remedy}") from None
 
 
 def _write(ratings: Dataset, folder: Path) -> None:

@@ -1,9 +1,11 @@
 """What every phase uses: the cached map, columns and their types, texts, row readers, files."""
 
 from .arrays import FloatArray, IntArray, Vectors
-from .files import hash_file, lock_build, to_json, write_changed
+from .files import hash_file, is_intact, lock_build, seal, to_json, write_changed
+from .filter_words import any_of, load_filters, plain, run_of
+from .manifest import make_manifest, read_manifest, write_manifest
 from .markdown import fenced, inline, json_block
-from .packaged_weights import find_weights
+from .packaged_weights import find_model_folder, find_weights
 from .progress import ProgressLine
 from .row_readers import parse_columns, read_lines, read_rows, to_flag
 from .schema import (
@@ -20,13 +22,16 @@ from .schema import (
     with_rejected,
 )
 from .sqlite import open_database, transaction
-from .table_files import brief
+from .sqlite_damage import SQLITE_FAILURES, explain_failure, is_intact_row, recover_database, row_checksum
+from .table_files import brief, join_faults
 from .texts import (
     CONTROL,
     UNSPACED,
     count_words,
+    estimate_tokens,
     flatten,
     hide_folder,
+    hide_tokens,
     instruction_id,
     make_id,
     normalise,
@@ -59,6 +64,7 @@ __all__ = [
     "INSTRUCTIONS",
     "PREFERENCES",
     "SEEDS",
+    "SQLITE_FAILURES",
     "TEXT_COLUMNS",
     "UNSPACED",
     "Batch",
@@ -68,32 +74,48 @@ __all__ = [
     "ProgressLine",
     "Trace",
     "Vectors",
+    "any_of",
     "apply",
     "brief",
     "columns",
     "count_words",
     "default_folder",
+    "estimate_tokens",
+    "explain_failure",
     "fenced",
+    "find_model_folder",
     "find_weights",
     "fingerprint",
     "flatten",
     "from_rows",
     "hash_file",
     "hide_folder",
+    "hide_tokens",
     "inline",
     "instruction_id",
+    "is_intact",
+    "is_intact_row",
+    "join_faults",
     "json_block",
     "keep",
+    "load_filters",
     "lock_build",
     "make_id",
+    "make_manifest",
     "normalise",
     "open_database",
     "parse_columns",
+    "plain",
     "read_lines",
+    "read_manifest",
     "read_rows",
+    "recover_database",
     "require_columns",
     "root_verb_and_object",
+    "row_checksum",
     "rows",
+    "run_of",
+    "seal",
     "text_or_nothing",
     "to_flag",
     "to_json",
@@ -101,4 +123,5 @@ __all__ = [
     "with_rejected",
     "without_bars",
     "write_changed",
+    "write_manifest",
 ]

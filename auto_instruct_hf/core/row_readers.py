@@ -7,7 +7,7 @@ from pathlib import Path
 from datasets import DatasetDict, load_dataset
 
 from ..errors import RecipeError, SourceError
-from .table_files import FORMATS, Row, first_line, list_rows, name_format, read_file, read_text
+from .table_files import FORMATS, Row, first_line, is_table, list_rows, name_format, read_file, read_text
 from .transform import without_bars
 
 _FLAGS = dict.fromkeys(("yes", "true", "1", "1.0"), True) | dict.fromkeys(("no", "false", "0", "0.0", "nan", ""), False)
@@ -24,7 +24,7 @@ def read_rows(
     splits: Sequence[str] = ("train",),
     may_join: bool = False,
 ) -> list[Row]:
-    """Read the rows of a file, of a folder of Parquet files or of a dataset on the Hub, without changing them.
+    """Read the rows of a file, of a folder (see `read_file`) or of a dataset on the Hub, without changing them.
 
     `what` names the rows in error messages, in the plural. On the Hub, `split` is read; if it is None, the first of
     `splits` that exists, else the only split, else all splits if `may_join`. A SourceError says where reading failed.
@@ -32,12 +32,12 @@ def read_rows(
     path, formats = Path(source), ", ".join(FORMATS)
     if path.is_file() and not name_format(path):
         raise SourceError(f"{path} ends in {path.suffix or 'nothing'}: {what} are read from {formats}")
-    if path.is_file() or (path.is_dir() and any(path.glob("*.parquet"))):
+    if is_table(path):
         return read_file(path)
     if path.exists():
         raise SourceError(
-            f"{source} is not a file: give one of {formats}, a folder of Parquet files, or the id of a dataset on the "
-            "Hub"
+            f"{source} is not a file: give one of {formats}, a folder of Parquet files or of a saved dataset, or the "
+            "id of a dataset on the Hub"
         )
     if not _HUB_ID.fullmatch(str(source)) or name_format(path):
         raise SourceError(

@@ -14,10 +14,14 @@ TEXT_COLUMNS = ("instruction", "input", "output")
 SEEDS = Features({"instruction": _TEXT, "input": _TEXT, "output": _TEXT, "is_classification": _BOOL, "domain": _TEXT})
 """One row a seed task; `input` and `domain` are "" if there is none."""
 
-_SIMILARITY = {"similarity": Value("float32"), "most_similar": _TEXT, "round": Value("int32")}
-INSTRUCTIONS = Features({"instruction_id": _TEXT, "instruction": _TEXT, **_SIMILARITY})
+_IN_WORDS = {"similarity": Value("float32"), "most_similar": _TEXT}
+_IN_MEANING = {"cosine": Value("float32"), "nearest": _TEXT}
+INSTRUCTIONS = Features(
+    {"instruction_id": _TEXT, "instruction": _TEXT, **_IN_WORDS, **_IN_MEANING, "round": Value("int32")}
+)
 """After bootstrap: one row an instruction; `similarity` is the highest ROUGE-L F1 against the pool when admitted,
-`most_similar` the id of that instruction (or seed), "" if none shares a token."""
+`most_similar` the id of that instruction (or seed), "" if none shares a token; `cosine` and `nearest` are the same by
+embeddings, 0 and "" if they were not compared."""
 
 ATTRIBUTES = Features({"is_classification": _BOOL, "input": _TEXT, "attributes": List(_TEXT)})
 ATTRIBUTED = Features({**INSTRUCTIONS, **ATTRIBUTES})

@@ -6,7 +6,7 @@ import json
 import logging
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 from datasets import ClassLabel, Dataset
 
 from ..errors import SourceError
+from .texts import hide_tokens
 
 Row = dict[str, Any]
 """A row as it was read: column -> value."""
@@ -26,6 +27,10 @@ _LETTER = re.compile(r"\S")
 _DELIMITERS = (",", ";", "\t", "|")
 # Names under which a single object holds the rows.
 _LISTS = ("data", "rows", "train", "examples", "instances")
+_SIMILAR = 0.1  # difference of `chaos`; ours: French and Italian texts were read as Baltic or Vietnamese without it
+_TURKISH = re.compile("[ýþðÝÞÐ]")  # what Turkish letters become in cp1252
+_START = 64
+_MAX_FAULTS = 5
 
 
 def name_format(path: Path) -> str:
@@ -36,8 +41,18 @@ def name_format(path: Path) -> str:
     return suffixes[-1] if suffixes and suffixes[-1] in FORMATS else ""
 
 
+def is_table(path: Path) -> bool:
+    """Return whether `read_file` reads a path, by its name or by what a folder holds."""
+    return bool(name_format(path)) if path.is_file() else _is_saved(path) or any(path.glob("*.parquet"))
+
+
 def read_file(path: Path) -> list[Row]:
-    """Read the rows of a file of FORMATS, or of a folder of Parquet files; a SourceError says where that failed."""
+    """Read the rows of a file of FORMATS, of a folder of Parquet files, or of what `Dataset.save_to_disk` wrote.
+
+    A SourceError says where that failed.
+    """
+    if _is_saved(path):
+        return _read_saved(path)
     if path.is_dir():
         return [row for shard in sorted(path.glob("*.parquet")) for row in _read_parquet(shard)]
     readers = {".parquet": _read_parquet, ".json": _read_json, ".jsonl": _read_json_lines}
@@ -51,17 +66,34 @@ def read_text(path: Path, *, detect: bool = False) -> str:
             content: bytes = stream.read()
     except (pa.ArrowException, OSError) as error:
         raise SourceError(f"{path} cannot be read: {first_line(error)}") from None
-    if content.startswith((b"\xff\xfe", b"\xfe\xff")):
-        return content.decode("utf-16")
     try:
-        return content.decode("utf-8-sig")
+        return content.decode(_name_unicode(content))
     except UnicodeDecodeError as error:
-        found = charset_normalizer.from_bytes(content).best() if detect else None
-        if found is not None:
-            _LOG.warning("%s is read as %s: save it as UTF-8 if letters are wrong", path, found.encoding)
-            return str(found)
+        encoding = _guess_encoding(content) if detect else None
+        if encoding:
+            _LOG.warning("%s is read as %s: save it as UTF-8 if letters are wrong", path, encoding)
+            return content.decode(encoding)
         line = content[: error.start].count(b"\n") + 1
         raise SourceError(f"{path}, line {line} is not UTF-8 text (byte {error.start}): convert the file") from None
+
+
+def _name_unicode(content: bytes) -> str:
+    """Return the Unicode encoding of a text, by its byte order mark or where it has a zero in every other byte."""
+    if content.startswith((b"\xff\xfe", b"\xfe\xff")):
+        return "utf-16"
+    start = content[:_START]
+    zeros = [bool(start) and not any(start[offset::2]) for offset in (0, 1)]
+    return "utf-16-be" if zeros[0] else "utf-16-le" if zeros[1] and len(start) > 1 else "utf-8-sig"
+
+
+def _guess_encoding(content: bytes) -> str | None:
+    """Return the most likely encoding; of those that make hardly a difference, the one of Western Europe."""
+    matches = charset_normalizer.from_bytes(content)
+    best = matches.best()
+    if best is None:
+        return None
+    western = next((one for one in matches if one.encoding == "cp1252" and one.chaos <= best.chaos + _SIMILAR), best)
+    return best.encoding if _TURKISH.search(str(western)) else western.encoding
 
 
 def list_rows(part: Dataset) -> list[Row]:
@@ -76,13 +108,19 @@ def list_rows(part: Dataset) -> list[Row]:
 
 def first_line(error: BaseException) -> str:
     """Return the class and the first line of an error."""
-    return f"{type(error).__name__}: {next(iter(str(error).strip().splitlines()), '')}"[:300]
+    return f"{type(error).__name__}: {hide_tokens(next(iter(str(error).strip().splitlines()), ''))}"[:300]
 
 
 def brief(value: object) -> str:
     """Format a value for an error message: truncated, with its type."""
     text = repr(value)
     return f"{text[:80]}{'…' if len(text) > 80 else ''} ({type(value).__name__})"
+
+
+def join_faults(faults: Sequence[str]) -> str:
+    """Join what is wrong with rows, the first ones in full and a count of the others."""
+    more = f"; and {len(faults) - _MAX_FAULTS:,} more rows" if len(faults) > _MAX_FAULTS else ""
+    return f"{'; '.join(faults[:_MAX_FAULTS])}{more}"
 
 
 def _read_parquet(path: Path) -> list[Row]:
@@ -92,9 +130,23 @@ def _read_parquet(path: Path) -> list[Row]:
         raise SourceError(f"{path} cannot be read as Parquet: {first_line(error)}") from None
 
 
+def _is_saved(path: Path) -> bool:
+    return (path / "state.json").is_file() and (path / "dataset_info.json").is_file()
+
+
+def _read_saved(path: Path) -> list[Row]:
+    try:
+        return list_rows(Dataset.load_from_disk(str(path)))
+    except (pa.ArrowException, OSError, ValueError, KeyError, TypeError) as error:
+        raise SourceError(f"{path} cannot be read as a saved dataset: {first_line(error)}") from None
+
+
 def _read_json_lines(path: Path) -> list[Row]:
-    lines = enumerate(read_text(path).split("\n"), start=1)
-    return [_parse_object(line, f"{path}, row {number}") for number, line in lines if line.strip()]
+    text = read_text(path)
+    lines = [(number, line) for number, line in enumerate(text.split("\n"), start=1) if line.strip()]
+    if lines and lines[0][1].strip() in ("{", "["):
+        return _read_json(path)  # pretty-printed
+    return _parse_objects(lines, path)
 
 
 def _read_json(path: Path) -> list[Row]:
@@ -104,13 +156,12 @@ def _read_json(path: Path) -> list[Row]:
     except (ValueError, RecursionError) as error:
         if not text.lstrip().startswith("{"):
             raise SourceError(f"{path} cannot be read as JSON: {error}") from None
-        objects = enumerate(_split_objects(text), start=1)
-        return [_parse_object(one, f"{path}, row {number}") for number, one in objects]
+        return _parse_objects(enumerate(_split_objects(text), start=1), path)
     if isinstance(content, dict):
         content = next((content[name] for name in _LISTS if isinstance(content.get(name), list)), [content])
     if not isinstance(content, list):
         raise SourceError(f"{path} must hold a list of objects, found {brief(content)}")
-    return [_parse_object(json.dumps(row), f"{path}, row {number}") for number, row in enumerate(content, start=1)]
+    return _parse_objects(((number, json.dumps(row)) for number, row in enumerate(content, start=1)), path)
 
 
 def _split_objects(text: str) -> Iterator[str]:
@@ -126,20 +177,29 @@ def _split_objects(text: str) -> Iterator[str]:
         start = end
 
 
-def _parse_object(text: str, where: str) -> Row:
-    try:
-        row = json.loads(text)
-        json.dumps(row, ensure_ascii=False).encode()  # raises for half of a surrogate pair
-    except (ValueError, RecursionError) as error:
-        raise SourceError(f"{where} cannot be read as JSON: {error}") from None
-    if not isinstance(row, dict):
-        raise SourceError(f"{where} must be an object, found {brief(row)}")
-    return row
+def _parse_objects(numbered: Iterable[tuple[int, str]], path: Path) -> list[Row]:
+    """Parse JSON objects; a SourceError names all rows that are none, up to a number."""
+    rows, faults = [], []
+    for number, text in numbered:
+        try:
+            row = json.loads(text)
+            json.dumps(row, ensure_ascii=False).encode()  # raises for half of a surrogate pair
+        except (ValueError, RecursionError) as error:
+            faults.append(f"row {number} cannot be read as JSON: {error}")
+            continue
+        if isinstance(row, dict):
+            rows.append(row)
+        else:
+            faults.append(f"row {number} must be an object, found {brief(row)}")
+    if faults:
+        raise SourceError(f"{path}, {join_faults(faults)}")
+    return rows
 
 
 def _read_csv(path: Path) -> list[Row]:
     # The standard library's reader keeps every cell as text, without a limit on its length.
     text = read_text(path, detect=True)
+    text = text if "\n" in text else text.replace("\r", "\n")
     first, _, rest = text.partition("\n")
     first = first.rstrip("\r")
     if first.lower().startswith("sep=") and len(first) == len("sep=;"):  # as Excel writes it

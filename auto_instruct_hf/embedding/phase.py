@@ -11,11 +11,12 @@ from pathlib import Path
 import numpy as np
 from datasets import Dataset, Features, List, Value
 
-from ..core import Batch, Columns, Vectors, apply, default_folder
+from ..core import SQLITE_FAILURES, Batch, Columns, Vectors, apply, default_folder
 from ..recipe import EmbeddingSettings
 from .encoders import Encode, identify, make_encoder
 
 _LOG = logging.getLogger(__name__)
+_TEXTS_PER_BATCH = 4096  # bounds the memory that a vector takes several times
 _TEXTS_PER_COMMIT = 512
 # NORMAL: a power failure costs the last texts, not the file.
 _SCHEMA = """
@@ -39,21 +40,29 @@ def embed(dataset: Dataset, *, settings: EmbeddingSettings | None = None, cache_
     Returns:
         A dataset with the columns of `EMBEDDED_COLUMNS`, in the same order.
     """
-    settings, folder = settings or EmbeddingSettings(), cache_dir or default_folder()
-    folder.mkdir(parents=True, exist_ok=True)
-    identity = identify(settings)
-    store = folder / f"vectors-{identity}.sqlite"
     return apply(
         dataset.select_columns(["instruction_id", "instruction"]),
         embed_batch,
         phase="embed",
         features=EMBEDDED_COLUMNS,
-        depends_on=identity,
-        resources={"encode": partial(encode_new, encode=make_encoder(settings, folder), store=store)},
-        batch_size=4096,
+        depends_on=identify(settings or EmbeddingSettings()),
+        resources={"encode": open_encoder(settings, cache_dir)},
+        batch_size=_TEXTS_PER_BATCH,
         show_progress=True,
-        cache_dir=folder,
+        cache_dir=cache_dir,
     )
+
+
+def open_encoder(settings: EmbeddingSettings | None = None, cache_dir: Path | None = None) -> Encode:
+    """Return a function that embeds texts and reuses the vectors that the cache folder holds, those of `embed` too.
+
+    The vectors have unit length, shape (texts, dimensions). The model is loaded with the first new text. `cache_dir`
+    defaults to the folder of `core.apply`.
+    """
+    settings, folder = settings or EmbeddingSettings(), cache_dir or default_folder()
+    folder.mkdir(parents=True, exist_ok=True)
+    store = folder / f"vectors-{identify(settings)}.sqlite"
+    return partial(encode_new, encode=make_encoder(settings, folder), store=store)
 
 
 def embed_batch(batch: Batch, *, encode: Encode) -> Columns:
@@ -65,14 +74,25 @@ def encode_new(texts: list[str], *, encode: Encode, store: Path) -> Vectors:
     """Return the vectors of texts, shape (texts, dimensions); encode and store those that the store lacks.
 
     The store is an SQLite file of one model. Several processes may use it; the first vector of a text is kept. A
-    corrupt store is replaced; all texts are encoded if it is locked or cannot be written.
+    corrupt store is replaced; all texts are encoded if it is locked or cannot be written. Without texts the shape is
+    (0, 0).
     """
+    vectors = np.zeros((0, 0), dtype=np.float32)
+    for start in range(0, len(texts), _TEXTS_PER_BATCH):
+        part = _encode_part(texts[start : start + _TEXTS_PER_BATCH], encode, store)
+        if not start:
+            vectors = np.empty((len(texts), part.shape[1]), dtype=np.float32)
+        vectors[start : start + len(part)] = part
+    return vectors
+
+
+def _encode_part(texts: list[str], encode: Encode, store: Path) -> Vectors:
     try:
         return _encode_new(texts, encode, store)
     except sqlite3.OperationalError as error:  # locked for long, read-only, a full disk: not corrupt
         _LOG.warning("%s cannot be used (%s): all texts are embedded", store, error)
         return encode(texts)
-    except sqlite3.DatabaseError as error:
+    except SQLITE_FAILURES as error:
         _LOG.warning("%s is corrupt (%s): its texts are embedded again", store, error)
         for suffix in ("", "-wal", "-shm"):
             Path(f"{store}{suffix}").unlink(missing_ok=True)
@@ -89,11 +109,16 @@ def _encode_new(texts: list[str], encode: Encode, store: Path) -> Vectors:
         for start in range(0, len(new), _TEXTS_PER_COMMIT):
             part = new[start : start + _TEXTS_PER_COMMIT]
             vectors = [vector.astype("<f4").tobytes() for vector in encode([missing[key] for key in part])]
-            packed = [zlib.crc32(vector).to_bytes(4, "little") + vector for vector in vectors]
+            packed = [_checksum(key, vector) + vector for key, vector in zip(part, vectors, strict=True)]
             with connection:
                 connection.executemany("INSERT OR IGNORE INTO vectors VALUES (?, ?)", zip(part, packed, strict=True))
         found |= _read(connection, new)
     return np.stack([np.frombuffer(found[key], dtype="<f4") for key in keys]).astype(np.float32)
+
+
+def _checksum(key: bytes, vector: bytes) -> bytes:
+    """Return the checksum of a vector, with its key: a damaged index leads to the vector of another text."""
+    return zlib.crc32(key + vector).to_bytes(4, "little")
 
 
 def _read(connection: sqlite3.Connection, keys: list[bytes]) -> dict[bytes, bytes]:
@@ -102,7 +127,7 @@ def _read(connection: sqlite3.Connection, keys: list[bytes]) -> dict[bytes, byte
     with connection:
         for key in keys:
             for (packed,) in connection.execute("SELECT vector FROM vectors WHERE key = ?", (key,)).fetchall():
-                if packed[:4] == zlib.crc32(packed[4:]).to_bytes(4, "little"):
+                if packed[:4] == _checksum(key, packed[4:]):
                     found[key] = packed[4:]
                 else:
                     connection.execute("DELETE FROM vectors WHERE key = ?", (key,))

@@ -10,7 +10,7 @@ import pyarrow
 import pyarrow.parquet
 from datasets import Dataset, DatasetDict
 
-from ..core import CHAT
+from ..core import CHAT, read_manifest
 from ..errors import RecipeError, SourceError
 from ..recipe import Recipe
 from .questions import DatasetRow
@@ -42,9 +42,12 @@ class BuiltFolder:
 def read_built(out: Path) -> BuiltFolder:
     """Read the report and the recipe of the build in a folder; rows are read on demand.
 
-    Raises SourceError if there is no build in the folder, or it was built by another version.
+    Raises SourceError if there is no build in the folder, it was built by another version, or a file but the card is
+    not as it was built.
     """
     folder = out / "dataset"
+    if folder.is_dir():
+        read_manifest(folder, without="README.md")
     try:
         report = json.loads((folder / "report.json").read_text(encoding="utf-8"))
         recipe = Recipe.from_yaml(folder / "recipe.yaml")

@@ -1,6 +1,5 @@
 """Read seed tasks: the bundled ones or others, checked row by row."""
 
-import json
 import logging
 import math
 from collections.abc import Mapping, Sequence
@@ -9,7 +8,7 @@ from typing import Any
 
 from datasets import Dataset
 
-from ..core import SEEDS, brief, from_rows, normalise, read_rows, to_flag
+from ..core import SEEDS, brief, from_rows, join_faults, normalise, read_rows, to_flag
 from ..errors import SeedError, SourceError
 
 BUNDLED = Path(__file__).parent / "seeds.jsonl"
@@ -18,8 +17,8 @@ _BUNDLED_LICENSE = "apache-2.0"
 _OPTIONAL = ("input", "is_classification", "domain")
 _CHATS = ("messages", "conversations")
 # Ours: Alpaca has 28 rows without output in 52,002; more than one in ten suggests a wrong column.
-_MAX_WITHOUT_OUTPUT = 0.1
-_MAX_FAULTS = 5
+_MAX_LEFT_OUT = 0.1
+_MAX_NUMBERS = 5
 _LOG = logging.getLogger(__name__)
 
 
@@ -36,7 +35,7 @@ def read_seeds(
     Supports the formats of Self-Instruct (`instances`: a list of `input` and `output`, of which the first is read),
     Alpaca (`instruction`, `input`, `output`), and chats (`messages`, or ShareGPT's `conversations`: the user's first
     turn and the assistant's first after it). `input`, `is_classification` and `domain` may be missing: then they are
-    "", false and "". A few rows without output are left out, with a warning.
+    "", false and "". A few rows without output, or that repeat an earlier one, are left out with a warning.
 
     Args:
         source: As for `core.read_rows`; on the Hub also `user/name:config` and `user/name:config:split`. None: the
@@ -76,11 +75,6 @@ def read_seeds(
     return seeds
 
 
-def bundled_domains() -> list[str]:
-    """Return the names of the domains of the bundled seeds, sorted."""
-    return sorted({json.loads(line)["domain"] for line in BUNDLED.read_text(encoding="utf-8").splitlines()})
-
-
 def _find_columns(found: list[str], mapping: Mapping[str, str], source: str | Path) -> dict[str, str]:
     """Return column of SEEDS -> column of the source, for those that it has."""
     unknown = sorted(set(mapping) - set(SEEDS))
@@ -118,21 +112,29 @@ def _read_chat(row: Mapping[str, Any], column: str) -> dict[str, Any]:
         role = str(turn.get("role", turn.get("from"))) if isinstance(turn, dict) else ""
         name = "instruction" if role in ("user", "human") else "output" if role in ("assistant", "gpt") else None
         if name and found[name] is None and (name == "instruction" or found["instruction"] is not None):
-            found[name] = turn.get("content", turn.get("value"))
+            found[name] = _join_parts(turn.get("content", turn.get("value")))
     return found
+
+
+def _join_parts(content: object) -> object:
+    """Return the text of a turn that is a list of parts, all of them texts; any other content as it is."""
+    parts = content if isinstance(content, list) else []
+    texts = [part.get("text") if isinstance(part, dict) else part for part in parts]
+    return "\n".join(map(str, texts)) if texts and all(isinstance(text, str) for text in texts) else content
 
 
 def _read_table(
     table: Sequence[Mapping[str, Any]], names: Mapping[str, str], source: str | Path
 ) -> list[dict[str, Any]]:
-    """Return the rows; a few without output are left out with a warning, all other faults are raised together."""
-    rows, faults, without_output = [], [], []
+    """Return the rows; a few without output or repeated are left out, all other faults are raised together."""
+    rows, faults = [], []
+    left_out: dict[str, list[tuple[int, str]]] = {"without output": [], "that repeat an earlier one": []}
     first: dict[tuple[str, str], int] = {}
     for number, found in enumerate(table, start=1):
         try:
             row = _read_row(found, names)
         except _NoOutputError as fault:
-            without_output.append((number, str(fault)))
+            left_out["without output"].append((number, str(fault)))
             continue
         except SeedError as fault:
             faults.append((number, str(fault)))
@@ -141,17 +143,17 @@ def _read_table(
         if earlier == number:
             rows.append(row)
         else:
-            faults.append((number, f" repeats row {earlier}: {brief(row['instruction'])}. Remove one of them"))
-    if len(without_output) > _MAX_WITHOUT_OUTPUT * len(table):
-        faults = sorted(faults + without_output)
-    elif without_output:
-        numbers = ", ".join(str(number) for number, _ in without_output[:_MAX_FAULTS])
-        more = ", …" if len(without_output) > _MAX_FAULTS else ""
-        _LOG.warning("%s: %d rows without output are left out (%s%s)", source, len(without_output), numbers, more)
+            text = f" repeats row {earlier}: {brief(row['instruction'])}. Remove one of them"
+            left_out["that repeat an earlier one"].append((number, text))
+    for reason, some in left_out.items():
+        if len(some) > _MAX_LEFT_OUT * len(table):
+            faults = sorted(faults + some)
+        elif some:
+            numbers = ", ".join(str(number) for number, _ in some[:_MAX_NUMBERS])
+            more = ", …" if len(some) > _MAX_NUMBERS else ""
+            _LOG.warning("%s: %d rows %s are left out (%s%s)", source, len(some), reason, numbers, more)
     if faults:
-        shown = "; ".join(f"row {number}{fault}" for number, fault in faults[:_MAX_FAULTS])
-        more = f"; and {len(faults) - _MAX_FAULTS:,} more rows" if len(faults) > _MAX_FAULTS else ""
-        raise SeedError(f"{source}, {shown}{more}")
+        raise SeedError(f"{source}, {join_faults([f'row {number}{fault}' for number, fault in faults])}")
     return rows
 
 

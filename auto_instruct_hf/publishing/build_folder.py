@@ -7,9 +7,10 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
+import pyarrow.parquet as pq
 from datasets import DatasetDict
 
-from ..core import Trace, hide_folder, without_bars, write_changed
+from ..core import Trace, hide_folder, make_manifest, read_manifest, without_bars, write_changed, write_manifest
 from ..errors import HubError
 from ..evaluation import digest_splits
 from ..prompts import REQUESTS, find_folder, list_names
@@ -19,7 +20,6 @@ from .card import render_card
 from .card_figures import CAPTIONS, CardInputs, draw_plots
 from .hub import Pushed, push_files
 from .hub_terms import check_terms
-from .manifest import read_manifest, write_manifest
 
 _LOG = logging.getLogger(__name__)
 _SHARD_BYTES = 500_000_000
@@ -90,19 +90,21 @@ def write_build(
 def add_evaluation(out: Path, figures: Mapping[str, object]) -> None:
     """Add the content of `evaluation.json` to the card and report of a build; unchanged files are not touched.
 
-    Raises a HubError if the folder `out` has no built dataset, or it was built by another version.
+    Raises a HubError if the folder `out` has no built dataset, or it was built by another version, and a SourceError if
+    a file but the card is not as it was built.
     """
     folder = out / "dataset"
+    names = read_manifest(folder, without="README.md")
     report = replace(_read_report(folder), evaluation=dict(figures))
     write_changed(folder / "report.json", report.to_json())
     write_changed(folder / "README.md", render_card(report, folder.as_posix(), on_hub=False).encode())
-    write_manifest(folder)
+    write_manifest(folder, make_manifest(folder, names))
 
 
 def write_dataset(folder: Path, configs: Mapping[str, DatasetDict], files: Mapping[str, bytes]) -> None:
     """Write splits by config and other files by path next to an earlier folder, then replace that: never a mix of both.
 
-    A kill between the two renames leaves no folder; the next run writes it.
+    The manifest follows. A kill between the two renames leaves no folder; the next run writes it.
     """
     fresh, old = folder.with_name(f".{folder.name}.new"), folder.with_name(f".{folder.name}.old")
     for leftover in (fresh, old):
@@ -118,10 +120,11 @@ def write_dataset(folder: Path, configs: Mapping[str, DatasetDict], files: Mappi
     for name, content in files.items():
         (fresh / name).parent.mkdir(parents=True, exist_ok=True)
         (fresh / name).write_bytes(content)
+    manifest = make_manifest(fresh)
     if folder.exists():
         folder.rename(old)
     fresh.rename(folder)
-    write_manifest(folder)
+    write_manifest(folder, manifest)
     shutil.rmtree(old, ignore_errors=True)
 
 
@@ -154,28 +157,43 @@ def push_build(
         The commit or pull request.
 
     Raises:
-        HubError: If the folder is not a built dataset or not as it was built, or the Hub rejects the push or cannot be
-            reached.
+        HubError: If the folder is not a built dataset, or the Hub rejects the push or cannot be reached.
+        SourceError: If a file but the card is not as it was built.
         RecipeError: If the name, the license or the language is not valid.
     """
     check_terms(license, language)
-    report = _read_report(Path(folder))
+    report, built = _read_report(Path(folder)), read_manifest(Path(folder), without="README.md")
+    _require_all_rows(report, built)
     report = replace(report, license=license or report.license, language=language or report.language)
     card = render_card(report, repo_id)
-    files: dict[str, Path | bytes] = {**read_manifest(Path(folder)), "README.md": card.encode()}
+    files: dict[str, Path | bytes] = {**built, "README.md": card.encode()}
     pushed = push_files(
         files, repo_id, _OURS, private=private, revision=revision, tag=tag, create_pr=create_pr, token=token
     )
     return replace(pushed, license=report.license)
 
 
+def _require_all_rows(report: BuildReport, files: Mapping[str, Path]) -> None:
+    """Raise a HubError if the files do not have the rows that the report counts: a push would delete the others."""
+    for config, splits in report.configs.items():
+        for split, count in splits.items():
+            shards = [path for name, path in files.items() if name.startswith(f"data/{config}/{split}-")]
+            if (found := sum(pq.read_metadata(path).num_rows for path in shards)) != count:
+                raise HubError(
+                    f"the manifest names {found:,} of {count:,} rows of data/{config}/{split}: run the build again, it "
+                    "sends no request"
+                )
+
+
 def _read_report(folder: Path) -> BuildReport:
     try:
         content = json.loads((folder / "report.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except OSError:
         raise HubError(
             f"{folder} is not a built dataset (it has no report.json): build one with `auto-instruct build`"
         ) from None
+    except (ValueError, RecursionError):
+        raise HubError(f"{folder / 'report.json'} is damaged: run the build again, it sends no request") from None
     return parse_report(content, folder)
 
 

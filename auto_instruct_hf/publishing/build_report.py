@@ -86,7 +86,10 @@ class BuildReport:
     command: str
     """The command that repeats the build, beside the published recipe."""
     max_similarity: float
+    max_cosine: float | None
+    """None: the bootstrap compared words only; so below."""
     max_similarity_across_splits: float
+    max_cosine_across_splits: float | None
     num_distinct: int
     """Distinct instances in the sample; the config `instances` has those that were not sampled as well."""
     clf_share: float

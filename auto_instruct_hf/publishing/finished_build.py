@@ -4,11 +4,12 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from datasets import Dataset
 
-from ..core import fingerprint, hide_folder
-from ..errors import BuildError, PromptError, RecipeError
+from ..core import fingerprint, hide_folder, read_manifest
+from ..errors import BuildError, PromptError, RecipeError, SourceError
 from ..prompts import find_folder, list_names
 from ..recipe import Recipe
 from ..teacher import Teacher
@@ -25,17 +26,20 @@ def describe_seeds(seeds: Dataset) -> str:
 def require_same_build(out: Path, seeds: Dataset, teacher: Teacher, recipe: Recipe) -> None:
     """Raise a BuildError if the folder has a finished build with another teacher, other seeds or another recipe.
 
-    The message names each difference. A build by a version whose recipe cannot be read counts as not finished.
+    The message names each difference, or the damaged file that hides them. A build by a version whose recipe cannot be
+    read counts as not finished.
     """
+    folder = out / "dataset"
     try:
-        report = json.loads((out / "report.json").read_text(encoding="utf-8"))
-        before = Recipe.from_yaml(out / "dataset" / "recipe.yaml")
+        report = _read_report(folder) or _read_report(out)
+        before = Recipe.from_yaml(folder / "recipe.yaml")
         earlier = {
-            "teacher": report.get("teacher"),
+            "teacher": report["teacher"],
             "seeds": report.get("seeds", {}).get("digest"),
             **_list_settings(before, before.prompts or "default"),
         }
-    except (OSError, ValueError, RecipeError, PromptError):
+    except (KeyError, AttributeError, RecipeError, PromptError):
+        _require_undamaged(folder)
         return
     now = {
         "teacher": hide_folder(teacher.model),
@@ -54,6 +58,24 @@ def require_same_build(out: Path, seeds: Dataset, teacher: Teacher, recipe: Reci
         )
 
 
+def _read_report(folder: Path) -> dict[str, Any]:
+    """Return the content of `report.json`; nothing if it is missing or damaged."""
+    try:
+        content = json.loads((folder / "report.json").read_bytes())
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
+def _require_undamaged(folder: Path) -> None:
+    """Raise a BuildError if a finished build cannot be compared because it is damaged, not because of its version."""
+    try:
+        if folder.with_name("manifest.json").exists():
+            read_manifest(folder, only=("report.json", "recipe.yaml"))
+    except SourceError as error:
+        raise BuildError(f"whether the build in {folder} differs cannot be told: {error}, with --overwrite") from None
+
+
 def _list_settings(recipe: Recipe, prompts: str) -> dict[str, object]:
     """Return the settings that affect the rows, by their path, as they are published."""
     values = asdict(recipe)
@@ -66,8 +88,8 @@ def _list_settings(recipe: Recipe, prompts: str) -> dict[str, object]:
     values["decontamination"]["sources"] = [hide_folder(source) for source in recipe.decontamination.sources]
     if not recipe.judge.is_asked_in_builds:
         values["judge"] = {"min_judge": None, "preferences": False}
-    else:
-        values["judge"].pop("model")  # the published recipe names the model that was chosen
+    values["judge"].pop("model", None)  # the published recipe names the model that was chosen
+    values["judge"]["judges_builds"] = recipe.judge.judges_builds
     return {
         f"{section}.{name}" if name else section: value
         for section, content in values.items()

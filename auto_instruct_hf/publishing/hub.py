@@ -24,6 +24,7 @@ from huggingface_hub.errors import (
 from huggingface_hub.hf_api import RepoFile
 from huggingface_hub.utils import validate_repo_id  # type: ignore[attr-defined]  # in their reference, not in __all__
 
+from ..core import hide_tokens
 from ..errors import HubError, RecipeError
 
 _Result = TypeVar("_Result")
@@ -226,5 +227,4 @@ def _translate_errors(repo_id: str, done: str = "") -> Iterator[None]:
 
 def _one_line(error: object) -> str:
     """Return an error on one line, without the token and query strings, which may be secret."""
-    text = " ".join(f"{error}".split()).replace(get_token() or "\0", "***")
-    return re.sub(r"\?\S+", "", re.sub(r"(hf_|Bearer )[\w.-]+", r"\1***", text))[:200]
+    return hide_tokens(" ".join(f"{error}".split()).replace(get_token() or "\0", "***"))[:200]

@@ -2,27 +2,31 @@
 
 from .client import Teacher
 from .endpoint import EMBEDDED, EMBEDDED_MODEL, Endpoint
-from .exchange import Ask, Reply, Request
-from .journal import (
+from .exchange import NO_ANSWER, Ask, Reply, Request
+from .groups import GroupedItem, ask_groups
+from .inspection import (
     PERCENTILES,
-    Journal,
     JournalRow,
-    Usage,
     failed_requests,
     find_request,
     open_journal,
+    recover_journal,
     search_journal,
     summarise_journal,
 )
+from .journal import Journal, Usage
 from .prices import Cost, Prices, Rates, find_provider, rates_from
+from .redaction import without_secrets
 
 __all__ = [
     "EMBEDDED",
     "EMBEDDED_MODEL",
+    "NO_ANSWER",
     "PERCENTILES",
     "Ask",
     "Cost",
     "Endpoint",
+    "GroupedItem",
     "Journal",
     "JournalRow",
     "Prices",
@@ -31,11 +35,14 @@ __all__ = [
     "Request",
     "Teacher",
     "Usage",
+    "ask_groups",
     "failed_requests",
     "find_provider",
     "find_request",
     "open_journal",
     "rates_from",
+    "recover_journal",
     "search_journal",
     "summarise_journal",
+    "without_secrets",
 ]

@@ -6,6 +6,7 @@ kept for the whole run, and it works inside a notebook.
 
 import asyncio
 import json
+import logging
 import threading
 from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -14,16 +15,17 @@ from typing import Any, TypeVar
 
 from ..core import default_folder
 from ..errors import RecipeError
-from ..prompts import Prompt
 from ..recipe import TeacherSettings
 from .batch import BatchRounds
+from .budget import Budget
 from .endpoint import Endpoint
-from .exchange import Body, Reply, Request, is_final, is_valid_entry, list_attempts
-from .journal import Entry, Journal, Record
-from .prices import Budget, Cost, Prices, rates_from
+from .exchange import NOT_YET, Reply, Request, is_final, is_valid_entry, list_attempts
+from .journal import Entry, Journal
+from .prices import Cost, Prices, rates_from
 from .progress import RequestProgress
-from .sender import MAX_CONCURRENCY, Sender
+from .sender import MAX_CONCURRENCY, Job, Sender
 
+_LOG = logging.getLogger(__name__)
 _GRACE = 10.0  # seconds to wait for requests in flight when a run must stop: they are paid for
 _Result = TypeVar("_Result")
 ReplyListener = Callable[[str, Request, Reply], object]
@@ -73,10 +75,10 @@ class Teacher:
         local = self.endpoint.local_model
         self.concurrency = local.slots if local else self._settings.concurrency
         """Maximum number of requests in flight; None: adapted."""
-        self._sender = Sender(self.endpoint, self.journal, self._settings, self.concurrency)
+        self._sender = Sender(self.endpoint, self.journal, self._budget, self._settings, self.concurrency)
         self._batch_rounds: BatchRounds | None = None
         if self._settings.batch and not local:
-            self._batch_rounds = BatchRounds(self._sender, self._budget, self.prices, self._settings)
+            self._batch_rounds = BatchRounds(self._sender, self.prices, self._settings)
         self._num_workers = (self.concurrency or MAX_CONCURRENCY) * 5 // 4 + 4  # some wait for the disk
         self.expected: Mapping[str, float | None] = {}
         """Expected cost of phases in US dollars, in their order."""
@@ -107,7 +109,8 @@ class Teacher:
     @property
     def identity(self) -> dict[str, object]:
         """What determines the replies in addition to the requests, for a fingerprint."""
-        return {"model": self.model, "attempts": self._settings.max_attempts}
+        effort = {"reasoning_effort": self._settings.reasoning_effort} if self._settings.reasoning_effort else {}
+        return {"model": self.model, "attempts": self._settings.max_attempts, **effort}
 
     def close(self) -> None:
         """Close the connections, the journal and the embedded server for good."""
@@ -120,6 +123,7 @@ class Teacher:
             self._loop.close()
             if self._batch_rounds:
                 self._batch_rounds.close()
+            self._budget.close()
             self.journal.close()
 
     def ask(self, requests: Sequence[Request]) -> list[Reply]:
@@ -163,6 +167,12 @@ class Teacher:
             yield self._progress
         finally:
             self._progress.close()
+            if not self._progress.is_final:
+                _LOG.warning(
+                    "%s: some requests were not answered, though others were: run the same command again to send them "
+                    "again",
+                    name,
+                )
             self._progress = None
 
     def expect(self, dollars_by_phase: Mapping[str, float | None]) -> None:
@@ -194,9 +204,9 @@ class Teacher:
                 note = self._progress.note if self._progress else lambda _: None
                 await self._batch_rounds.ask(requests, self._phase, self._send_once, note)
             replies = await self._ask_each(requests)
-            self._sender.require_answers()
+            self._sender.health.require_answers()
         except BaseException:  # any: the next call may succeed
-            self._sender.reset()
+            self._sender.health.reset()
             raise
         return replies
 
@@ -224,7 +234,7 @@ class Teacher:
 
     async def _ask_one(self, request: Request) -> Reply:
         entries, is_known = [], True
-        for key, body in list_attempts(request, self.model, self._settings.max_attempts):
+        for key, body in list_attempts(request, self.model, self._settings):
             known = self.journal.get(key)
             if known is not None and not is_valid_entry(
                 known, request.prompt
@@ -232,11 +242,13 @@ class Teacher:
                 self.journal.prune("key = ?", key)
                 known = None
             is_known = is_known and known is not None
-            entries.append(known or await self._send_once(key, body, request.prompt))
+            job = Job(key, body, request.prompt, self._phase, is_group=request.items > 1)
+            entries.append(known or await self._send_once(job))
             if is_final(entries[-1]):
                 break
         if self._progress is not None:
             self._progress.advance(is_known=is_known)
+            self._progress.is_final &= not entries[-1].error.startswith(NOT_YET)
         # The server's own words stay in the journal: they may name accounts, and differ from reply to reply.
         reason = entries[-1].error.partition(":")[0]
         return Reply(
@@ -248,15 +260,9 @@ class Teacher:
             seconds=sum(one.seconds for one in entries),
         )
 
-    async def _send_once(self, key: str, body: Body, prompt: Prompt) -> Entry:
+    async def _send_once(self, job: Job) -> Entry:
         """Send a request, or wait for the same one if it is in flight."""
-
-        async def send() -> Entry:
-            async with self._budget.reserve(body):
-                entry = await self._sender.send(body, prompt)
-                return await self._sender.keep(Record(key, entry, self._phase, self.model, body))
-
-        if key not in self._in_flight:
-            self._in_flight[key] = asyncio.create_task(send())
-            self._in_flight[key].add_done_callback(lambda _: self._in_flight.pop(key, None))
-        return await self._in_flight[key]
+        if job.key not in self._in_flight:
+            self._in_flight[job.key] = asyncio.create_task(self._sender.send(job))
+            self._in_flight[job.key].add_done_callback(lambda _: self._in_flight.pop(job.key, None))
+        return await self._in_flight[job.key]

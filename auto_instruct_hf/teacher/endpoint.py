@@ -2,14 +2,16 @@
 
 import asyncio
 import os
-import re
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from ..errors import RecipeError, TeacherError
 from ..recipe import TeacherSettings
 from .embedded import SMOLLM, find_model, is_gguf, start_embedded_server
+from .journal import Entry
+from .redaction import NO_KEY, Redaction, encode_basic, list_url_secrets, split_url, without_secrets
 from .server_words import read_words
 
 if TYPE_CHECKING:
@@ -19,7 +21,6 @@ EMBEDDED = "embedded"
 EMBEDDED_MODEL = SMOLLM.name
 _DEFAULT_MODEL = "gpt-4o"
 _OPENAI = "https://api.openai.com/v1"
-_NO_KEY = "none"
 
 
 class Endpoint:
@@ -34,7 +35,7 @@ class Endpoint:
         self._base_url = base_url or settings.base_url or os.environ.get("OPENAI_BASE_URL") or None
         if self._base_url and not _is_url(self._base_url):
             raise RecipeError(
-                f"{_without_secrets(self._base_url)} is not the base URL of an endpoint: give one like http://host:8000/v1"
+                f"{without_secrets(self._base_url)} is not the base URL of an endpoint: give one like http://host:8000/v1"
             )
         self._api_key = (api_key or os.environ.get("OPENAI_API_KEY") or "").strip()
         if not (self._api_key.isascii() and self._api_key.isprintable()):
@@ -43,7 +44,7 @@ class Endpoint:
             )
         model = model or settings.model
         if not model and self._base_url and not self._api_key:
-            raise RecipeError(f"which model of {_without_secrets(self._base_url)}? Name it with --teacher")
+            raise RecipeError(f"which model of {without_secrets(self._base_url)}? Name it with --teacher")
         model = model or (_DEFAULT_MODEL if self._api_key else EMBEDDED)
         self.is_embedded = model == EMBEDDED
         self.local_model = SMOLLM if self.is_embedded else None
@@ -51,6 +52,8 @@ class Endpoint:
         if is_gguf(model) and not (base_url or settings.base_url):
             self.local_model = find_model(model)
         self.model = self.local_model.name if self.local_model else model
+        others = map(os.environ.get, ("OPENAI_API_KEY", "JUDGE_API_KEY", "HF_TOKEN"))
+        self.redaction = Redaction([self._api_key, *list_url_secrets(self._base_url or ""), *others])
         self._client: openai.AsyncOpenAI | None = None
         self._connecting = asyncio.Lock()
         self._stop_server: Callable[[], None] | None = None
@@ -61,7 +64,7 @@ class Endpoint:
             return f"{self.model} at this machine's CPU"
         if self.local_model:
             return f"{self.local_model.describe()} on this machine"
-        return f"{self.model} at {_without_secrets(self._base_url or _OPENAI)}"
+        return f"{self.model} at {without_secrets(self._base_url or _OPENAI)}"
 
     @property
     def is_openai(self) -> bool:
@@ -77,25 +80,30 @@ class Endpoint:
         own = os.environ.get("JUDGE_API_KEY")
         if base_url is None or base_url == self._base_url:
             return self._base_url, own or self._api_key or None
-        return base_url, own or (os.environ.get("OPENAI_API_KEY") if _is_openai(base_url) else None) or _NO_KEY
+        return base_url, own or (os.environ.get("OPENAI_API_KEY") if _is_openai(base_url) else None) or NO_KEY
 
     def explain(self, error: Exception) -> str:
-        """Return an error in one line without the key, which some servers and libraries repeat."""
+        """Return an error in one line without the secrets, which some servers and libraries repeat."""
         import openai
 
         name = "no connection" if isinstance(error, openai.APIConnectionError) else type(error).__name__
         text = str(error.__cause__ or error).replace(" ssl:default", "")
         if isinstance(error, openai.APIStatusError) and (words := read_words(error.body) or error.response.text):
             text = f"Error code: {error.status_code} - {words}"
-        return redact(f"{name}: {text}", self._api_key)
+        if isinstance(error, openai.APIStatusError) and (place := error.response.headers.get("location")):
+            text = f"Error code: {error.status_code}, redirects to {without_secrets(place)}"
+        return self.redaction.shorten(f"{name}: {text}")
 
-    def hide_key(self, text: str) -> str:
-        """Return a reply without the key, which some servers repeat: replies are kept and published."""
-        return text.replace(self._api_key, "***") if self._api_key not in ("", _NO_KEY) else text
+    def hide_key(self, entry: Entry) -> Entry:
+        """Return a reply without the secrets, which some servers repeat: replies are kept and published."""
+        text, raw, error = map(self.redaction.hide, (entry.text, entry.raw, entry.error))
+        return replace(entry, text=text, raw=raw, error=error)
 
     async def connect(self) -> "openai.AsyncOpenAI":
         """Return the client, always the same; raise TeacherError if OpenAI's key or the embedded server is missing."""
         import openai  # imports in a second
+
+        from .http_client import BoundedClient
 
         async with self._connecting:
             if self._client is None:
@@ -106,12 +114,15 @@ class Endpoint:
                     raise TeacherError(
                         f"the model {self.model} needs a key: set OPENAI_API_KEY, or name another endpoint"
                     )
+                url, user, query = split_url(url) if url else (url, "", {})
                 self._client = openai.AsyncOpenAI(
                     base_url=url,
-                    api_key=key or _NO_KEY,  # local servers need no key, but the client does
+                    default_query=query,
+                    default_headers={"Authorization": f"Basic {encode_basic(user)}"} if user else None,
+                    api_key=key or NO_KEY,  # local servers need no key, but the client does
                     max_retries=0,  # retries wait for the throttle like any other request: see sender.py
                     timeout=self._timeout,
-                    http_client=openai.DefaultAioHttpClient(),  # takes less CPU per request: benchmarks/teacher.py
+                    http_client=BoundedClient(self._timeout),
                 )
         return self._client
 
@@ -124,14 +135,6 @@ class Endpoint:
         self._client = self._stop_server = None
 
 
-def redact(text: object, api_key: str) -> str:
-    """Return a message in one line of at most 300 characters, without the key and account names."""
-    line = " ".join(str(text).split())
-    if api_key not in ("", _NO_KEY):
-        line = line.replace(api_key, "***")
-    return re.sub(r"(Bearer |\borg-)\S+", r"\1***", line)[:300]
-
-
 def _is_url(url: str) -> bool:
     try:
         parts = urlsplit(url)
@@ -142,8 +145,3 @@ def _is_url(url: str) -> bool:
 
 def _is_openai(base_url: str | None) -> bool:
     return base_url is None or urlsplit(base_url).hostname == urlsplit(_OPENAI).hostname
-
-
-def _without_secrets(url: str) -> str:
-    """Return a URL without user, password and query, which may be secret."""
-    return re.sub(r"//.*@", "//", url.partition("?")[0])

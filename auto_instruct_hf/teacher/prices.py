@@ -1,24 +1,17 @@
-"""Prices of tokens, from the list prices in `genai-prices` (offline), and the budget for them."""
+"""Prices of tokens, from the list prices in `genai-prices` (offline)."""
 
-import asyncio
-import json
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
-from itertools import accumulate, islice, takewhile
 
-from ..errors import BudgetError
 from ..recipe import TeacherSettings
 from .embedded import SMOLLM, SUFFIX
-from .exchange import Body
-from .journal import Journal, Usage
+from .journal import Usage
 
+_CONTEXT = 131_072  # tokens, of a model that is not known: that of most
 BATCH_DISCOUNT = 0.5
 """Price factor of OpenAI and others for batches."""
 _MILLION = 1_000_000
-_TOKENS_PER_MESSAGE = 16  # role and separators, rounded up
-_MARGIN = 1.25
 
 
 @dataclass(frozen=True)
@@ -37,15 +30,23 @@ class Rates:
 
 @dataclass(frozen=True)
 class Cost:
-    """US dollars; `dollars` is None if the price of a model is unknown."""
+    """US dollars; `dollars` is None if the price of a model is unknown.
+
+    `is_estimated`: an endpoint did not report all tokens.
+    """
 
     dollars: float | None
+    is_estimated: bool = False
 
     def __add__(self, other: "Cost") -> "Cost":
-        return Cost(None if self.dollars is None or other.dollars is None else self.dollars + other.dollars)
+        is_known = self.dollars is not None and other.dollars is not None
+        dollars = (self.dollars or 0.0) + (other.dollars or 0.0) if is_known else None
+        return Cost(dollars, self.is_estimated or other.is_estimated)
 
     def __str__(self) -> str:
-        return "price unknown" if self.dollars is None else f"${self.dollars:.2f}"
+        if self.dollars is None:
+            return "price unknown"
+        return f"${self.dollars:.2f}" + (" (tokens estimated)" if self.is_estimated else "")
 
 
 class Prices:
@@ -66,75 +67,8 @@ class Prices:
         """Return the cost of a sum of the journal."""
         rates = self.find(usage.model)
         tokens = (usage.input_tokens, usage.output_tokens, usage.cached_tokens)
-        return Cost(None if rates is None else rates.cost(*tokens, is_batch=usage.is_batch))
-
-
-class Budget:
-    """A limit in US dollars (None: no limit) on the cost of all requests in a journal; unknown prices count as zero."""
-
-    def __init__(self, dollars: float | None, journal: Journal, prices: Prices) -> None:
-        self._dollars, self._journal, self._prices = dollars, journal, prices
-        self._reserved: dict[object, float] = {}
-        self._settled = asyncio.Event()
-
-    @asynccontextmanager
-    async def reserve(self, body: Body) -> AsyncIterator[None]:
-        """Wait until the worst-case cost of a request fits, and reserve it until its cost is in the journal.
-
-        Raise BudgetError if it does not fit and no other request is in flight.
-        """
-        rates = None if self._dollars is None else self._prices.find(body["model"])
-        worst = rates.cost(*max_request_tokens(body), is_batch=False) if rates else 0.0
-        while not self._fits(worst):
-            if not self._reserved:
-                raise BudgetError(self._explain(worst))
-            self._settled.clear()
-            await self._settled.wait()
-        reservation = object()
-        self._reserved[reservation] = worst
-        try:
-            yield
-        finally:
-            del self._reserved[reservation]
-            self._settled.set()
-
-    def choose(
-        self, bodies: dict[str, Body], rates: Rates | None, average: float | None, min_requests: int
-    ) -> dict[str, Body]:
-        """Return the first requests of a batch that fit; its cost is known only when all of it is paid.
-
-        A request counts as `average` (US dollars) with a 25 % margin, or as its worst case if that is None. Raise
-        BudgetError if fewer than `min_requests` fit although there are more.
-        """
-        if self._dollars is None or rates is None:
-            return bodies
-        each = [
-            rates.cost(*max_request_tokens(body), is_batch=True) if average is None else _MARGIN * average
-            for body in bodies.values()
-        ]
-        number = sum(1 for _ in takewhile(self._fits, accumulate(each)))
-        if number < min(min_requests, len(bodies)):
-            raise BudgetError(self._explain(sum(each[:min_requests])))
-        return dict(islice(bodies.items(), number))
-
-    def _spent(self) -> float:
-        return sum(self._prices.price(usage).dollars or 0.0 for usage in self._journal.usage())
-
-    def _fits(self, dollars: float) -> bool:
-        return self._dollars is None or self._spent() + sum(self._reserved.values()) + dollars <= self._dollars
-
-    def _explain(self, dollars: float) -> str:
-        return (
-            f"the budget of ${self._dollars:.2f} does not cover the next request: ${self._spent():.4f} are spent, and "
-            f"it may cost ${dollars:.4f}. Raise --budget and run the same command again to continue from here"
-        )
-
-
-def max_request_tokens(body: Body) -> tuple[int, int]:
-    """Return the maximum input tokens (no token is shorter than a byte) and output tokens of a request."""
-    schema = json.dumps(body.get("response_format", ""), ensure_ascii=False)
-    texts = [schema, *(message["content"] for message in body["messages"])]
-    return sum(len(text.encode()) + _TOKENS_PER_MESSAGE for text in texts), body["max_tokens"]
+        dollars = None if rates is None else rates.cost(*tokens, is_batch=usage.is_batch)
+        return Cost(dollars, usage.estimated > 0)
 
 
 def rates_from(settings: TeacherSettings) -> Rates | None:
@@ -170,3 +104,15 @@ def _list_price(model: str) -> Rates | None:
     except LookupError:
         return None
     return Rates(*(float(price.total_price) / 1000 for price in prices))
+
+
+@cache
+def max_context(model: str) -> int:
+    """Return the maximum tokens of a request and its reply together, by the model; 131,072 if it is unknown."""
+    import genai_prices
+
+    try:
+        found = genai_prices.calc_price(genai_prices.Usage(input_tokens=1), model_ref=model).model.context_window
+    except LookupError:
+        found = None
+    return found or _CONTEXT

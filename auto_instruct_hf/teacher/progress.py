@@ -14,13 +14,15 @@ class RequestProgress:
     """A line that appears with the first answered request: a phase read from its cache shows none.
 
     `total` is the number of requests, `later` the expected cost of later phases in US dollars (None: unknown). `spent`
-    returns the US dollars spent so far (None: a price is unknown); it is called at most once a second.
+    returns the US dollars spent so far (None: a price is unknown); it is called at most once a second. `is_final` turns
+    False with the first request that a later run asks again.
     """
 
     def __init__(self, name: str, total: int | None, spent: Callable[[], float | None], later: float | None) -> None:
         self._name, self._total, self._spent, self._later = name, total, spent, later
         self._before = spent()
         self._paid = self._known = 0
+        self.is_final = True
         self._note = ""
         self._line: ProgressLine | None = None
         self._is_shown = datasets.utils.logging.is_progress_bar_enabled()

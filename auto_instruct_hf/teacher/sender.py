@@ -1,7 +1,6 @@
-"""Sends requests, in the format of the endpoint, at its pace and with retries, and records the replies.
+"""Sends requests, in the format of the endpoint, within its limits and the budget, and records the replies.
 
-Replies are written to the journal many per commit, and none is used before its commit. Unanswered requests are written
-only after a request has been answered: until then the endpoint may be at fault.
+Replies are written to the journal many per commit, and none is used before its commit.
 """
 
 import asyncio
@@ -9,15 +8,12 @@ import json
 import logging
 import random
 import time
-from collections import Counter, deque
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-import httpx2
-
-from ..errors import TeacherError
 from ..prompts import Prompt
 from ..recipe import TeacherSettings
+from .budget import Budget, Reservation
 from .endpoint import Endpoint
 from .exchange import (
     CUT_OFF,
@@ -26,275 +22,248 @@ from .exchange import (
     NOT_A_COMPLETION,
     NOT_BY_SCHEMA,
     NOT_JSON,
-    REFUSED,
+    NOT_YET,
     Body,
+    estimate_usage,
     read_completion,
 )
+from .group_commit import GroupCommit
+from .health import MAX_SILENCE, Health
 from .journal import Entry, Journal, Record
-from .prices import max_request_tokens
-from .request_format import RequestFormat
-from .server_words import find_error
+from .prices import max_context
+from .request_format import RequestFormat, is_too_long
 from .throttle import Throttle, retry_after
 
 if TYPE_CHECKING:
     import openai
 
 _LOG = logging.getLogger(__name__)
-# Remedies by HTTP status for faults of the key, the account, the address or the model: other requests would fail too.
-_REMEDIES = {
-    401: "set OPENAI_API_KEY, or for a judge JUDGE_API_KEY, to a key of this endpoint",
-    402: "its account has no money",
-    403: "the key may not use this model",
-    404: "check --teacher and --base-url",
-    429: "its account has no money",
-}
-_FATAL = (401, 402, 403, 404)
-_TRANSIENT = (408, 409)  # below 500
-_NO_MONEY = "insufficient_quota"  # OpenAI: a 429 that waiting does not cure
 MAX_CONCURRENCY = 64
 """Requests in flight where neither the recipe nor the server sets a limit."""
-_RETRIES_AT_FIRST = 3
-_MAX_REFUSED = 600.0  # seconds after which the run stops, if every answer is a 429 or Retry-After is longer
+_RETRIES_AT_FIRST, _RETRIES_OF_TIMEOUT = 3, 2
 _FIRST_WAIT, _MAX_WAIT, _MAX_ASKED = 0.5, 8.0, 120.0  # seconds between retries, as in the openai client
-_WINDOW = 100  # answers, to distinguish a failing endpoint from chance
-_IGNORED_LIMIT = 3  # replies cut off empty, after which the limit of the reply is dropped
+_DOUBTS = 3  # how often a request must fail where others do as well, until it is given up
+_CUT_EMPTY = 3  # replies cut off empty, after which the limit of the reply is raised
 _IGNORED_SCHEMA = 8  # after so many unusable replies and no usable one, the server ignores the schema
-_MAX_UNANSWERED = 8  # after so many unanswered requests, and none answered, the endpoint is at fault
-_MIN_BYTES_PER_TOKEN = 2  # hardly a tokenizer makes more tokens of a text, in any language
 _BYTES_PER_TOKEN = 4  # an average, for the estimate of tokens per minute; the real number is charged later
-_PROBE = {"messages": [{"role": "user", "content": "Answer with the word yes."}]}
+_TOKENS_PER_MESSAGE = 16  # role and separators, rounded up
+_PROBE = {"messages": [{"role": "user", "content": "Answer with the word yes."}], "max_tokens": 16}
+
+
+@dataclass(frozen=True)
+class Job:
+    """A request: its key in the journal, its body, its prompt, its phase, and whether it has several items."""
+
+    key: str
+    body: Body
+    prompt: Prompt
+    phase: str
+    is_group: bool = False
 
 
 class Sender:
     """Sends requests to one endpoint, at most `concurrency` at once (None: adapted), and records replies."""
 
     def __init__(
-        self, endpoint: Endpoint, journal: Journal, settings: TeacherSettings, concurrency: int | None
+        self, endpoint: Endpoint, journal: Journal, budget: Budget, settings: TeacherSettings, concurrency: int | None
     ) -> None:
-        self.endpoint, self.journal, self._settings = endpoint, journal, settings
-        self.request_format = RequestFormat(settings.structured)
+        self.endpoint, self.journal, self.budget, self._settings = endpoint, journal, budget, settings
+        self.request_format = RequestFormat(settings.structured, settings.max_tokens)
+        has_answered = any(one.requests > one.failed for one in journal.usage() if one.model == endpoint.model)
+        self.health = Health(endpoint, journal.path, settings.max_failing, has_answered=has_answered)
         self._throttle = Throttle(concurrency, settings.rpm, settings.tpm, MAX_CONCURRENCY)
-        self.has_answered = any(one.requests > one.failed for one in journal.usage() if one.model == endpoint.model)
+        self._commits = GroupCommit(journal)
         self._usable = self._unusable = self._cut_empty = 0
         self._has_no_usage = False
-        self._last_good = 0.0
-        self._recent: deque[str] = deque(maxlen=_WINDOW)
-        self._unanswered: list[Record] = []
-        self._waiting: list[tuple[Record, asyncio.Future[Entry]]] = []
-        self._committing: asyncio.Task[None] | None = None
+        self._examining, self._examined = asyncio.Lock(), 0.0
 
-    async def send(self, body: Body, prompt: Prompt) -> Entry:
-        """Send a request until it is answered; return the validated reply, or an error that begins with NO_ANSWER.
+    async def send(self, job: Job) -> Entry:
+        """Send a request until it is answered and recorded.
 
-        Raise TeacherError if the endpoint is at fault, not the request: then nothing is recorded.
+        Return the entry that stands for it: the validated reply, or an error that begins with NO_ANSWER (the endpoint
+        refuses this request) or NOT_YET (it answered others; this is not recorded). Raise TeacherError if the endpoint
+        is at fault: then nothing is recorded.
         """
-        import openai
+        async with self.budget.reserve() as reservation:
+            entry = await self._send_with_retries(job, reservation)
+            return await self.keep(Record(job.key, entry, job.phase, job.body["model"], job.body), job.is_group)
 
-        try:
-            return await self._send_with_retries(body, prompt)
-        except openai.APIError:
-            # If the endpoint does not answer the simplest request either, it is at fault and the run stops. Otherwise
-            # the request is sent once more: the fault may have been transient.
-            await self._probe(body["model"])
-            try:
-                return await self._send_with_retries(body, prompt, retries=0)
-            except openai.APIError as error:
-                return Entry("", f"{NO_ANSWER}: {self.endpoint.explain(error)}")
-
-    async def keep(self, record: Record) -> Entry:
+    async def keep(self, record: Record, is_group: bool = False) -> Entry:
         """Commit a reply; return the entry that stands for its request, which is the first one recorded."""
-        error = record.entry.error
-        if not self.has_answered and (error.startswith(NO_ANSWER) or error == NOT_A_COMPLETION):
-            self._unanswered.append(record)
-            if len(self._unanswered) >= _MAX_UNANSWERED:
-                self.require_answers()
-            return record.entry
-        held, self._unanswered = self._unanswered, []
-        for other in held if self.has_answered else ():
-            await self._write(other)
-        return await self._write(record)
+        if is_group and record.entry.error.startswith(NO_ANSWER) and not self.health.has_answered:
+            return record.entry  # it may be too long: its parts will show whether the endpoint is at fault
+        entry = record.entry
+        with self._throttle.recording():
+            for one in self.health.hold(record):
+                entry = await self._commits.write(one)
+        return entry
 
-    def require_answers(self) -> None:
-        """Raise TeacherError if there were requests and none was ever answered."""
-        if self._unanswered:
-            raise self._stopped_by(f"refuses whatever it is asked: {self._unanswered[-1].entry.error}")
+    def max_tokens(self, body: Body) -> tuple[int, int]:
+        """Return the maximum of input tokens (no token is shorter than a byte) and output tokens of a request."""
+        schema = json.dumps(body.get("response_format", ""), ensure_ascii=False)
+        texts = [schema, *(message["content"] for message in body["messages"])]
+        limit = self.request_format.limit(body)
+        return (
+            sum(len(text.encode()) + _TOKENS_PER_MESSAGE for text in texts),
+            max_context(body["model"]) if limit is None else limit,
+        )
 
-    def reset(self) -> None:
-        """Forget earlier failures: the endpoint may work again after a stop."""
-        self._recent.clear()
-        self._unanswered.clear()
-        self._usable = self._unusable = 0
-
-    async def _send_with_retries(self, body: Body, prompt: Prompt, retries: int | None = None) -> Entry:
+    async def _send_with_retries(self, job: Job, reservation: Reservation) -> Entry:
         import openai
 
-        if retries is None:  # a wrong address or a dead server should be reported within seconds
-            most = self._settings.max_retries
-            retries = most if self.has_answered else min(most, _RETRIES_AT_FIRST)
-        failures = 0
+        most = self._settings.max_retries
+        if not self.health.has_answered:  # a wrong address or a dead server should be reported within seconds
+            most = min(most, _RETRIES_AT_FIRST)
+        start, failures, doubts = time.monotonic(), 0, 1
         while True:
-            self._check()
+            self.health.check()
             try:
-                if entry := await self._send_once(body, prompt):
+                if entry := await self._send_once(job, reservation, start):
                     return entry
-            except openai.APIError as error:
-                status = getattr(error, "status_code", None)
-                if status in _FATAL and not (status == 403 and self.has_answered):  # else it is about this request
-                    raise self._stop(error) from None
-                if not failures:
-                    self._recent.append(type(error).__name__)
-                failures += 1
-                if failures > retries or (status and status < 500 and status not in _TRANSIENT):
-                    raise
+                continue  # another format or a later time may be accepted
+            except openai.APIError as failure:
+                error = failure
+            reservation.release()  # nothing is held while it waits: others may wait for the budget
+            may_pass = self.health.check_error(error)
+            failures += 1
+            if may_pass and failures <= (min(most, _RETRIES_OF_TIMEOUT) if _is_timeout(error) else most):
+                await asyncio.sleep(_wait(failures, error))
+            elif not (may_pass or job.is_group) and "max_tokens" in job.body and is_too_long(error):
+                job = replace(job, body={name: value for name, value in job.body.items() if name != "max_tokens"})
+            elif not doubts or (job.is_group and not may_pass):  # its parts are sent, and show whether it is too long
+                self.health.count_failure(error)
+                return Entry("", f"{NOT_YET if may_pass else NO_ANSWER}: {self.endpoint.explain(error)}")
+            elif await self._examine(job, reservation, may_pass=may_pass):
+                doubts -= 1  # it is sent once more: the fault may have passed
+            else:
+                doubts = _DOUBTS
+                if self.health.seconds_silent(start) > MAX_SILENCE:
+                    raise self.health.stop_for(error)
                 await asyncio.sleep(_wait(failures, error))
 
-    async def _send_once(self, body: Body, prompt: Prompt) -> Entry | None:
+    async def _send_once(self, job: Job, reservation: Reservation, start: float) -> Entry | None:
         """Send a request; return None if another format or a later time may be accepted."""
         import openai
 
+        from .http_client import UnreadableError, post
+
         client = await self.endpoint.connect()
-        async with self._throttle.slot(sum(max_request_tokens(body)) // _BYTES_PER_TOKEN) as slot:
-            start, version = time.monotonic(), self.request_format.version
+        version = self.request_format.version
+        worst = self.max_tokens(job.body)
+        await reservation.cover(job.body["model"], worst)
+        expected = worst[0] + job.prompt.max_tokens  # the worst case of a reply without a limit is far from the usual
+        async with self._throttle.slot(expected // _BYTES_PER_TOKEN) as slot:
+            if version != self.request_format.version:  # adapted while it waited
+                return None
+            begin = time.monotonic()
             repair = not self.request_format.enforces_schema
-            sent = self.request_format.translate(body)
             try:
-                response, payload = await _post(client, sent)
+                response, payload = await post(client, self.request_format.translate(job.body))
             except (openai.BadRequestError, openai.UnprocessableEntityError) as error:
                 if version != self.request_format.version or self.request_format.adapt(error):
                     return None
                 raise
             except openai.RateLimitError as error:
-                await asyncio.sleep(self._throttle.refused(slot, self._check_refusal(error)))
+                await asyncio.sleep(self._throttle.refused(slot, self.health.check_refusal(error, start)))
                 return None
-            self._last_good = time.monotonic()
-            entry = read_completion(payload, prompt, self._last_good - start, repair=repair)
-            entry = replace(entry, text=self.endpoint.hide_key(entry.text), raw=self.endpoint.hide_key(entry.raw))
-            if not (entry.input_tokens or entry.output_tokens or self.endpoint.local_model):
-                entry = self._estimate_usage(entry, body)
-            self._throttle.succeeded(slot, response.headers, entry.input_tokens + entry.output_tokens)
-        self._count(entry)
+            except UnreadableError as error:
+                entry, headers = Entry("", f"{NOT_A_COMPLETION}: {error}", seconds=time.monotonic() - begin), None
+            else:
+                entry = read_completion(payload, job.prompt, time.monotonic() - begin, repair=repair)
+                kind = response.headers.get("content-type", "no content type")
+                if entry.error == NOT_A_COMPLETION and "json" not in kind:
+                    entry = replace(entry, error=f"{NOT_A_COMPLETION}: {kind[:50]}")
+                headers = response.headers
+            self.health.count_answer()
+            entry = self.complete_usage(self.endpoint.hide_key(entry), job.body)
+            self._throttle.succeeded(slot, headers, entry.input_tokens + entry.output_tokens)
+        self.health.count_entry(entry)
+        self._learn(entry, version)
         return entry
 
-    async def _probe(self, model: str) -> None:
+    async def _examine(self, job: Job, reservation: Reservation, *, may_pass: bool) -> bool:
+        """Return whether the endpoint works, after a request failed; raise TeacherError if it does not even answer.
+
+        It is sent the simplest request, and, for errors that may pass, the last one that it answered.
+        """
+        failed = time.monotonic()
+        async with self._examining:
+            if self._examined > failed:  # another request has just found that it works
+                return True
+            if not await self._probe({"model": job.body["model"], **_PROBE}, job, reservation, must=True):
+                return False
+            known = self.journal.last_answered(job.body["model"]) if may_pass else None
+            if known and not await self._probe(known, job, reservation):
+                return False
+            self._examined = time.monotonic()
+            return True
+
+    async def _probe(self, body: Body, job: Job, reservation: Reservation, *, must: bool = False) -> bool:
+        """Send a request whose reply is not needed, and record what it cost; return whether it was answered.
+
+        Raise TeacherError if the endpoint is at fault, or, if it `must` be answered, for any error but a refusal (429).
+        """
         import openai
 
+        from .http_client import UnreadableError, post
+
         client = await self.endpoint.connect()
+        worst = self.max_tokens(body)
+        await reservation.cover(body["model"], worst)
         try:
             async with self._throttle.slot():
-                await _post(client, {"model": model, **_PROBE})
+                _, payload = await post(client, self.request_format.translate(body))
         except openai.RateLimitError:
-            pass  # it is alive
+            return must  # it is alive
         except openai.APIError as error:
-            raise self._stop(error) from None
+            if must:
+                raise self.health.stop_for(error) from None
+            self.health.check_error(error)
+            return False
+        except UnreadableError:
+            return False
+        entry = self.complete_usage(replace(read_completion(payload, job.prompt, 0.0), error=""), body)
+        await asyncio.to_thread(self.journal.charge, Record("", entry, job.phase, body["model"], body))
+        return True
 
-    def _check_refusal(self, error: "openai.RateLimitError") -> float | None:
-        """Return the Retry-After of a 429 in seconds; stop the run if waiting does not help."""
-        if _NO_MONEY in (error.code, error.type):
-            raise self._stop(error) from None
-        asked = retry_after(error.response.headers)
-        now = time.monotonic()
-        self._last_good = self._last_good or now
-        if (asked or 0) > _MAX_REFUSED or now - self._last_good > _MAX_REFUSED + (asked or 0):
-            wait = f" and asks to wait for {asked:,.0f} seconds" if asked else ""
-            raise self._stopped_by(f"refuses all requests as too many{wait}: {self.endpoint.explain(error)}")
-        return asked
-
-    def _estimate_usage(self, entry: Entry, body: Body) -> Entry:
-        """Return a reply that came without usage with a cautious estimate of its tokens, so that a budget holds."""
-        if not self._has_no_usage:
+    def complete_usage(self, entry: Entry, body: Body) -> Entry:
+        """Return a reply with a cautious estimate of the tokens that the endpoint did not report, or not as numbers."""
+        size = len((entry.raw or entry.text).encode())
+        if self.endpoint.local_model or (entry.input_tokens and (entry.output_tokens or not size)):
+            return entry
+        if not self._has_no_usage and not entry.error.startswith(NOT_A_COMPLETION):
             self._has_no_usage = True
             _LOG.warning(
                 "%s reports no usage: tokens and cost are estimated, cautiously, from the lengths of the texts",
                 self.endpoint.describe(),
             )
-        sizes = (max_request_tokens(body)[0], len((entry.raw or entry.text).encode()))
-        tokens = [size // _MIN_BYTES_PER_TOKEN + 1 for size in sizes]
-        return replace(entry, input_tokens=tokens[0], output_tokens=tokens[1])
+        return estimate_usage(entry, self.max_tokens(body)[0] if body else 0)
 
-    def _count(self, entry: Entry) -> None:
-        if entry.error == CUT_OFF and not entry.text:  # hidden reasoning used up the limit of the reply
-            self._cut_empty += 1
-            if self._cut_empty >= _IGNORED_LIMIT and self.request_format.drop_limit():
-                _LOG.warning(
-                    "%d replies were cut off before their first word, as by hidden reasoning: from now on requests are "
-                    "sent without a limit of the reply's length, and can cost more than estimated",
-                    self._cut_empty,
-                )
+    def _learn(self, entry: Entry, version: int) -> None:
+        """Adapt the format to replies that come to nothing."""
         if not entry.error:
             self._usable += 1
-            self.has_answered = True
+        elif entry.error == CUT_OFF and not entry.text and version == self.request_format.version:
+            self._cut_empty += 1
+            if self._cut_empty >= _CUT_EMPTY and (change := self.request_format.raise_limit()):
+                _LOG.warning(
+                    "%d replies were cut off before their first word, as by hidden reasoning: from now on %s, and "
+                    "requests can cost more than estimated. The setting teacher.max_tokens sets a limit of your own",
+                    self._cut_empty,
+                    change,
+                )
+                self._cut_empty = 0
         elif entry.error in (NOT_JSON, NOT_BY_SCHEMA, EMPTY):
             self._unusable += 1
             if not self._usable and self._unusable >= _IGNORED_SCHEMA:
                 self._unusable = 0
                 self.request_format.step_down()
-        self._recent.append("" if entry.error == REFUSED else entry.error)  # a refusal of the model is no failure
-
-    def _check(self) -> None:
-        """Stop the run if too many of the last answers failed: more would cost time and money for nothing."""
-        failed = [kind for kind in self._recent if kind]
-        if len(self._recent) == _WINDOW and len(failed) > self._settings.max_failing * _WINDOW:
-            kinds = ", ".join(f"{count} {kind}" for kind, count in Counter(failed).most_common())
-            raise self._stopped_by(
-                f"fails too often: {len(failed)} of its last {_WINDOW} answers were unusable ({kinds}). See them with "
-                "`auto-instruct journal OUT --export-failures FILE`, then try --structured text or another model"
-            )
-
-    def _stop(self, error: Exception) -> TeacherError:
-        remedy = _REMEDIES.get(getattr(error, "status_code", 0))
-        words = f"refuses to answer ({remedy})" if remedy else "does not answer"
-        return self._stopped_by(f"{words}: {self.endpoint.explain(error)}")
-
-    def _stopped_by(self, reason: str) -> TeacherError:
-        return TeacherError(
-            f"the teacher {self.endpoint.describe()} {reason}. Everything answered so far is in "
-            f"{self.journal.path}; run the same command again to go on from there"
-        )
-
-    async def _write(self, record: Record) -> Entry:
-        written: asyncio.Future[Entry] = asyncio.get_running_loop().create_future()
-        self._waiting.append((record, written))
-        if self._committing is None or self._committing.done():
-            self._committing = asyncio.create_task(self._commit())
-        with self._throttle.recording():
-            return await written
-
-    async def _commit(self) -> None:
-        """Commit records in groups: those that arrive during a commit share the next one."""
-        while self._waiting:
-            group, self._waiting = self._waiting, []
-            try:
-                entries = await asyncio.to_thread(self.journal.record, [record for record, _ in group])
-            except Exception as error:  # any error: nobody may wait forever
-                for _, written in group:
-                    if not written.done():
-                        written.set_exception(error)
-                continue
-            for (_, written), entry in zip(group, entries, strict=True):
-                if not written.done():  # it was cancelled
-                    written.set_result(entry)
 
 
-async def _post(client: "openai.AsyncOpenAI", body: Body) -> tuple[httpx2.Response, object]:
-    """Return the response and its JSON; raise the client's error for one inside an answer with status 200, too."""
-    # The client's method for endpoints it does not know: it returns the response unparsed.
-    response = await client.post("/chat/completions", cast_to=httpx2.Response, body=body)
-    payload = _parse(response.content)
-    if error := find_error(payload):
-        # As if the server had sent this status: the client knows its own class of error for each.
-        raise client._make_status_error_from_response(
-            httpx2.Response(
-                error[0] or 502, headers=response.headers, content=response.content, request=response.request
-            )
-        )
-    return response, payload
+def _is_timeout(error: Exception) -> bool:
+    import openai
 
-
-def _parse(content: bytes) -> object:
-    try:
-        return json.loads(content)
-    except (ValueError, RecursionError):
-        return None
+    return isinstance(error, openai.APITimeoutError)
 
 
 def _wait(failures: int, error: "openai.APIError") -> float:
@@ -303,4 +272,4 @@ def _wait(failures: int, error: "openai.APIError") -> float:
     asked = None if response is None else retry_after(response.headers)
     if asked is not None and 0 < asked <= _MAX_ASKED:
         return asked
-    return float(min(_FIRST_WAIT * 2 ** (failures - 1), _MAX_WAIT) * (1 - 0.25 * random.random()))
+    return float(min(_FIRST_WAIT * 2 ** min(failures - 1, 10), _MAX_WAIT) * (1 - 0.25 * random.random()))

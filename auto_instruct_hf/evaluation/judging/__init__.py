@@ -1,7 +1,7 @@
 """A model judges instances, and its verdicts are tested."""
 
 from .assessment import Assessment, assess, filter_judged
-from .checks import measure_agreement
+from .checks import NUM_CHECKS, measure_agreement
 from .judge_model import (
     EMBEDDED_WARNING,
     choose_evaluator,
@@ -15,6 +15,7 @@ from .verdicts import index, judge, judge_batch, judge_prompts, passed_all
 
 __all__ = [
     "EMBEDDED_WARNING",
+    "NUM_CHECKS",
     "Assessment",
     "assess",
     "choose_evaluator",

@@ -9,7 +9,7 @@ from pathlib import Path
 from ...core import hide_folder
 from ...errors import RecipeError
 from ...recipe import JudgeSettings, Recipe, TeacherSettings
-from ...teacher import EMBEDDED, EMBEDDED_MODEL, Endpoint, Prices, Teacher, rates_from
+from ...teacher import EMBEDDED, EMBEDDED_MODEL, Endpoint, Prices, Teacher, rates_from, without_secrets
 
 _LOG = logging.getLogger(__name__)
 # Models prefer their own output (Panickssery et al. 2024, arXiv:2404.13076). Both are available with every key, accept
@@ -31,7 +31,7 @@ def choose_model(teacher: Teacher, settings: JudgeSettings) -> str:
     if settings.model:
         return teacher.model if settings.model == EMBEDDED and teacher.is_embedded else settings.model
     if settings.base_url:
-        raise RecipeError(f"judge.base_url is {settings.base_url.partition('?')[0]!r}: name its model in judge.model")
+        raise RecipeError(f"judge.base_url is {without_secrets(settings.base_url)!r}: name its model in judge.model")
     return _choose_at_openai(teacher.model) if teacher.endpoint.is_openai else teacher.model
 
 

@@ -1,8 +1,8 @@
 """People rate instances on a local page or in a Space."""
 
-from .app import RatingAppError, RatingStore, collect_ratings, run_app
-from .items import fix_items, open_store, write_items, write_space
-from .summary import list_answers, rated_only, read_ratings, summarise_people, summarise_ratings, vote
+from .app import RatingAppError, RatingStore, run_app
+from .items import fix_items, open_store, recover_ratings, write_items, write_space
+from .summary import collect_ratings, list_answers, rated_only, read_ratings, summarise_people, summarise_ratings, vote
 
 __all__ = [
     "RatingAppError",
@@ -13,6 +13,7 @@ __all__ = [
     "open_store",
     "rated_only",
     "read_ratings",
+    "recover_ratings",
     "run_app",
     "summarise_people",
     "summarise_ratings",

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from datasets import concatenate_datasets
 
-from ...core import INSTANCES
+from ...core import INSTANCES, SQLITE_FAILURES, inline, recover_database
 from ...errors import RatingError, SourceError
 from ...sampling import pick
 from ..built_folder import read_built
@@ -18,7 +18,7 @@ from . import app
 SIZE = 50
 SEED = 42
 _README = """---
-title: {title}
+title: {yaml_title}
 sdk: gradio
 sdk_version: {gradio}
 python_version: "3.11"
@@ -28,28 +28,44 @@ pinned: false
 
 # {title}
 
-{items} instances of the dataset are rated here, each by {raters}. Names are taken on trust: make the Space private, or
-give its address to the raters alone.
+{items} instances of the dataset are rated here, each by {raters}.
 
-Ratings are in `ratings.sqlite`: in `/data` if the Space has persistent storage, else beside `app.py`, where **a restart
-deletes them**. In the latter case set, in the settings of the Space, the secret `HF_TOKEN` (with write access) and the
-variable `RATINGS_REPO` (`USER/NAME` of a private dataset repository, created if missing): new ratings are pushed there
-every {minutes} minutes, and a restarted Space continues with them. A restart loses ratings made since the last push.
+**Who may rate.** Whoever can open the page, under any name: names are taken on trust. Make the Space private, or give
+its address to the raters alone. An instance is reserved for the rater to whom it is shown while the page is open, for
+at most {reserved} minutes between answers; then it is shown to others.
+
+**Where answers are.** In `ratings.sqlite`: in `/data` if the Space has persistent storage, else beside `app.py`. If the
+settings of the Space have the secret `HF_TOKEN` (with write access) and the variable `RATINGS_REPO` (`USER/NAME` of a
+private dataset repository, created if missing), new answers are also pushed there every {minutes} minutes.
+
+**What a restart costs.** With `/data`: nothing. With `RATINGS_REPO`: the answers since the last push; a restarted Space
+continues with the others. With neither: **all answers**.
 
 "All ratings so far" at the foot of the page gives a copy of the file with numbers in place of names, to whoever opens
 the page. Put it, or the one in RATINGS_REPO, in the folder of the build and run `auto-instruct rate OUT --export`
-for the agreement and the shares. `data/train.parquet` in RATINGS_REPO is read by `load_dataset`.
+for the agreement and the shares. `load_dataset` reads `train.jsonl` in RATINGS_REPO.
 
 By hand: `pip install -r requirements.txt && python app.py`.
 """
 
 
 def open_store(path: Path) -> app.RatingStore:
-    """Open or create a file of ratings with the four questions; raise RatingError if that is not possible."""
+    """Open or create a file of ratings with the questions; raise RatingError if that is not possible."""
     try:
         return app.RatingStore(path, [app.RatingQuestion(one.name, one.text, one.needs_strategy) for one in QUESTIONS])
     except app.RatingAppError as error:
         raise RatingError(str(error)) from None
+
+
+def recover_ratings(path: Path) -> int:
+    """Replace a damaged file of ratings by what can be read, and return the number of ratings.
+
+    The damaged file is kept as `NAME.damaged`. Raise RatingError if nothing can be read.
+    """
+    try:
+        return recover_database(path, app.RATINGS_FORMAT, "ratings")
+    except SQLITE_FAILURES as reason:
+        raise RatingError(f"nothing can be read of {path} ({reason}): move it away to begin again") from None
 
 
 def fix_items(store: app.RatingStore, out: Path, size: int | None = None, seed: int | None = None) -> int:
@@ -115,12 +131,14 @@ def write_space(store: app.RatingStore, folder: Path, raters: int, out: Path) ->
     shutil.copyfile(app.__file__, folder / "app.py")
     title = write_items(store, folder, raters, out)
     readme = _README.format(
-        title=f"Rate {title}",
+        yaml_title=json.dumps(f"Rate {title}"),
+        title=inline(f"Rate {title}"),
         gradio=version("gradio"),
         items=len(store.items()),
         raters="one person" if raters == 1 else f"{raters} people",
         minutes=app.PUSH_SECONDS // 60,
+        reserved=app.RESERVED_SECONDS // 60,
     )
     (folder / "README.md").write_text(readme, encoding="utf-8")
-    packages = ("gradio", "datasets", "huggingface-hub", "markdown-it-py")
+    packages = ("gradio", "huggingface-hub", "markdown-it-py")
     (folder / "requirements.txt").write_text("".join(f"{name}=={version(name)}\n" for name in packages), "utf-8")

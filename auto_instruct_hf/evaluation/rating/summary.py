@@ -10,19 +10,27 @@ from typing import Any
 
 import pyarrow
 import pyarrow.parquet
-from datasets import Dataset
+from datasets import Dataset, Features
 
-from ...core import TEXT_COLUMNS
+from ...core import INSTANCES, TEXT_COLUMNS
 from ...errors import RatingError
 from ..intervals import measure_share
 from ..questions import JUDGEMENTS, NAMES, QUESTIONS, DatasetRow
-from .app import collect_ratings, rating_features
+from .app import RatingStore
 from .items import open_store
 
-RATINGS = rating_features(NAMES)
+RATINGS = Features({**JUDGEMENTS, **INSTANCES})
 """The columns of JUDGEMENTS and the rated instance; `reason` is the note of the rater."""
 RatingSummary = dict[str, Any]
 """As `summarise_ratings` returns it, ready for JSON."""
+
+
+def collect_ratings(store: RatingStore, *, named: bool = True) -> Dataset:
+    """Return `store.ratings` as a dataset, columns as `RATINGS`; raise RatingError if there are none."""
+    rows = store.ratings(named=named)
+    if not rows:
+        raise RatingError(f"{store.path} holds no rating yet: rate first, without --export")
+    return Dataset.from_list(rows, features=RATINGS)
 
 
 def read_ratings(out: Path) -> Dataset | None:
@@ -41,6 +49,8 @@ def read_ratings(out: Path) -> Dataset | None:
         read = Dataset(pyarrow.concat_tables(pyarrow.parquet.read_table(file) for file in files))
     except (OSError, ValueError) as error:
         raise RatingError(f"{out / 'ratings'} cannot be read: {error}") from None
+    for name in (name for name in NAMES if name not in read.column_names):  # a question of a later version
+        read = read.add_column(name, pyarrow.nulls(len(read), pyarrow.bool_()))
     missing = [name for name in (*JUDGEMENTS, *TEXT_COLUMNS) if name not in read.column_names]
     if missing:
         path = out / "ratings"

@@ -6,7 +6,17 @@ from pathlib import Path
 
 from datasets import ClassLabel, Dataset, DatasetDict, Features, Value, concatenate_datasets
 
-from ...core import CHAT, INSTANCES, TEXT_COLUMNS, brief, instruction_id, make_id, read_rows, to_flag
+from ...core import (
+    CHAT,
+    INSTANCES,
+    TEXT_COLUMNS,
+    brief,
+    instruction_id,
+    make_id,
+    read_rows,
+    text_or_nothing,
+    to_flag,
+)
 from ...errors import SourceError
 from ...generation import BUNDLED
 from ...recipe import EmbeddingSettings
@@ -146,7 +156,7 @@ def _parse_cell(name: str, value: object, where: str) -> str | bool:
         return flag
     if value is not None and not isinstance(value, str):
         raise SourceError(f"{where} must be text, found {brief(value)}")
-    return value or ""
+    return text_or_nothing(value) if name == "input" else value or ""
 
 
 def _to_instances(rows: Sequence[DatasetRow]) -> Dataset:

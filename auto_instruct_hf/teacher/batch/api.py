@@ -13,8 +13,8 @@ from typing import IO, TYPE_CHECKING, TypeVar
 import httpx2
 
 from ...errors import TeacherError
-from ..endpoint import redact
 from ..exchange import Body
+from ..redaction import Redaction
 
 if TYPE_CHECKING:
     import openai
@@ -47,10 +47,14 @@ class Answer:
 
 
 class BatchApi:
-    """The Batch API behind a client; `pause` is the number of seconds to wait after a failure."""
+    """The Batch API behind a client; `pause` is the number of seconds to wait after a failure.
 
-    def __init__(self, client: "openai.AsyncOpenAI", pause: float) -> None:
+    `clean` returns a server's message in one short line, without secrets and account names.
+    """
+
+    def __init__(self, client: "openai.AsyncOpenAI", pause: float, redaction: Redaction) -> None:
         self._client, self._once, self._pause = client, client.with_options(max_retries=0), pause
+        self.clean = redaction.shorten
 
     async def upload(self, name: str, file: IO[bytes]) -> str:
         """Upload an input file as a stream, and return its id."""
@@ -125,10 +129,6 @@ class BatchApi:
 
         with contextlib.suppress(openai.APIError, ValueError):
             await self._once.files.delete(file)
-
-    def clean(self, text: object) -> str:
-        """Return a server's message in one short line, without the key and account names."""
-        return redact(text, self._client.api_key)
 
     async def _retry(
         self, call: Callable[[], Awaitable[_Result | None]], fields: Sequence[str] = (), *, is_known: bool = False

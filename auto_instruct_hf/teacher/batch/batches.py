@@ -24,6 +24,7 @@ from filelock import AsyncFileLock
 from ...core import open_database, transaction
 from ...errors import TeacherError
 from ..exchange import Body
+from ..redaction import Redaction
 from .api import MAX_FAILURES, Answer, BatchApi, read_answer
 
 if TYPE_CHECKING:
@@ -84,7 +85,13 @@ class BatchLog:
 
     def pending(self) -> list[BatchRow]:
         """Return the batches that are not collected yet, oldest first."""
-        return [BatchRow(name, tuple(json.loads(keys)), *rest) for name, keys, *rest in self._run(_OPEN)]
+        try:
+            return [BatchRow(name, tuple(json.loads(keys)), *rest) for name, keys, *rest in self._run(_OPEN)]
+        except (ValueError, TypeError):
+            raise TeacherError(
+                f"{self._path} is damaged: the requests of an open batch cannot be read. Its answers are paid for, and "
+                "can be downloaded from the API; delete the row from the table `batches` to go on without them"
+            ) from None
 
     def close(self) -> None:
         """Close the file."""
@@ -107,12 +114,19 @@ class Batches:
         poll: Seconds between polls, and after a connection error.
         max_requests: Maximum number of requests in a file; the API allows 50,000.
         max_bytes: Maximum size of a file; the API allows 200 MB.
+        redaction: Hides secrets in messages of the API; None: the key of the client.
     """
 
     def __init__(
-        self, path: Path, *, poll: float = 30.0, max_requests: int = 50_000, max_bytes: int = 190_000_000
+        self,
+        path: Path,
+        *,
+        poll: float = 30.0,
+        max_requests: int = 50_000,
+        max_bytes: int = 190_000_000,
+        redaction: Redaction | None = None,
     ) -> None:
-        self._path, self._poll = path, poll
+        self._path, self._poll, self._redaction = path, poll, redaction
         self._max_requests, self._max_bytes = max_requests, max_bytes
         self._log = BatchLog(path)
         self.close = self._log.close
@@ -133,7 +147,7 @@ class Batches:
         has no Batch API, rejects a batch, or fails ten times in a row: open batches continue, and the next call
         collects them.
         """
-        api = BatchApi(client, self._poll)
+        api = BatchApi(client, self._poll, self._redaction or Redaction([client.api_key]))
         answered: set[str] = set()
         size, at_once = self._max_requests, sys.maxsize
         while pending := requests.keys() - answered:
