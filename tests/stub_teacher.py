@@ -233,6 +233,11 @@ def sign(instruction: str) -> str:
     return _WORDS[int(hashlib.sha256(instruction.encode()).hexdigest()[:8], 16) % len(_WORDS)]
 
 
+def is_classification(text: str) -> bool:
+    """Return the kind of an instruction of this stub, always the same; about half are of each kind."""
+    return any(word.endswith("pod") for word in [word for word in text.split() if word in _WORDS][:3])
+
+
 def _judge(text: str) -> dict[str, Any]:
     """Judge an instance by how this stub answers; only the output may be wrong."""
     texts = read_marked(text)
@@ -305,7 +310,7 @@ def _answer(schema: dict[str, Any], text: str, digest: str, number: int = 1, bef
         return {name: judged[name] for name in schema["properties"]}
     if "verdict" in schema["properties"]:
         return _compare(text)
-    is_clf = "pod" in text  # so the same instruction is always of the same kind
+    is_clf = is_classification(text)
     if "anyOf" in schema:
         schema = next(one for one in schema["anyOf"] if ("labels" in one["properties"]) == is_clf)
     properties = schema["properties"]

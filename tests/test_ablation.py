@@ -91,7 +91,8 @@ def test_requests_are_those_of_build_direct_and_judge_without_repeats(done: Done
     assert kinds[True] > 0
     assessment = done.report["judge"]["assessment"]
     faults = [one["asked"] for one in assessment["checks"].values() if "caught" in one]
-    assert rest["judge"] == assessment["asked"] + sum(faults)
+    # Two faults may make the same instance of a row, such as another label: asked once.
+    assert assessment["asked"] < rest["judge"] <= assessment["asked"] + sum(faults)
     assert rest["reversed"] == rest["reworded"] == JUDGED // 4
 
 

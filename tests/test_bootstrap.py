@@ -277,7 +277,7 @@ def test_no_usable_instruction_is_an_error(teacher: Teacher, tmp_path: Path, mon
 
 
 def test_failed_requests_are_counted_not_raised(tmp_path: Path, teacher: Teacher, stub: StubTeacher) -> None:
-    stub.faults = {"cut": 0.95}
+    stub.faults = {"cut": 0.9}
     trace = Trace()
     grow(read_seeds(), teacher, tmp_path, num_instructions=15, trace=trace)
     assert trace.rejected is not None

@@ -13,7 +13,7 @@ from datasets import Dataset
 from hypothesis import example, given
 from hypothesis import strategies as st
 from made_data import instruction_rows
-from stub_teacher import StubTeacher
+from stub_teacher import StubTeacher, is_classification
 
 from auto_instruct_hf import Teacher, attribute, complete
 from auto_instruct_hf.core import ATTRIBUTED, INSTRUCTIONS, Trace, from_rows
@@ -244,7 +244,7 @@ def test_no_row_is_lost_over_http(teacher: Teacher, stub: StubTeacher, tmp_path:
     assert found.features == ATTRIBUTED
     assert trace.rejected is not None
     assert sorted([*found["instruction"], *trace.rejected["instruction"]]) == sorted(make_table(30)["instruction"])
-    assert all(row["is_classification"] == ("pod" in row["instruction"]) for row in found)
+    assert all(row["is_classification"] == is_classification(row["instruction"]) for row in found)
     assert len(found) >= 50
     made = complete(found, teacher, cache_dir=tmp_path / "c", trace=last)
     assert last.rejected is not None

@@ -442,7 +442,9 @@ def test_the_cost_of_judging_is_estimated_and_counted(filtered: Filtered) -> Non
     usage = {one["phase"]: one for one in report["usage"]}
     asked = report["phases"]["judge"]["before"]
     assert usage["judge"]["model"] == "another"
-    assert usage["judge"]["requests"] == asked["asked"] + sum(one["asked"] for one in asked["checks"].values())
+    # Two faults may make the same instance of a row, such as another label: asked once.
+    most = asked["asked"] + sum(one["asked"] for one in asked["checks"].values())
+    assert asked["asked"] < usage["judge"]["requests"] <= most
     assert sum(one["requests"] for one in usage.values()) == len(stub.answered)
     assert report["dollars"] == pytest.approx(len(stub.answered) * (100 * 1e-6 + 20 * 2e-6))
     expected = {one["phase"]: one for one in report["estimate"]}["judge"]
