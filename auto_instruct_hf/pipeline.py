@@ -15,7 +15,7 @@ from .curation import curate, decontaminate, read_evaluation_set
 from .embedding import require_model
 from .errors import BuildError
 from .estimate import Estimate, compare_with_usage
-from .evaluation.judging import filter_judged, judge_where_asked
+from .evaluation.judging import compare_outputs, filter_judged, judge_where_asked
 from .generation import attribute, bootstrap, complete
 from .prompts import PromptSet, load_prompts
 from .publishing import (
@@ -39,13 +39,15 @@ _Result = TypeVar("_Result")
 class Build:
     """The result of a build: the published configs and the report.
 
-    `attributed` are the instructions of its instances, columns as `schema.ATTRIBUTED`.
+    `attributed` are the instructions of its instances, columns as `schema.ATTRIBUTED`; `preferences` has no split if
+    none were asked for.
     """
 
     sample: DatasetDict
     instances: DatasetDict
     report: BuildReport
     attributed: Dataset
+    preferences: DatasetDict
 
 
 class _Phases:
@@ -128,31 +130,37 @@ def build(
     phases = _Phases(out / "cache")
     ask = partial(phases.ask, teacher, load_prompts(recipe.prompts or teacher.prompts))
     shared = {"clf_share": recipe.clf_share, "seed": recipe.seed}
+    filters = {"filters": recipe.filters}
     with lock_build(out), judge_where_asked(teacher, recipe) as judge:
         if not overwrite:
             require_same_build(out, seeds, teacher, recipe)
         if estimate:
             teacher.expect({share.phase: share.dollars for share in estimate.shares})
         sizes = {"num_instructions": recipe.num_instructions, **shared}
-        instructions = ask("bootstrap", bootstrap, seeds, settings=recipe.bootstrap, **sizes)
-        attributed = ask("attribute", attribute, instructions, settings=recipe.attribution)
-        instances = ask("complete", complete, attributed, settings=recipe.completion)
-        curated = phases.filter("curate", curate, instances, settings=recipe.curation)
+        options = {"settings": recipe.bootstrap, "embedding": recipe.embedding, **filters, **sizes}
+        instructions = ask("bootstrap", bootstrap, seeds, **options)
+        attributed = ask("attribute", attribute, instructions, settings=recipe.attribution, **filters)
+        instances = ask("complete", complete, attributed, settings=recipe.completion, **filters)
+        curated = phases.filter("curate", curate, instances, settings=recipe.curation, **filters)
         if recipe.decontamination.sources:
             curated = phases.filter("decontaminate", decontaminate, curated, settings=recipe.decontamination)
-        if judge:
+        if judge and recipe.judge.judges_builds:
             options = {"settings": recipe.judge, "seed": recipe.seed, "written_by": teacher.model}
-            curated = phases.filter("judge", filter_judged, curated, judge, **options)
+            keep_all = recipe.judge.min_judge is None
+            curated = phases.filter("judge", filter_judged, curated, judge, keep_all=keep_all, **options)
         models = {"embedding": recipe.embedding, "settings": recipe.clustering, "seed": recipe.seed}
         clustered = ask("cluster", cluster, curated, **models)
-        splits = phases.run("split", split, clustered, settings=recipe.splitting, seed=recipe.seed)
+        options = {"embedding": recipe.embedding, "settings": recipe.splitting, "seed": recipe.seed}
+        splits = phases.run("split", split, clustered, **options)
         num_samples = recipe.num_samples or SAMPLES_AN_INSTRUCTION * len(instructions)
         sizes = {"num_samples": num_samples, **shared}
         sampled = phases.run("sample", stratify, splits, settings=recipe.sampling, **sizes)
-        configs = {
-            "default": add_messages(sampled, cache_dir=phases.cache_dir),
-            "instances": add_messages(splits, cache_dir=phases.cache_dir),
-        }
+        chat = partial(add_messages, teacher=teacher.model, settings=recipe.chat, cache_dir=phases.cache_dir)
+        configs = {"default": chat(sampled, instances=splits), "instances": chat(splits)}
+        if judge and recipe.judge.preferences:
+            options = {"settings": recipe.judge, "written_by": teacher.model, "system": recipe.chat.system}
+            configs["preferences"] = phases.run("preferences", compare_outputs, splits, judge, **options)
+        configs = {config: found for config, found in configs.items() if found}
         report = collect_report(
             tabulate_phases(instructions, attributed, instances, sampled),
             configs,
@@ -168,5 +176,6 @@ def build(
         )
         places, threshold = phases.traces["cluster"].tables["map"], recipe.bootstrap.max_similarity
         inputs = CardInputs(instructions, configs["instances"], configs["default"], seeds, places, threshold)
-        report = write_build(out, report, recipe, inputs, phases.traces)
-    return Build(configs["default"], configs["instances"], report, attributed)
+        preferences = configs.get("preferences", DatasetDict())
+        report = write_build(out, report, recipe, inputs, phases.traces, preferences)
+    return Build(configs["default"], configs["instances"], report, attributed, preferences)

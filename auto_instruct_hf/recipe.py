@@ -1,4 +1,4 @@
-"""The recipe: every setting of a build, with the published values as defaults.
+"""The recipe: every setting of a build, with the published values as defaults, but for those in `recipes/`.
 
 Sources: Auto-Instruct (Mansutti) for the attributes, the clustering and the sample; Self-Instruct (Wang et al. 2022,
 arXiv:2212.10560) for the bootstrap and its filters. What neither states is marked as ours.
@@ -9,17 +9,27 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import yaml
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 from pydantic.dataclasses import dataclass
 
 from .errors import RecipeError
-from .settings import STRICT, Settings, beside, check, current_names, require_mapping
+from .settings import STRICT, FiltersSettings, Settings, beside, check, current_names, require_mapping
 
+_RECIPES = Path(__file__).parent / "recipes"
 _Words = Annotated[tuple[str, ...], Field(strict=False)]
+PUBLISHED_BANNED = (
+    "image", "images", "graph", "graphs", "picture", "pictures", "file", "files", "map", "maps", "draw", "plot",
+    "go to",
+)  # fmt: skip
+"""The banned words of Self-Instruct."""
+_Banned = Annotated[_Words, BeforeValidator(lambda value: PUBLISHED_BANNED if value == "published" else value)]
 _Price = Annotated[float | None, Field(ge=0, allow_inf_nan=False)]
 _Share = Annotated[float, Field(ge=0, le=1)]
 _Similarity = Annotated[float, Field(gt=0, le=1)]
 _Count = Annotated[int, Field(ge=1)]
+# Ours: of 85 pairs of recorded instructions with a cosine above it, 82 asked for the same task, and 83 of 115 below
+# (all-MiniLM-L6-v2, docs/deduplicate.md). Cosines of another embedding model have another scale.
+MAX_COSINE = 0.9
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -68,25 +78,30 @@ class TeacherSettings(Settings):
 
 @dataclass(frozen=True, config=STRICT)
 class BootstrapSettings(Settings):
-    """Phase 1. The 6 + 2 examples, word limits and banned words are Self-Instruct's; the rest is ours."""
+    """Phase 1. The 6 + 2 examples and word limits are Self-Instruct's; the rest is ours."""
 
     seed_examples: _Count = 6
     machine_examples: Annotated[int, Field(ge=0)] = 2
     max_similarity: _Similarity = 0.7
     """Drop a candidate whose ROUGE-L F1 with any earlier instruction is higher."""
+    max_cosine: _Similarity | None = MAX_COSINE
+    """Of the others, drop a candidate whose cosine (by `embedding.model`) with any earlier instruction is higher; None:
+    compare words only, as published."""
     tokenizer: Literal["auto", "rouge", "unicode"] = "auto"
     """Of ROUGE-L: `rouge` keeps a-z and 0-9 only, as `rouge_score` does; `unicode` keeps all scripts; `auto` uses
     `unicode` if most letters of the seeds are not a-z."""
     min_words: int = 4
     max_words: int = 150
-    banned: _Words = (
-        "image", "images", "graph", "graphs", "picture", "pictures", "file", "files", "map", "maps", "draw", "plot",
-        "go to",
-    )  # fmt: skip
+    banned: _Banned = ()
+    """Drop a candidate with one of these words. `published`: Self-Instruct's list, which also drops "the plot of a
+    story". By default the rule "needs more than text" of `filters` takes its place."""
     instructions_per_request: _Count = 10
     """Fewer if the prompt's schema allows fewer."""
+    domains: Annotated[tuple[str, ...] | None, Field(strict=False)] = None
+    """Fields of life or work: each request names one, drawn at random, and all before one repeats. None: those of the
+    seeds; empty: none is named."""
     requests_per_round: _Count = 256
-    """Maximum. Rounds start with 32 requests and double, since later requests show examples from earlier rounds, and
+    """Maximum. Rounds start with 4 requests and double, since later requests show examples from earlier rounds, and
     each round ends by waiting for its last reply."""
     min_acceptance: _Share = 0.02
     patience: _Count = 200
@@ -182,6 +197,9 @@ class ClusteringSettings(Settings):
     """Maximum instructions that UMAP and the mixture are fitted on; further ones are assigned by their embeddings."""
     topic_instructions: _Count = 8
     """Instructions shown to the teacher when it names a cluster."""
+    topic_tokens: _Count = 20_000
+    """Maximum tokens of the instructions in one request for names, estimated. Enough for 50 clusters; more than that
+    are named in several requests."""
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -192,6 +210,10 @@ class SplittingSettings(Settings):
     test: Annotated[float, Field(ge=0, lt=1)] = 0.1
     max_similarity: _Similarity = 0.7
     """Instructions with a higher ROUGE-L F1 stay in one split: the threshold of the bootstrap."""
+    max_cosine: _Similarity | None = 0.85
+    """So do instructions with a higher cosine (by `embedding.model`); None: compare words only. Lower than that of the
+    bootstrap: of the pairs between the two, three in four ask for the same task, and to keep others together costs no
+    row."""
 
     def __post_init__(self) -> None:
         check(self.validation + self.test < 1, "splitting.test", self.test, "below 1 less splitting.validation")
@@ -209,11 +231,23 @@ class SamplingSettings(Settings):
 
 
 @dataclass(frozen=True, config=STRICT)
+class ChatSettings(Settings):
+    """How rows are written as chats. Ours: the published prompts have neither a strategy nor a system message."""
+
+    strategy: Literal["several", "always", "never"] = "several"
+    """When the user asks for the strategy of the output: where the same prompt has several outputs, always where there
+    is a strategy, or never. The reasons for the default are in `docs/publish.md`."""
+    system: str = ""
+    """Text of a system message before each chat; "": none."""
+
+
+@dataclass(frozen=True, config=STRICT)
 class JudgeSettings(Settings):
     """The model that judges instances. All defaults are ours."""
 
     model: str | None = None
-    """None: a model other than the teacher if the endpoint is OpenAI's, else the teacher itself."""
+    """None: a model other than the teacher if the endpoint is OpenAI's, else the teacher itself. A build judges all
+    its instances if this or `min_judge` is given: the verdicts are columns of the dataset."""
     base_url: str | None = None
     """None: the teacher's endpoint."""
     input_price: _Price = None
@@ -223,16 +257,29 @@ class JudgeSettings(Settings):
     size: _Count = 200
     """Number of instances judged, each of another instruction."""
     check_share: _Share = 0.25
-    """Share of `size` used to test the judge itself, in each of three ways."""
+    """Share of `size` used to test the judge itself: asked again in two other forms, and with each kind of fault, made
+    by program where it can be made."""
     min_judge: Annotated[float | None, Field(ge=0, le=1)] = None
     """If given, all curated instances are judged, and kept only if every applicable question is answered yes with at
     least this confidence (0 to 1; 0: any). Instances without a usable judgement are dropped."""
+    preferences: bool = False
+    """Whether the judge compares the outputs of each prompt that has several, for the config `preferences`."""
     max_tokens: _Count = 600
     """Limit of a reply. Raise it for a reasoning model: its hidden reasoning counts."""
 
     def __post_init__(self) -> None:
         both = (self.input_price is None) == (self.output_price is None)
         check(both, "judge.output_price", self.output_price, "given together with judge.input_price")
+
+    @property
+    def is_asked_in_builds(self) -> bool:
+        """Whether a build asks a judge, about instances or pairs of outputs."""
+        return self.judges_builds or self.preferences
+
+    @property
+    def judges_builds(self) -> bool:
+        """Whether a build judges its instances."""
+        return (self.model, self.base_url, self.min_judge) != (None, None, None)
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -249,6 +296,7 @@ class Recipe(Settings):
     """`default`, `small` or a folder; None: `small` for the embedded teacher, else `default`."""
     teacher: TeacherSettings = field(default_factory=TeacherSettings)
     bootstrap: BootstrapSettings = field(default_factory=BootstrapSettings)
+    filters: FiltersSettings = field(default_factory=FiltersSettings)
     attribution: AttributionSettings = field(default_factory=AttributionSettings)
     completion: CompletionSettings = field(default_factory=CompletionSettings)
     curation: CurationSettings = field(default_factory=CurationSettings)
@@ -257,6 +305,7 @@ class Recipe(Settings):
     clustering: ClusteringSettings = field(default_factory=ClusteringSettings)
     splitting: SplittingSettings = field(default_factory=SplittingSettings)
     sampling: SamplingSettings = field(default_factory=SamplingSettings)
+    chat: ChatSettings = field(default_factory=ChatSettings)
     judge: JudgeSettings = field(default_factory=JudgeSettings)
 
     @classmethod
@@ -264,7 +313,8 @@ class Recipe(Settings):
         """Read a recipe: any of the settings, nested as here; settings not given keep their defaults.
 
         Args:
-            path: A YAML file. `prompts` and local `decontamination.sources` are looked up beside it first.
+            path: A YAML file, or the name of one of the package: `default`, or `published` for the published recipe to
+                the letter. `prompts` and local `decontamination.sources` are looked up beside it first.
 
         Returns:
             The recipe.
@@ -272,6 +322,8 @@ class Recipe(Settings):
         Raises:
             RecipeError: If the file cannot be read, has an unknown key, or a value of the wrong type or range.
         """
+        packaged = {file.stem: file for file in _RECIPES.glob("*.yaml")}
+        path = packaged.get(str(path), path)
         try:
             content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
         except (OSError, UnicodeDecodeError) as error:

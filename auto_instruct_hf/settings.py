@@ -1,12 +1,15 @@
-"""What the sections of a recipe share: strict types, clear errors, and the names of earlier versions."""
+"""What the sections of a recipe share: strict types, clear errors, the names of earlier versions, and the filters."""
 
 import logging
+import re
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import ConfigDict, ModelWrapValidatorHandler, ValidationError, model_validator
+from pydantic import AfterValidator, ConfigDict, Field, ModelWrapValidatorHandler, ValidationError, model_validator
+from pydantic.dataclasses import dataclass
+from pydantic_core import PydanticCustomError
 
 from .errors import RecipeError
 
@@ -49,6 +52,65 @@ class Settings:
     def _path(cls, name: str) -> str:
         section = cls.__name__.removesuffix("Settings").lower()
         return name if section == "recipe" else f"{section}.{name}"
+
+
+def _require_patterns(expressions: tuple[str, ...]) -> tuple[str, ...]:
+    for expression in expressions:
+        try:
+            re.compile(f"(?:{expression})")  # as it is joined with others
+        except re.error as error:
+            message = "it should be a list of regular expressions: {error}"
+            raise PydanticCustomError("pattern", message, {"error": f"{expression!r}: {error}"}) from None
+    return expressions
+
+
+_Patterns = Annotated[tuple[str, ...], Field(strict=False), AfterValidator(_require_patterns)]
+FilterRule = Literal[
+    "announcement", "control characters", "ends with a colon", "endless repetition", "escape sequences",
+    "input under several labels", "leading punctuation", "mojibake", "needs a browser or a clock",
+    "needs more than text", "output equals the instruction", "output equals the strategy", "output holds the input",
+    "output holds the instruction", "output holds the strategy", "placeholder", "refusal", "several tasks",
+    "template token", "thought",
+]  # fmt: skip
+"""The rules of the filters, by their reason in the report."""
+
+
+@dataclass(frozen=True, config=STRICT)
+class FiltersSettings(Settings):
+    """Rules on what a teacher writes, in all phases. Ours.
+
+    The lists hold regular expressions, which are added to those of the language. Each list is described in
+    `core/english_filters.yaml`.
+    """
+
+    language: Literal["english", "italian", "none"] = "english"
+    """`none`: only the lists given here."""
+    skip: Annotated[tuple[FilterRule, ...], Field(strict=False)] = ()
+    """Rules that are not applied."""
+    nothing: _Patterns = ()
+    placeholders: _Patterns = ()
+    refusals: _Patterns = ()
+    asks_back: _Patterns = ()
+    announcements: _Patterns = ()
+    openers: _Patterns = ()
+    thoughts: _Patterns = ()
+    thought_tags: _Patterns = ()
+    tokens: _Patterns = ()
+    turns: _Patterns = ()
+    turn_words: _Patterns = ()
+    headings: _Patterns = ()
+    polite: _Patterns = ()
+    token_words: _Patterns = ()
+    several: _Patterns = ()
+    continues: _Patterns = ()
+    needs_web: _Patterns = ()
+    needs_media: _Patterns = ()
+    shows_media: _Patterns = ()
+    code_words: _Patterns = ()
+    keeps_input: _Patterns = ()
+
+
+FILTER_LISTS = tuple(name for name in FiltersSettings.__dataclass_fields__ if name not in ("language", "skip"))
 
 
 def check(condition: bool, name: str, value: object, wanted: str) -> None:

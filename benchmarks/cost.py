@@ -25,7 +25,7 @@ from typing import Annotated, Any
 import genai_prices
 import typer
 
-from auto_instruct_hf.clustering.topics import name_batch
+from auto_instruct_hf.clustering.topics import name_table
 from auto_instruct_hf.core.schema import ATTRIBUTED, INSTRUCTIONS
 from auto_instruct_hf.core.texts import instruction_id, text_or_nothing
 from auto_instruct_hf.core.transform import columns
@@ -35,7 +35,7 @@ from auto_instruct_hf.generation.completion import complete_batch
 from auto_instruct_hf.generation.instruction_pool import InstructionPool
 from auto_instruct_hf.generation.seeds import read_seeds
 from auto_instruct_hf.prompts.prompt import Message, Prompt, load_prompts
-from auto_instruct_hf.recipe import AttributionSettings, BootstrapSettings, CompletionSettings
+from auto_instruct_hf.recipe import AttributionSettings, BootstrapSettings, ClusteringSettings, CompletionSettings
 from auto_instruct_hf.teacher.exchange import Reply, Request
 
 try:
@@ -138,7 +138,7 @@ class Counter:
         if prompt == "bootstrap":
             return {"instructions": random.Random(variables["pick"]).sample(list(self._rows), variables["count"])}
         if prompt == "topic":
-            return {"topic": "Household and everyday life"}
+            return {"number": variables.get("number"), "topic": "Household and everyday life"}
         known = {**self._rows[variables["instruction"]], "number": variables.get("number")}
         if prompt in self._lengths:  # the text itself counts by its length, its place holder by nothing
             self.tally.tokens_out += self._lengths[prompt] - 1
@@ -201,9 +201,14 @@ def measure(
     }
     teachers = {phase: counter() for phase in ("bootstrap", "attribute", "complete", "topics")}
     settings = BootstrapSettings()
-    growth = InstructionPool(list(read_seeds()), INSTRUCTIONS_WANTED, 0.1, 42, settings, same_examples=False)
-    growth.admitted = [row["instruction"] for row in rows]
-    asked = growth.plan()
+    growth = InstructionPool(
+        list(read_seeds()), INSTRUCTIONS_WANTED, 0.1, 42, settings, per_request=settings.instructions_per_request
+    )
+    growth.admitted += [{"instruction": row["instruction"], "domain": "", "classification": False} for row in rows]
+    asked = []
+    for _ in range(4):
+        asked += growth.plan()
+        growth.judge([])
     draw_batch(columns(asked, asked[0]), ask=teachers["bootstrap"].ask, prompt=noting["bootstrap"], settings=settings)
     for start in range(0, len(rows), ROWS_A_BATCH):
         found = attribute_batch(
@@ -213,6 +218,8 @@ def measure(
                         "instruction_id": instruction_id(row["instruction"]),
                         "similarity": 0.0,
                         "most_similar": "",
+                        "cosine": 0.0,
+                        "nearest": "",
                         "round": 0,
                         **row,
                     }
@@ -230,12 +237,13 @@ def measure(
     draw = random.Random(1)
     topics = [
         {
-            "instructions": draw.sample(growth.admitted, 8),
+            "instructions": [row["instruction"] for row in draw.sample(rows, 8)],
             "keywords": ["house", "plan", "week", "budget", "water", "list"],
         }
         for _ in range(TOPICS)
     ]
-    name_batch(columns(topics, topics[0]), ask=teachers["topics"].ask, prompt=noting["topic"])
+    limit = ClusteringSettings().topic_tokens
+    name_table(columns(topics, topics[0]), ask=teachers["topics"].ask, prompt=noting["topic"], max_tokens=limit)
     requests_wanted = INSTRUCTIONS_WANTED / settings.instructions_per_request / acceptance
     factors = {"bootstrap": requests_wanted / len(asked), "topics": 1.0}
     return {
@@ -288,7 +296,7 @@ def main(
             f"{dollars:>9.2f}{dollars * BATCH_SHARE:>9.2f}"
         )
     print(f"{'as published (half of it in batches)':42}{PUBLISHED_DOLLARS:>64.2f}")
-    print(f"\nDollars by phase, the recipe (topics are {TOPICS} requests):")
+    print(f"\nDollars by phase, the recipe (with {TOPICS} topics):")
     found = price_of([*ways][-1], length)
     print("  " + ", ".join(f"{name} {one.dollars():.2f}" for name, one in found.items()))
     print("\nDollars online by the length of an output in tokens:\n")

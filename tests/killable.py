@@ -2,12 +2,20 @@
 
 import multiprocessing
 import os
-from multiprocessing.context import ForkServerProcess
+from collections.abc import Callable
+from multiprocessing.context import ForkServerProcess, SpawnProcess
 from pathlib import Path
 
 _CONTEXT = multiprocessing.get_context("forkserver")
 # What a build imports before its first request and after its last: most of the time of a process of its own.
 _CONTEXT.set_forkserver_preload(["auto_instruct_hf.pipeline", "openai", "sentence_transformers", "umap", __name__])
+
+
+def call(function: Callable[..., object], *arguments: object) -> SpawnProcess:
+    """Start a function of a module, in a new process that imports only what it needs."""
+    process = multiprocessing.get_context("spawn").Process(target=function, args=arguments)
+    process.start()
+    return process
 
 
 def start(arguments: list[str], log: Path, **environment: str) -> ForkServerProcess:

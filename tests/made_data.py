@@ -15,9 +15,19 @@ from auto_instruct_hf.sampling import add_messages
 FEATURES = Features({**INSTANCES, "cluster": ClassLabel(names=[f"topic {n}" for n in range(5)])})
 
 
+MEANING = {"cosine": 0.0, "nearest": ""}
+
+
 def instruction_rows(*texts: str) -> list[dict[str, Any]]:
     return [
-        {"instruction_id": instruction_id(text), "instruction": text, "similarity": 0.1, "most_similar": "", "round": 0}
+        {
+            "instruction_id": instruction_id(text),
+            "instruction": text,
+            "similarity": 0.1,
+            "most_similar": "",
+            **MEANING,
+            "round": 0,
+        }
         for text in texts
     ]
 
@@ -43,11 +53,16 @@ def make_build(out: Path) -> Path:
     parts = DatasetDict({"train": from_rows(rows[:-9], FEATURES), "test": from_rows(rows[-9:], FEATURES)})
     instances = add_messages(parts, cache_dir=out / "cache")
     sample = DatasetDict({name: part.select([0, 0, 1, 2]) for name, part in instances.items()})
-    row = {"instruction_id": "i", "similarity": 0.5, "most_similar": "", "round": 0}
+    row = {"instruction_id": "i", "similarity": 0.5, "most_similar": "", **MEANING, "round": 0}
     instructions = from_rows([{**row, "instruction": text} for text in distinct(40)], INSTRUCTIONS)
     traces = {
-        "bootstrap": Trace(facts={"stopped": ""}),
-        "split": Trace(facts={"nearest": {"similarity": 0.25, "compared": 9, "held_out": 9}}),
+        "bootstrap": Trace(facts={"stopped": "", "in_meaning": True}),
+        "split": Trace(
+            facts={
+                "nearest": {"similarity": 0.25, "compared": 9, "held_out": 9},
+                "in_meaning": {"cosine": 0.8994, "of_test": {"0.85": 0.123, "0.9": 0.0}},
+            }
+        ),
         "sample": Trace(facts={"most_draws": {"train": 2, "test": 2}, "repeated": {"train": 0, "test": 0}}),
     }
     table = [TableRow("instructions", (40, 40, 40, 40), (1, 2, 3, None))]

@@ -45,7 +45,7 @@ def open_teacher(stub: StubTeacher, folder: Path, model: str = "judge", **settin
 
 def encode(texts: Sequence[str]) -> Vectors:
     """Return vectors of unit length that depend on the texts."""
-    vectors = [np.random.default_rng(list(text.encode())).normal(size=8) for text in texts]
+    vectors = [np.random.default_rng(list(text.encode())).normal(size=32) for text in texts]
     return np.array([vector / np.linalg.norm(vector) for vector in vectors], dtype=np.float32)
 
 

@@ -211,16 +211,15 @@ def _completion(body: dict[str, Any], digest: str, fault: str, stub: StubTeacher
     }
 
 
-_ITEM = re.compile(r"^### (\d+)\n", re.MULTILINE)
-
-
 def reply_to(body: dict[str, Any], digest: str) -> dict[str, Any]:
     """Return a valid reply, made from the names of the fields in the schema."""
     schema = _schema_of(body)
     text = body["messages"][-1]["content"]
     if "answers" not in schema["properties"]:
         return _answer(schema, text, digest)
-    before, *parts = _ITEM.split(text)  # a number, the item's text, a number, ...
+    mark = re.escape(text.split(maxsplit=1)[0])  # the message begins with it
+    # A number, the item's text, a number, ...
+    before, *parts = re.split(rf"^{mark} (\d+).*(?:\n|\Z)", text, flags=re.MULTILINE)
     of_item = schema["properties"]["answers"]["items"]
     answers = []
     for number, own in zip(parts[::2], parts[1::2], strict=True):
@@ -234,10 +233,14 @@ def sign(instruction: str) -> str:
     return _WORDS[int(hashlib.sha256(instruction.encode()).hexdigest()[:8], 16) % len(_WORDS)]
 
 
+def is_classification(text: str) -> bool:
+    """Return the kind of an instruction of this stub, always the same; about half are of each kind."""
+    return any(word.endswith("pod") for word in [word for word in text.split() if word in _WORDS][:3])
+
+
 def _judge(text: str) -> dict[str, Any]:
     """Judge an instance by how this stub answers; only the output may be wrong."""
-    found = re.findall(r"^\[(\w+) (\w+)\]\n(.*?)\n\[end \2\]$", text, re.MULTILINE | re.DOTALL)
-    texts = {name: words for name, _, words in found}
+    texts = read_marked(text)
     output = texts["output"]
     is_right = output.startswith(sign(texts["instruction"])) or texts.get("input", "").endswith(f" {output}")
     digest = hashlib.sha256("\n".join(texts[name] for name in sorted(texts)).encode()).hexdigest()
@@ -246,9 +249,58 @@ def _judge(text: str) -> dict[str, Any]:
         "valid_task": True,
         "input_fits": True,
         "strategy_valid": True,
+        "output_follows_strategy": True,
         "output_correct": is_right,
-        "confidence": 50 + int(digest[:8], 16) % 51,
+        "confidence": 50 + 5 * (int(digest[:8], 16) % 11),
     }
+
+
+def read_marked(text: str) -> dict[str, str]:
+    """Return the texts between marks in a request to a judge, by name."""
+    found = re.findall(r"^\[([\w ]+) (\w+)\]\n(.*?)\n\[end \2\]$", text, re.MULTILINE | re.DOTALL)
+    return {name: words for name, _, words in found}
+
+
+def _compare(text: str) -> dict[str, Any]:
+    """Prefer the answer that is alphabetically last, in either order."""
+    texts = read_marked(text)
+    verdict = "first" if texts["first answer"] > texts["second answer"] else "second"
+    return {"reason": "It comes later in the alphabet.", "verdict": verdict}
+
+
+def make_habitual_judge(rows: Sequence[dict[str, str]], caught: dict[str, float]) -> Callable[[str], dict[str, Any]]:
+    """Return a judge, in place of `_judge`, that approves `rows` and catches each kind of fault in them so often.
+
+    It tells kinds by what differs from the nearest row: no two of the rows have the same instruction and input.
+    """
+    weights = {"instruction": 2, "input": 2, "strategy": 1, "output": 1}
+    labels = {row["output"] for row in rows if row["is_classification"]}
+    concerned = {"other input": "input_fits", "other strategy": "strategy_valid", "garbled instruction": "valid_task"}
+
+    def find_kind(shown: dict[str, str]) -> str:
+        own = [{**row, "strategy": "" if row["is_classification"] else row["attribute"]} for row in rows]
+        row = min(own, key=lambda row: sum(row[name] != shown[name] and weights[name] for name in weights))
+        changed = {name for name in shown if row[name] != shown[name]}
+        if "output" in changed and shown["output"] in labels:
+            return "swapped label" if row["output"] in labels else "other output"
+        if "output" in changed and shown["output"] not in {row["output"] for row in rows}:
+            old, new = (re.findall(r"\S+", text) for text in (row["output"], shown["output"]))
+            return "changed figure" if len(old) == len(new) else "dropped sentence"
+        if "instruction" in changed:
+            is_garbled = sorted(row["instruction"].split()) == sorted(shown["instruction"].split())
+            return "garbled instruction" if is_garbled else "broken limit"
+        names = {"input": "other input", "strategy": "other strategy", "output": "other output"}
+        return names[changed.pop()] if changed else ""
+
+    def judge(text: str) -> dict[str, Any]:
+        found = read_marked(text)
+        kind = find_kind({"input": "", "strategy": "", **found})
+        is_caught = kind and random.Random(str(found)).random() < caught[kind]
+        refused = concerned.get(kind, "output_correct") if is_caught else ""
+        names = ("valid_task", "input_fits", "strategy_valid", "output_follows_strategy", "output_correct")
+        return {"reason": "So it is.", **{name: name != refused for name in names}, "confidence": 90}
+
+    return judge
 
 
 def _answer(schema: dict[str, Any], text: str, digest: str, number: int = 1, before: str = "") -> dict[str, Any]:
@@ -256,7 +308,9 @@ def _answer(schema: dict[str, Any], text: str, digest: str, number: int = 1, bef
     if "output_correct" in schema["properties"]:
         judged = _judge(text)
         return {name: judged[name] for name in schema["properties"]}
-    is_clf = "pod" in text  # so the same instruction is always of the same kind
+    if "verdict" in schema["properties"]:
+        return _compare(text)
+    is_clf = is_classification(text)
     if "anyOf" in schema:
         schema = next(one for one in schema["anyOf"] if ("labels" in one["properties"]) == is_clf)
     properties = schema["properties"]
@@ -271,7 +325,7 @@ def _answer(schema: dict[str, Any], text: str, digest: str, number: int = 1, bef
         "output": " ".join(words),
         "topic": " ".join(words[:2]),
     }
-    asked = re.findall(r"^Instruction:\n(.*)$", before or text, re.MULTILINE)
+    asked = re.findall(r"^(?:Instruction:|\S+ Instruction)\n(.*)$", before or text, re.MULTILINE)
     if "output" in properties and asked:
         answers["output"] = " ".join([sign(asked[-1]), *words[1:]])
     if "instances" in properties:

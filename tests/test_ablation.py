@@ -90,7 +90,9 @@ def test_requests_are_those_of_build_direct_and_judge_without_repeats(done: Done
     assert (rest["input_first"], rest["output_first"]) == (kinds[False], kinds[True])
     assert kinds[True] > 0
     assessment = done.report["judge"]["assessment"]
-    assert rest["judge"] == assessment["asked"] + assessment["checks"]["other output"]["asked"]
+    faults = [one["asked"] for one in assessment["checks"].values() if "caught" in one]
+    # Two faults may make the same instance of a row, such as another label: asked once.
+    assert assessment["asked"] < rest["judge"] <= assessment["asked"] + sum(faults)
     assert rest["reversed"] == rest["reworded"] == JUDGED // 4
 
 

@@ -46,6 +46,11 @@ def test_other_tasks_get_an_input_and_at_most_three_strategies(given: str | None
     assert row["input"] == kept
 
 
+def test_a_placeholder_is_no_input() -> None:
+    reply = {"input": "[Insert text here]", "strategies": ["Be short."]}
+    assert judge({"classify": {"is_classification": False}, "strategies": reply})["rejected"] == "input: placeholder"
+
+
 def test_one_request_has_kind_and_attributes() -> None:
     def judge_one(answer: dict[str, Any]) -> tuple[Any, ...]:
         row = judge({"attributes": {"answers": [{"number": 1, **answer}]}}, prompts="default")

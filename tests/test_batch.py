@@ -439,7 +439,9 @@ def batch_teacher(api: StubBatches, folder: Path, **settings: Any) -> Teacher:
 
 def questions(count: int) -> list[Request]:
     one = {"instruction": "x", "input": "", "strategy": "", "number": 1}
-    return [Request(PROMPT, PROMPT.messages(items=[{**one, "instruction": f"Say {n}."}])) for n in range(count)]
+    return [
+        Request(PROMPT, PROMPT.messages(mark="###", items=[{**one, "instruction": f"Say {n}."}])) for n in range(count)
+    ]
 
 
 def test_batch_and_online_answers_are_interchangeable(api: StubBatches, tmp_path: Path) -> None:

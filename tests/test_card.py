@@ -160,6 +160,7 @@ def test_page_says_what_a_reader_needs(report: dict[str, Any]) -> None:
     assert "A demonstration, not training data" in render({**report, "is_embedded": True})
 
 
+SPLIT = {"rejected": {}, "nearest": {"similarity": 0.25, "compared": 9, "held_out": 9}}
 OFTEN = {"rejected": {}, "most_draws": {"train": 31, "test": 7}, "repeated": {"train": 3, "test": 0}}
 SOURCE = {"name": "user/exam", "column": "question", "items": 1319, "dropped": 7}
 CLEAN = {"decontaminate": {"rejected": {}, "sources": [SOURCE]}}
@@ -177,6 +178,34 @@ FITTED = {"choice": "The curve still rises at 50.", "fitted": 50_000, "assigned"
             {},
             "measured on a random 1,000 of the 40,000 held-out instructions",
             "over all such pairs",
+        ),
+        ({}, {}, "and the cosine of their embeddings at most 0.9. For a", "Novelty is measured on words"),
+        ({}, {"max_cosine": None}, "in other words are both kept.", "cosine of their embeddings at most"),
+        (
+            {"split": SPLIT},
+            {"max_cosine": None, "max_cosine_across_splits": None},
+            "in other words are both kept, perhaps in two splits. - The sample has",
+            "cosine",
+        ),
+        (
+            {},
+            {},
+            "with its near copies (ROUGE-L above 0.7, or a cosine of embeddings above 0.85) and all",
+            "over all pairs",
+        ),
+        (
+            {},
+            {},
+            "the highest cosine of two instructions in different splits is 0.899. Of the instructions in `test`, 12.3% "
+            "have one in another split with a cosine above 0.85, and 0.0% have one in another split with a cosine "
+            "above 0.9. The highest ROUGE-L",
+            "None",
+        ),
+        (
+            {"split": {**SPLIT, "in_meaning": {"cosine": 0.8994, "of_test": {"0.85": None, "0.9": None}}}},
+            {},
+            "in different splits is 0.899. The highest ROUGE-L",
+            "of the instructions in `test`",
         ),
         ({"sample": OFTEN}, {}, "the most frequent is there 31 times", "is there 2 times"),
         ({"sample": OFTEN}, {}, "3 rows are in the sample more than 20 times", "is there 2 times"),

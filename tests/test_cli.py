@@ -183,9 +183,12 @@ def test_deduplicating_and_completing_import_no_library_of_the_later_phases(tmp_
         "import sys\n"
         "from datasets import Dataset\n"
         "from auto_instruct_hf import Teacher, attribute, bootstrap, complete, filter_novel, read_seeds\n"
+        "from auto_instruct_hf.recipe import BootstrapSettings\n"
+        "in_words = BootstrapSettings(max_cosine=None)\n"
         "filter_novel(Dataset.from_dict({'prompt': ['a b c', 'a b c']}), column='prompt')\n"
         "with Teacher('stub', base_url=sys.argv[1], api_key='sk-stub-key', journal=sys.argv[2]) as teacher:\n"
-        "    complete(attribute(bootstrap(read_seeds(), teacher, num_instructions=3), teacher), teacher)\n"
+        "    made = bootstrap(read_seeds(), teacher, num_instructions=3, settings=in_words)\n"
+        "    complete(attribute(made, teacher), teacher)\n"
         "print({'torch', 'umap', 'matplotlib', 'sklearn'} & set(sys.modules))\n"
     )
     with serve_stub() as stub:
@@ -215,8 +218,8 @@ def test_the_italian_example_builds_with_its_own_prompts(tmp_path: Path) -> None
         done = call(command(tmp_path, *options, "--num-instructions", "10", url=stub.url))
         said = json.dumps(stub.bodies(), ensure_ascii=False)
     assert done.exit_code == 0, done.output
-    assert "Inventi compiti" in said
-    assert "You invent tasks" not in said
+    assert "Inventi richieste" in said
+    assert "You invent requests" not in said
     assert "language: it\n" in (tmp_path / "dataset" / "README.md").read_text()
     assert (tmp_path / "dataset" / "prompts" / "bootstrap.yaml").is_file()
 

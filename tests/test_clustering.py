@@ -8,10 +8,9 @@ import pytest
 from datasets import ClassLabel, Dataset
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from stub_teacher import StubTeacher
 from threadpoolctl import threadpool_limits
 
-from auto_instruct_hf import Teacher, cluster
+from auto_instruct_hf import cluster
 from auto_instruct_hf.clustering.assign_rest import sample_rows
 from auto_instruct_hf.clustering.cluster_count import (
     choose,
@@ -23,7 +22,6 @@ from auto_instruct_hf.clustering.cluster_count import (
 )
 from auto_instruct_hf.clustering.phase import assign_table, reduce_table
 from auto_instruct_hf.clustering.reduction import _principal_components, find_neighbors
-from auto_instruct_hf.clustering.topics import _make_unique, find_keywords, name_topics, pick_different
 from auto_instruct_hf.core.schema import CLUSTERED, INSTANCES
 from auto_instruct_hf.core.transform import Trace, from_rows
 from auto_instruct_hf.recipe import ClusteringSettings
@@ -289,41 +287,3 @@ def test_numbers_tried_stay_within_the_data() -> None:
     many = numbers_to_try(10_000, 50)
     assert (many[0], many[-1], len(many)) == (2, 50, 12)
     assert numbers_between([(2, 0.1), (5, 0.5), (9, 0.3)]) == [3, 4, 6, 7, 8]
-
-
-def test_topics_from_the_teacher_are_unique(
-    teacher: Teacher, stub: StubTeacher, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    import stub_teacher
-
-    monkeypatch.setattr(stub_teacher, "reply_to", lambda body, digest: {"topic": ' "Daily  life." '})
-    texts = ["Bake a bread", "Bake a cake", "Kick a ball", "Kick a can", "Sing a song"]
-    names = name_topics(texts, [0, 0, 1, 1, 2], [0.0, -1.0, -2.0, 0.0, 0.0], teacher, cache_dir=tmp_path)
-    assert names[0] == "Daily life"
-    assert len({name.casefold() for name in names}) == 3
-    assert all(name.startswith("Daily life") for name in names)
-    shown = next(text for body in stub.answered if "Kick" in (text := body["messages"][-1]["content"]))
-    assert shown.index("Kick a can") < shown.index("Kick a ball")  # the more central one first
-
-
-def test_a_failed_topic_falls_back_on_keywords(teacher: Teacher, stub: StubTeacher, tmp_path: Path) -> None:
-    stub.faults = {"refused": 1.0}
-    names = name_topics(["Bake bread", "Kick ball"], [0, 1], [0.0, 0.0], teacher, cache_dir=tmp_path)
-    assert names == ["bake, bread", "ball, kick"]
-
-
-def test_names_stay_unique_whatever_the_teacher_says() -> None:
-    assert _make_unique(["A (3)", "A", "A"], [[], [], []]) == ["A (3)", "A", "A (4)"]
-    assert _make_unique(["Bread", "Bread"], [["bread"], ["bread", "oven"]]) == ["Bread", "Bread (oven)"]
-
-
-def test_keywords_of_texts_without_words() -> None:
-    assert find_keywords([["12 + 3"], ["the of"]]) == [[], []]
-    assert name_topics(["1", "2"], [0, 1], [0.0, 0.0], None) == ["cluster 1", "cluster 2"]
-
-
-def test_instructions_shown_are_not_near_copies() -> None:
-    texts = ["Bake a loaf of bread", "Bake a loaf of rye bread", "Clean the oven", "Bake a loaf of white bread"]
-    assert pick_different(texts, 2) == ["Bake a loaf of bread", "Clean the oven"]
-    assert pick_different(texts, 3) == ["Bake a loaf of bread", "Clean the oven", "Bake a loaf of rye bread"]
-    assert pick_different([], 3) == []

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import pytest
 from made_data import instruction_rows
 from stub_teacher import StubTeacher
 
@@ -40,7 +41,7 @@ def test_there_is_one_row_per_attribute(teacher: Teacher, stub: StubTeacher, tmp
     assert [one["input"] for one in others] == ["Some text.", "Some text.", ""]
     assert all(one["output"] for one in others)
     inputs, outputs = sorted((body["messages"][-1]["content"] for body in stub.answered), key=len)
-    assert inputs == "Instruction:\nDo thing 1\n\nLabels:\n### 1\nyes\n### 2\nno"
+    assert inputs == "### Instruction\nDo thing 1\n### 1\nyes\n### 2\nno"
     assert outputs.count("Do thing 2") == 1, "the instruction is written once per group"
     assert "### 2\nRhyme." in outputs
 
@@ -58,6 +59,21 @@ def test_prompts_without_groups_send_one_request_per_instance() -> None:
     assert sum("Strategy:\nRhyme." in text for text in asked) == 1
     assert found["input"] == ["text 0", "text 1", "Some text.", "Some text.", ""]
     assert found["output"] == ["yes", "no", "text 2", "text 3", "text 4"]
+
+
+@pytest.mark.parametrize("size", [1, 8])
+def test_one_input_in_three_is_asked_for_as_a_border_case(size: int) -> None:
+    asked: list[str] = []
+
+    def ask(requests: Sequence[Request]) -> list[Reply]:
+        asked.extend(line for request in requests for line in request.messages[-1]["content"].splitlines())
+        return [Reply({"answers": [{"number": n + 1, "input": "x"} for n in range(one.items)]}) for one in requests]
+
+    tasks = columns([row(number, ["yes", "no"], is_classification=True) for number in range(150)], ATTRIBUTED)
+    complete_batch(tasks, ask=ask, prompts=load_prompts(), settings=CompletionSettings(size))
+    labels = [asked[place + 1] for place, line in enumerate(asked) if line.endswith(", border case")]
+    assert len(labels) == 97, "of 300 labels, the same ones in groups of any size"
+    assert 40 <= labels.count("yes") <= 57, "either label has its share"
 
 
 def test_failed_instances_are_dropped_with_their_reason(teacher: Teacher, stub: StubTeacher, tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from auto_instruct_hf.core import INSTANCES, Trace, from_rows
 from auto_instruct_hf.curation.rules import find_instance_fault
 from auto_instruct_hf.errors import SchemaError
 from auto_instruct_hf.recipe import CurationSettings
+from auto_instruct_hf.settings import FiltersSettings
 
 
 def instance(number: int = 0, **values: Any) -> dict[str, Any]:
@@ -55,6 +56,49 @@ def test_the_first_of_equal_pairs_of_an_instruction_is_kept(tmp_path: Path) -> N
         "x1": "same input and output as an earlier instance",
         "x4": "no output",
     }
+
+
+def test_instructions_and_inputs_of_any_origin_are_cleaned_or_dropped(tmp_path: Path) -> None:
+    rows = [
+        instance(0, instruction='1. "Name a fruit."', input="No input required."),
+        instance(1, instruction="Draw a cat that sleeps on a sofa."),
+        instance(2, instruction="Sum it up.", input="[Insert text here]"),
+        instance(3, output="I'm sorry, but I cannot help with that."),
+        instance(4, attribute="Use a rhyme in each of the lines.", output="Use a rhyme in each of the lines."),
+    ]
+    trace = Trace()
+    kept = curate(from_rows(rows, INSTANCES), cache_dir=tmp_path, trace=trace)
+    assert (kept["instruction"][:], kept["input"][:]) == (["Name a fruit."], [""])
+    assert trace.rejected is not None
+    assert trace.rejected["rejected"][:] == [
+        "instruction: needs more than text",
+        "input: placeholder",
+        "refusal",
+        "output equals the strategy",
+    ]
+
+
+def test_an_input_has_one_label(tmp_path: Path) -> None:
+    def label(number: int, given: str, output: str, **values: Any) -> dict[str, Any]:
+        return instance(number, input=given, output=output, is_classification=True, attribute=output, **values)
+
+    rows = [
+        label(0, "Win a prize!", "spam"),
+        label(1, "win a  prize!", "not spam"),
+        label(2, "See you at noon.", "not spam"),
+        label(3, "Win a prize!", "advert", instruction_id="j"),
+        label(4, "", "spam"),
+        label(5, "", "not spam"),
+        instance(6, input="Win a prize!", instruction_id="k"),
+        instance(7, input="Win a prize!", instruction_id="k"),
+    ]
+    trace = Trace()
+    kept = curate(from_rows(rows, INSTANCES), cache_dir=tmp_path / "on", trace=trace)
+    assert kept["instance_id"][:] == ["x2", "x3", "x4", "x5", "x6", "x7"]
+    assert trace.rejected is not None
+    assert set(trace.rejected["rejected"][:]) == {"input under several labels"}
+    off = FiltersSettings(skip=("input under several labels",))
+    assert len(curate(from_rows(rows, INSTANCES), filters=off, cache_dir=tmp_path / "off")) == len(rows)
 
 
 def test_other_columns_stay_and_invalid_ones_are_named(tmp_path: Path) -> None:

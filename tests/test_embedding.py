@@ -18,6 +18,7 @@ from datasets import Dataset, Features, Value
 from hypothesis import given
 from hypothesis import strategies as st
 
+from auto_instruct_hf import filter_novel
 from auto_instruct_hf.core.transform import from_rows
 from auto_instruct_hf.embedding import encoders
 from auto_instruct_hf.embedding import phase as embedding
@@ -54,6 +55,15 @@ def test_embeddings_are_of_unit_length_and_in_order(tmp_path: Path) -> None:
     assert np.allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-5)
     reversed_data = embed(texts("Quantum fields.", "A cat sat."), cache_dir=tmp_path)
     assert reversed_data["embedding"][:] == data["embedding"][::-1]
+
+
+def test_paraphrases_are_near_and_other_tasks_of_the_same_form_are_not(tmp_path: Path) -> None:
+    tasks = ["Explain how photosynthesis works in plants.", "Write a few verses on mountains in winter."]
+    tasks += ["Write a poem about the sea.", "Explain the meaning of the idiom 'to break the ice'."]
+    paraphrases = ['What does the idiom "break the ice" mean?', "How does photosynthesis in plants work?"]
+    data = texts(*tasks, *paraphrases)
+    assert filter_novel(data, max_cosine=0.9, cache_dir=tmp_path)["instruction"][:] == tasks
+    assert len(filter_novel(data, cache_dir=tmp_path)) == len(data)
 
 
 def test_batches_do_not_change_the_vectors(tmp_path: Path) -> None:

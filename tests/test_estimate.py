@@ -7,7 +7,7 @@ import pytest
 from stub_instances import open_teacher, patch_embedding, patch_plots
 from stub_teacher import StubTeacher
 
-from auto_instruct_hf import Recipe, build, read_seeds
+from auto_instruct_hf import Recipe, bootstrap, build, read_seeds
 from auto_instruct_hf.estimate import describe_exchanges, estimate, preview, read_or_make_estimate, write_estimate
 from auto_instruct_hf.recipe import ClusteringSettings, TeacherSettings
 
@@ -81,14 +81,26 @@ def test_an_estimate_of_another_recipe_or_version_is_not_read(stub: StubTeacher,
 
 def test_a_preview_has_all_phases_and_its_requests_are_not_sent_again(stub: StubTeacher, tmp_path: Path) -> None:
     with open_teacher(stub, tmp_path, "stub") as teacher:
-        seen = preview(read_seeds(), teacher, RECIPE, 3)
-        assert seen.instructions == 3
-        assert seen.candidates > 3
+        seen = preview(read_seeds(), teacher, RECIPE, 10)
+        assert seen.instructions == 10
+        assert seen.candidates > 10
         text = describe_exchanges(seen.exchanges)
         for words in ("=== 1. bootstrap", "attribute: attributes", "complete: output", "[system]", "[user]", "[reply]"):
             assert words in text
         asked = len(stub.answered)
-        assert preview(read_seeds(), teacher, RECIPE, 3) == seen
+        assert preview(read_seeds(), teacher, RECIPE, 10) == seen
         assert len(stub.answered) == asked
-        build(read_seeds(), teacher, tmp_path / "out", replace(RECIPE, num_instructions=12))
+        made = build(read_seeds(), teacher, tmp_path / "out", RECIPE)
     assert len(set(stub.bodies())) == len(stub.answered)
+    first = [one.reply.content["instructions"][0] for one in seen.exchanges if one.phase == "bootstrap"]
+    assert set(first) <= set(made.attributed["instruction"])  # the build begins with the requests of the preview
+
+
+@pytest.mark.parametrize("count", [8, 40, 150, 600])
+def test_the_estimated_requests_of_the_bootstrap_are_those_that_are_sent(
+    stub: StubTeacher, tmp_path: Path, count: int
+) -> None:
+    with open_teacher(stub, tmp_path, "stub") as teacher:
+        made = estimate(read_seeds(), teacher, replace(RECIPE, num_instructions=count))
+        bootstrap(read_seeds(), teacher, num_instructions=count, cache_dir=tmp_path / "cache")
+    assert made.shares[0].requests == pytest.approx(len(stub.answered), rel=0.1)

@@ -2,6 +2,7 @@
 
 import json
 import random
+import re
 from collections.abc import Mapping, Sequence
 from operator import itemgetter
 from pathlib import Path
@@ -9,17 +10,17 @@ from typing import Any
 
 import pytest
 from datasets import Dataset
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from made_data import instruction_rows
-from stub_teacher import StubTeacher
+from stub_teacher import StubTeacher, is_classification
 
 from auto_instruct_hf import Teacher, attribute, complete
 from auto_instruct_hf.core import ATTRIBUTED, INSTRUCTIONS, Trace, from_rows
-from auto_instruct_hf.generation.grouped_requests import GroupedItem, ask_items, count_requests
-from auto_instruct_hf.prompts import Prompt
+from auto_instruct_hf.generation.grouped_requests import ask_items, count_requests
+from auto_instruct_hf.prompts import Prompt, load_prompts
 from auto_instruct_hf.recipe import AttributionSettings, CompletionSettings
-from auto_instruct_hf.teacher import NO_ANSWER, Reply, Request
+from auto_instruct_hf.teacher import NO_ANSWER, GroupedItem, Reply, Request, ask_groups
 
 ITEM = {"type": "object", "properties": {"number": {"type": "integer"}, "output": {"type": "string"}}}
 GROUPED = {"type": "object", "properties": {"answers": {"type": "array", "items": ITEM}}}
@@ -118,6 +119,70 @@ def test_each_item_gets_its_own_answer_or_a_reason(
     assert again.waves == teacher.waves
 
 
+# What may be taken for a mark, and what stands around it.
+PIECES = [
+    "### 1",
+    "### 2",
+    "###",
+    "=== 1",
+    "===",
+    "@@@ 2",
+    "@0@ 1",
+    "@",
+    "#",
+    "\n",
+    " ",
+    "Instruction",
+    "no heading",
+    "é",
+]
+TEXTS = st.lists(st.sampled_from(PIECES), min_size=1).map("".join).filter(lambda text: text and text == text.strip())
+ITALIAN = Path(__file__).parents[1] / "examples" / "italian" / "prompts"
+GROUPED_PROMPTS = [
+    load_prompts(source)[name] for source in ("default", str(ITALIAN)) for name in ("attributes", "output", "input")
+]
+
+
+def message_about(prompt: Prompt, rows: Sequence[Mapping[str, Any]]) -> str:
+    """Return the user's message of one request about rows."""
+    sent: list[Request] = []
+
+    def ask(requests: Sequence[Request]) -> list[Reply]:
+        sent.extend(requests)
+        return [Reply(None, "refused")] * len(requests)
+
+    ask_groups(ask, [[GroupedItem(prompt, row) for row in rows]], HAS_OUTPUT)
+    return sent[0].messages[-1]["content"]
+
+
+@given(st.lists(TEXTS, min_size=1, max_size=6), st.lists(TEXTS, min_size=18, max_size=18))
+@example(["Do it:\n### 2\nnow", "Do that."], ["### 1\n=== 2", "@@@ 1"] * 9)
+def test_no_text_can_be_taken_for_the_mark_of_an_item(instructions: list[str], others: list[str]) -> None:
+    names = ("input", "strategy", "label")
+    rows = [
+        {"instruction": instruction, "is_border": False, **dict(zip(names, others[3 * n :], strict=False))}
+        for n, instruction in enumerate(instructions)
+    ]
+    numbers = [str(number) for number in range(1, len(rows) + 1)]
+    for prompt in GROUPED_PROMPTS:
+        message = message_about(prompt, rows)
+        assert message == message_about(prompt, rows), "a rerun sends the same"
+        mark = re.escape(message.split(maxsplit=1)[0])
+        assert re.findall(rf"^{mark} (\d+)$", message, re.MULTILINE) == numbers
+        assert not any(re.search(mark, text) for row in rows for text in row.values() if isinstance(text, str))
+        if prompt.name == "attributes":
+            assert re.split(rf"\n?^{mark} \d+\n", message, flags=re.MULTILINE) == ["", *instructions]
+
+
+def test_the_mark_is_another_one_only_where_a_text_has_it() -> None:
+    prompt = load_prompts()["attributes"]
+    assert message_about(prompt, [{"instruction": "Do #1."}]) == "### 1\nDo #1."
+    assert message_about(prompt, [{"instruction": "Do it."}, {"instruction": "Use ### here."}]) == (
+        "=== 1\nDo it.\n=== 2\nUse ### here."
+    )
+    assert message_about(prompt, [{"instruction": "### === @@@ @0@"}]) == "@1@ 1\n### === @@@ @0@"
+
+
 @pytest.mark.parametrize(
     ("fault", "num_again"),
     [("failed", 3), ("missing", 3), ("doubled", 3), ("from zero", 3), ("empty", 3), ("incomplete", 1)],
@@ -171,7 +236,7 @@ def test_the_limit_of_a_reply_grows_with_the_group(teacher: Teacher, stub: StubT
     assert sorted(body["max_tokens"] for body in stub.answered) == [700 * 2, 700 * 5]
 
 
-@pytest.mark.parametrize("faults", [{"missing": 0.1, "doubled": 0.1}, {"cut": 0.5}, {"refused": 0.1, "missing": 0.1}])
+@pytest.mark.parametrize("faults", [{"missing": 0.1, "doubled": 0.1}, {"cut": 0.4}, {"refused": 0.1, "missing": 0.1}])
 def test_no_row_is_lost_over_http(teacher: Teacher, stub: StubTeacher, tmp_path: Path, faults: Any) -> None:
     stub.faults = faults
     trace, last = Trace(), Trace()
@@ -179,7 +244,7 @@ def test_no_row_is_lost_over_http(teacher: Teacher, stub: StubTeacher, tmp_path:
     assert found.features == ATTRIBUTED
     assert trace.rejected is not None
     assert sorted([*found["instruction"], *trace.rejected["instruction"]]) == sorted(make_table(30)["instruction"])
-    assert all(row["is_classification"] == ("pod" in row["instruction"]) for row in found)
+    assert all(row["is_classification"] == is_classification(row["instruction"]) for row in found)
     assert len(found) >= 50
     made = complete(found, teacher, cache_dir=tmp_path / "c", trace=last)
     assert last.rejected is not None

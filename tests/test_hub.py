@@ -14,7 +14,9 @@ from pathlib import Path
 from typing import Any
 
 import huggingface_hub
+import pyarrow.parquet as pq
 import pytest
+import yaml
 from stub_hub import OTHER_TOKEN, TOKEN, Failure, StubHub, serve_hub
 from stub_teacher import KEY, serve_stub
 from typer.testing import CliRunner, Result
@@ -22,6 +24,7 @@ from typer.testing import CliRunner, Result
 from auto_instruct_hf.cli.app import app
 from auto_instruct_hf.core import make_manifest, write_manifest
 from auto_instruct_hf.errors import SourceError
+from auto_instruct_hf.evaluation.report.reading import read_build
 from auto_instruct_hf.publishing import add_evaluation
 
 REPO = "alice/tasks"
@@ -253,6 +256,31 @@ def test_only_what_was_built_is_pushed(
     assert done.exit_code == (1 if words else 0)
     assert words in done.stderr
     assert len(hub.requests) == 0 if words else "notes.txt" not in hub.repos[REPO].find().files
+
+
+def test_a_build_without_columns_of_later_versions_is_pushed_and_evaluated(
+    hub: StubHub, built: Path, tmp_path: Path
+) -> None:
+    old = tmp_path / "old"
+    shutil.copytree(built, old)
+    later = ("teacher", "prompt", "completion")
+    for path in (old / "dataset" / "data").rglob("*.parquet"):
+        pq.write_table(pq.read_table(path).drop_columns(list(later)), path)
+    report = json.loads((old / "dataset" / "report.json").read_text())
+    for name in later:
+        del report["columns"][name]
+    del report["chat_strategy"], report["has_system"]
+    (old / "dataset" / "report.json").write_text(json.dumps(report))
+    recipe = yaml.safe_load((old / "dataset" / "recipe.yaml").read_text())
+    del recipe["chat"], recipe["judge"]["preferences"]
+    (old / "dataset" / "recipe.yaml").write_text(yaml.safe_dump(recipe))
+    write_manifest(old / "dataset", make_manifest(old / "dataset"))
+    assert read_build(old).digest() == read_build(built).digest()
+    add_evaluation(old, {})
+    publish(old)
+    card = hub.repos[REPO].find().files["README.md"].decode()
+    assert 'select_columns("messages")' in card
+    assert "completion" not in card.partition("```python")[2].partition("## How it was made")[0]
 
 
 SHARDS = ["data/default/train-00000-of-00001.parquet", "data/instances/train-00000-of-00001.parquet"]

@@ -10,7 +10,7 @@ from typing import Any
 import hypothesis
 import pytest
 import stub_teacher
-from datasets import Dataset, load_dataset
+from datasets import Dataset, concatenate_datasets, load_dataset
 from hypothesis import strategies as st
 from stub_batch import serve_batches
 from stub_instances import assert_strict, instance, open_teacher, patch_embedding, patch_plots, run_command, table
@@ -19,9 +19,10 @@ from stub_teacher import KEY, StubTeacher, serve_stub
 from auto_instruct_hf import Recipe, Teacher
 from auto_instruct_hf.core import INSTANCES, Trace, columns
 from auto_instruct_hf.errors import BudgetError, RecipeError
-from auto_instruct_hf.evaluation import NAMES, QUESTIONS, measure_paired_difference
+from auto_instruct_hf.evaluation import NAMES, QUESTIONS, VERDICTS, measure_paired_difference
 from auto_instruct_hf.evaluation.judging.assessment import assess, filter_judged
-from auto_instruct_hf.evaluation.judging.checks import OTHER_OUTPUT, make_checks, measure_agreement, measure_discernment
+from auto_instruct_hf.evaluation.judging.checks import NUM_CHECKS, make_checks, measure_agreement, measure_discernment
+from auto_instruct_hf.evaluation.judging.faults import OTHER_OUTPUT
 from auto_instruct_hf.evaluation.judging.judge_model import choose_evaluator, choose_model, open_judge
 from auto_instruct_hf.evaluation.judging.verdicts import judge, judge_batch, passes
 from auto_instruct_hf.evaluation.questions import JUDGEMENTS
@@ -32,7 +33,7 @@ from auto_instruct_hf.publishing.card import render_card
 from auto_instruct_hf.recipe import JudgeSettings
 from auto_instruct_hf.teacher import Journal, Reply
 
-STRATEGY, ELSEWHERE = "strategy_valid", "http://127.0.0.1:9/v1"
+STRATEGY, FOLLOWS, ELSEWHERE = "strategy_valid", "output_follows_strategy", "http://127.0.0.1:9/v1"
 Filtered = tuple[Path, StubTeacher, Any]
 
 
@@ -51,7 +52,7 @@ def test_each_instance_gets_its_answers_and_only_to_questions_that_apply(teacher
     assert found["instance_id"][:] == [row["instance_id"] for row in rows]
     for row, said in zip(rows, found.to_list(), strict=True):
         assert said["output_correct"] is (row["output"] != "wrong")
-        assert (said[STRATEGY] is None) == (row["is_classification"] or not row["attribute"])
+        assert said[STRATEGY] is said[FOLLOWS] is (None if row["is_classification"] or not row["attribute"] else True)
         assert 0.5 <= said["confidence"] <= 1
         assert said["reason"]
         assert said["rater"] == "stub"
@@ -61,12 +62,14 @@ def test_a_rerun_asks_nothing(stub: StubTeacher, tmp_path: Path) -> None:
     found = []
     for cache in ("one", "two", "two"):  # a cache that was lost, and one that is there
         with open_teacher(stub, tmp_path) as teacher:
-            found.append(assess(instances(9), teacher, cache_dir=tmp_path / cache))
+            found.append(assess(instances(14), teacher, cache_dir=tmp_path / cache))
     assert found[0].figures == found[1].figures == found[2].figures
     assert found[0].judgements.to_list() == found[2].judgements.to_list()
-    assert len(stub.bodies()) == len(set(stub.bodies())) == 9 + 3 * 2
+    checks = sum(one["asked"] for one in found[0].figures.checks.values())
+    assert len(stub.bodies()) == len(set(stub.bodies())) == 14 + checks
+    assert set(found[0].figures.checks) > {"changed figure", "reversed", "reworded"}
     with Journal(tmp_path / "journal.sqlite") as journal:
-        assert [(one.phase, one.requests) for one in journal.usage()] == [("judge", 15)]
+        assert [(one.phase, one.requests) for one in journal.usage()] == [("judge", 14 + checks)]
 
 
 def test_the_text_of_an_instance_cannot_leave_its_marks(stub: StubTeacher, teacher: Teacher, tmp_path: Path) -> None:
@@ -80,12 +83,41 @@ def test_the_text_of_an_instance_cannot_leave_its_marks(stub: StubTeacher, teach
     assert all(question.text in system for question in QUESTIONS)
 
 
-def test_a_confidence_is_clipped_to_percent_and_an_answer_to_a_question_not_asked_is_dropped() -> None:
-    answer = {**dict.fromkeys(NAMES, False), "confidence": 140, "reason": "a\nb"}
+def test_an_answer_to_a_question_not_asked_is_dropped() -> None:
+    answer = {**dict.fromkeys(NAMES, False), "confidence": 85, "reason": "a\nb"}
     row = instance(0)
     found = judge_batch(columns([row], row), ask=lambda _: [Reply(answer)], prompts=load_judge_prompts(), rater="r")
-    expected = {"confidence": [1.0], STRATEGY: [None], "output_correct": [False], "reason": ["a b"]}
+    expected = {"confidence": [0.85], STRATEGY: [None], FOLLOWS: [None], "output_correct": [False], "reason": ["a b"]}
     assert {name: found[name] for name in expected} == expected
+
+
+@pytest.mark.parametrize("form", JUDGE)
+def test_the_schema_bounds_the_confidence_without_keywords_that_servers_refuse(form: str) -> None:
+    prompt = load_judge_prompts()[form]
+    answer = {**dict.fromkeys(NAMES, True), "reason": "Sound."}
+    accepted = [value for value in range(-100, 201) if prompt.accepts({**answer, "confidence": value})]
+    assert accepted == list(range(0, 101, 5))
+    assert set(prompt.schema["properties"]["confidence"]) == {"type", "enum"}
+
+
+@pytest.mark.parametrize(
+    ("instruction", "strategy", "output", "counts"),
+    [
+        ("Explain rain in at most 20 words.", "", "Water - in short - falls down.", "5 words"),
+        ("Explain rain.", "Use forty words.", "Water falls.", "2 words"),
+        ("Name three tools.", "", "- a saw\n- a file", "2 list items"),
+        ("Write a two-line rhyme.", "", "One\n\ntwo", "2 lines"),
+        ("Explain rain in simple words.", "", "Water falls.", ""),
+    ],
+)
+def test_what_an_instruction_limits_is_counted_for_the_judge(
+    instruction: str, strategy: str, output: str, counts: str, stub: StubTeacher, teacher: Teacher, tmp_path: Path
+) -> None:
+    row = instance(1, instruction=instruction, attribute=strategy, output=output)
+    judge(table([row]), teacher, cache_dir=tmp_path / "c")
+    user = stub.answered[0]["messages"][1]["content"]
+    told = user.partition("[instruction")[0].partition("as counted by a program: ")[2].strip()
+    assert told == (f"{counts}." if counts else "")
 
 
 @pytest.mark.parametrize("form", JUDGE)
@@ -97,8 +129,10 @@ def test_each_form_asks_all_questions_after_the_reason_with_a_strict_schema(form
     assert_strict(prompt.schema)
     texts = {"instruction": "Greet.", "input": "", "output": "Hello."}
     asked = [{"name": question.name, "text": question.text} for question in QUESTIONS]
-    system = prompt.messages(**texts, strategy="Rhyme.", mark="0f", questions=asked)[0]["content"]
-    alone = prompt.messages(**texts, strategy="", mark="0f", questions=[asked[0]])
+    system = prompt.messages(**texts, strategy="Rhyme.", mark="0f", counts="", questions=asked)[0]["content"]
+    alone = prompt.messages(**texts, strategy="", mark="0f", counts="", questions=[asked[0]])
+    for mark in ("[instruction MARK]", "[input MARK]", "[strategy MARK]", "[output MARK]", "[end MARK]", "editor"):
+        assert mark in system
     places = [system.index(f"{name}:") for name in NAMES]
     assert places == sorted(places, reverse=form == "reversed")
     assert "strategy" not in "".join(message["content"] for message in alone)
@@ -124,7 +158,6 @@ def test_outputs_that_were_swapped_show_in_the_share(teacher: Teacher, tmp_path:
     assert swapped["other"]["share"] < 0.3 < good.shares["output_correct"].share == swapped["own"]["share"] == 1
     assert swapped["discerns"]
     assert good.checks["reversed"]["agreement"]["output_correct"]["share"] == 1.0
-    assert good.warnings == []
     for number in (1, 11, 20):
         rows[number]["output"] = rows[number + 2]["output"]
     settings = JudgeSettings(check_share=0.0)
@@ -155,7 +188,7 @@ def test_a_swapped_output_differs_and_is_from_another_instruction_of_the_same_ki
         instance(number, instruction_id=f"t{task}", is_classification=kind, output=output)
         for number, (task, kind, output) in enumerate(parts)
     ]
-    checks = make_checks(rows, table(rows), seed)
+    checks = make_checks(rows, [], table(rows), seed, len(rows))
     swapped = {row["instance_id"]: row["output"] for row in checks if row["check"] == OTHER_OUTPUT}
     for row, (task, kind, output) in zip(rows, parts, strict=True):
         donors = {said for other, of_kind, said in parts if other != task and of_kind == kind}
@@ -294,7 +327,7 @@ def test_an_instance_without_a_judgement_does_not_pass(stub: StubTeacher, tmp_pa
         kept = filter_judged(table(rows), teacher, cache_dir=tmp_path / "c", trace=trace)
     reasons = count_reasons(trace.rejected)
     assert reasons == {"judge: refused": 29 - len(kept), "judge: no to output_correct": 1}
-    assert kept.features == INSTANCES
+    assert kept.features == {**INSTANCES, **VERDICTS}
     assert trace.facts["kept"] == len(kept) == trace.facts["after"]["passed"]["yes"]
 
 
@@ -337,8 +370,70 @@ def test_a_build_keeps_only_what_passes(filtered: Filtered) -> None:
     assert found["kept"] == len(ids)
     before, after = (found[when]["shares"]["output_correct"]["share"] for when in ("before", "after"))
     assert before < 1 == after
+    assert "Faults made by program, caught by another" in done.stdout
     assert count_reasons(Dataset.from_parquet(str(out / "rejected" / "judge.parquet"))) == found["rejected"]
     assert "Shares of yes, judged by another" in done.stdout
+
+
+def test_the_verdicts_stand_in_the_rows_of_both_configs(filtered: Filtered) -> None:
+    out, _, _ = filtered
+    said = {row["instance_id"]: row for row in Dataset.from_parquet(str(out / "judgements.parquet"))}
+    for config in ("default", "instances"):
+        for row in (row for part in load_dataset(str(out / "dataset"), config).values() for row in part):
+            own = said[row["instance_id"]]
+            assert (row["judge_correct"], row["judge_confidence"]) == (True, own["confidence"])
+            assert row["judge_follows_strategy"] is own[FOLLOWS] is row["judge_strategy_valid"]
+    card = (out / "dataset" / "README.md").read_text()
+    assert all(f"| `{name}` | {feature.dtype} |" in card for name, feature in VERDICTS.items())
+
+
+def test_a_judge_without_a_minimum_drops_nothing(stub: StubTeacher, tmp_path: Path) -> None:
+    stub.faults = {"refused": 0.3}
+    rows = [instance(number) for number in range(30)]
+    rows[1]["output"] = "wrong"
+    trace = Trace()
+    with open_teacher(stub, tmp_path, max_attempts=1) as teacher:
+        kept = filter_judged(table(rows), teacher, keep_all=True, cache_dir=tmp_path / "c", trace=trace)
+    assert kept.remove_columns(list(VERDICTS)).to_list() == rows
+    assert (kept["judge_correct"][1], kept["judge_correct"][2]) == (False, True)
+    assert kept["judge_confidence"][:].count(None) == sum(trace.facts["before"]["failed"].values()) > 0
+    assert (trace.facts["kept"], trace.facts["min_judge"], len(trace.rejected or ())) == (30, None, 0)
+
+
+def test_verdicts_are_added_to_a_build_that_had_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", KEY)
+    patch_embedding(monkeypatch)
+    patch_plots(monkeypatch)
+    small = {"bootstrap": {"requests_per_round": 4}, "clustering": {"num_clusters": 2, "n_neighbors": 100}}
+    (tmp_path / "recipe.yaml").write_text(json.dumps(small))
+
+    def read() -> Dataset:
+        return concatenate_datasets(list(load_dataset(str(tmp_path / "out" / "dataset"), "instances").values()))
+
+    with serve_stub() as stub:
+        command = ["build", "--teacher", "stub", "--base-url", stub.url, "--out", tmp_path / "out"]
+        command += ["--num-instructions", 20, "--recipe", tmp_path / "recipe.yaml"]
+        assert run_command(*command).exit_code == 0
+        bare, asked = read(), len(stub.answered)
+        assert not [name for name in bare.column_names if name.startswith("judge")]
+        refused = run_command(*command, "--judge", "another")
+        assert "judge.judges_builds is True (was False)" in refused.stderr
+        done = run_command(*command, "--judge", "another", "--overwrite")
+    assert done.exit_code == 0, done.output
+    assert {json.loads(body)["model"] for body in stub.bodies()[asked:]} == {"another"}
+    judged = read()
+    assert sorted(judged["instance_id"]) == sorted(bare["instance_id"])
+    assert None not in judged["judge_correct"][:]
+    card = " ".join((tmp_path / "out" / "dataset" / "README.md").read_text().split())
+    assert f"another judged {len(judged)} curated instances. None was dropped for it." in card
+    assert "No step checks that an answer is true" in card
+
+
+@pytest.mark.parametrize(
+    ("settings", "is_judged"), [({}, False), ({"model": "m"}, True), ({"min_judge": 0.0}, True), ({"size": 9}, False)]
+)
+def test_a_build_is_judged_if_a_judge_or_a_minimum_is_given(settings: dict[str, Any], is_judged: bool) -> None:
+    assert JudgeSettings(**settings).judges_builds is is_judged
 
 
 def test_the_cost_of_judging_is_estimated_and_counted(filtered: Filtered) -> None:
@@ -347,11 +442,16 @@ def test_the_cost_of_judging_is_estimated_and_counted(filtered: Filtered) -> Non
     usage = {one["phase"]: one for one in report["usage"]}
     asked = report["phases"]["judge"]["before"]
     assert usage["judge"]["model"] == "another"
-    assert usage["judge"]["requests"] == asked["asked"] + sum(one["asked"] for one in asked["checks"].values())
+    # Two faults may make the same instance of a row, such as another label: asked once.
+    most = asked["asked"] + sum(one["asked"] for one in asked["checks"].values())
+    assert asked["asked"] < usage["judge"]["requests"] <= most
     assert sum(one["requests"] for one in usage.values()) == len(stub.answered)
     assert report["dollars"] == pytest.approx(len(stub.answered) * (100 * 1e-6 + 20 * 2e-6))
     expected = {one["phase"]: one for one in report["estimate"]}["judge"]
-    assert expected["requests"] == pytest.approx(usage["judge"]["requests"], rel=0.4)
+    # The checks at most: some faults cannot be made in what the stub writes.
+    most = asked["asked"] + NUM_CHECKS * 5
+    assert usage["judge"]["requests"] <= most
+    assert expected["requests"] == pytest.approx(most, rel=0.2)
     assert expected["dollars"] > 0
 
 

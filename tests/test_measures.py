@@ -13,11 +13,11 @@ from hypothesis import strategies as st
 from rouge_score.rouge_scorer import RougeScorer
 
 from auto_instruct_hf.core.arrays import FloatArray, Vectors
+from auto_instruct_hf.embedding import phase as embedding_phase
 from auto_instruct_hf.errors import SchemaError
 from auto_instruct_hf.evaluation import measures
 from auto_instruct_hf.evaluation.length_profile.length_profile import LengthProfile
 from auto_instruct_hf.evaluation.measures import (
-    embeddings,
     join_prompt,
     measure_alignment,
     measure_dataset,
@@ -25,6 +25,7 @@ from auto_instruct_hf.evaluation.measures import (
     measure_evenness,
     measure_labels,
     measure_lengths,
+    measure_meaning,
     measure_nearest,
     measure_overlap,
     measure_vendi,
@@ -66,7 +67,7 @@ def folder(sound: Columns, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> P
         vectors = np.array([draw(tasks[text]) + draw(list(text.encode())) for text in texts])
         return (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
 
-    monkeypatch.setattr(embeddings, "make_encoder", lambda *_: encode)
+    monkeypatch.setattr(embedding_phase, "make_encoder", lambda *_: encode)
     return tmp_path
 
 
@@ -172,7 +173,14 @@ def test_the_order_of_rows_does_not_matter(sound: Columns, folder: Path) -> None
 def test_missing_measures_have_a_reason(sound: Columns) -> None:
     found = measured({"instruction": sound["instruction"]})
     assert set(found["left_out"]) == {
-        *("instructions.vendi", "inputs.lengths", "outputs.lengths", "outputs.distinct", "outputs.nearest"),
+        *(
+            "instructions.meaning",
+            "instructions.vendi",
+            "inputs.lengths",
+            "outputs.lengths",
+            "outputs.distinct",
+            "outputs.nearest",
+        ),
         *("balance.clusters", "balance.labels", "alignment"),
     }
     assert found["left_out"]["inputs.lengths"] == "there is no column 'input'"
@@ -240,6 +248,15 @@ def test_a_zero_vector_is_named() -> None:
     with pytest.raises(ValueError, match="vector 1 has the length 0"):
         measure_vendi(np.array([[1.0, 0], [0, 0]]))
     assert measure_vendi(np.zeros((0, 3))) is None
+
+
+def test_unique_in_meaning_is_what_has_no_near_other() -> None:
+    vectors = np.array([[1, 0], [0.96, 0.28], [0, 1], [0.8, 0.6]], dtype=np.float32)
+    found = measure_meaning(vectors, 0.9)
+    assert found["cosine"]["max"] == pytest.approx(0.96)
+    assert (found["num_texts"], found["num_unique"], found["share_unique"], found["num_groups"]) == (4, 1, 0.25, 2)
+    nothing = measure_meaning(vectors[:0])
+    assert (nothing["num_unique"], nothing["share_unique"], nothing["num_groups"]) == (0, None, 0)
 
 
 @given(st.lists(st.integers(0, 4)), st.integers(0, 3))

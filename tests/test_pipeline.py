@@ -15,7 +15,7 @@ from stub_teacher import KEY, StubTeacher, serve_stub
 
 import auto_instruct_hf
 from auto_instruct_hf import Build, Recipe, Teacher, build, read_seeds
-from auto_instruct_hf.core.schema import CLUSTERED
+from auto_instruct_hf.core.schema import CHAT, CLUSTERED
 from auto_instruct_hf.errors import BuildError
 from auto_instruct_hf.publishing.build_report import format_figure
 from auto_instruct_hf.publishing.finished_build import require_same_build
@@ -63,8 +63,8 @@ def test_folder_loads_and_holds_what_was_built(done: Any) -> None:
     assert rows["instances"] == {name: part.to_list() for name, part in made.instances.items()}
     assert sum(map(len, rows["default"].values())) == 5 * 14  # the published ratio, of what was bootstrapped
     sample = load_dataset(str(out / "dataset"), split="train")
-    assert sample.column_names == [*CLUSTERED, "num_draws", "messages"]
-    assert load_dataset(str(out / "dataset"), "instances", split="train").column_names[-1] == "messages"
+    assert sample.column_names == [*CLUSTERED, "num_draws", *CHAT]
+    assert load_dataset(str(out / "dataset"), "instances", split="train").column_names == [*CLUSTERED, *CHAT]
     assert "num_draws" not in made.instances["train"].column_names
     used = Recipe.from_yaml(out / "dataset" / "recipe.yaml")
     assert used == replace(RECIPE, prompts="default", teacher=TeacherSettings(model="stub"))
@@ -78,6 +78,16 @@ def test_no_instruction_stands_in_two_splits_of_either_config(done: Any) -> None
             for row in part:
                 where.setdefault(row["instruction_id"], set()).add(name)
     assert all(len(names) == 1 for names in where.values())
+
+
+def test_a_row_asks_for_its_strategy_in_both_configs_or_in_none(done: Any) -> None:
+    rows = published(done[0])
+    by_id = {row["instance_id"]: row for part in rows["instances"].values() for row in part}
+    assert any(row["attribute"] in row["prompt"][0]["content"].split("\n") for row in by_id.values())
+    for part in rows["default"].values():
+        for row in part:
+            assert {name: row[name] for name in CHAT} == {name: by_id[row["instance_id"]][name] for name in CHAT}
+            assert row["teacher"] == "stub"
 
 
 def test_report_adds_up(done: Any) -> None:
@@ -137,7 +147,7 @@ def test_a_change_recomputes_exactly_what_follows_from_it(done: Any) -> None:
     assert computed(out, stub) == set()
     assert computed(out, stub, recipe=replace(RECIPE, num_samples=33)) == after_split
     assert computed(out, stub, recipe=replace(RECIPE, splitting=replace(RECIPE.splitting, test=0.3))) == {
-        "split", "leak", *after_split,
+        "split", "leak", "leak-cosine", *after_split,
     }  # fmt: skip
     assert computed(out, stub, recipe=replace(RECIPE, teacher=TeacherSettings(concurrency=2))) == set()
     fewer = replace(RECIPE, attribution=replace(RECIPE.attribution, max_strategies=1))

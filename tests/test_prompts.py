@@ -19,7 +19,7 @@ VARIABLES: dict[str, dict[str, Any]] = {
     "classify": {"instruction": "Do {{ x }} & 'y'."},
     "labels": {"instruction": "Do it."},
     "strategies": {"instruction": "Do it."},
-    "input": {"instruction": "Do it.", "label": "spam"},
+    "input": {"instruction": "Do it.", "label": "spam", "is_border": True},
     "output": {"instruction": "Do it.", "input": "On this.", "strategy": "Slowly."},
     "topic": {"instructions": ["Do it.", "Do that."], "keywords": ["do"]},
 }
@@ -27,8 +27,10 @@ FOLDER = Path(prompts.__file__).parent
 PROMPTS = [(source, name) for source in ("default", "small") for name in list_names(source)]
 
 
-def filled(prompt: prompts.Prompt, variables: dict[str, Any]) -> list[dict[str, str]]:
-    return prompt.messages(items=[{"number": 1, **variables}]) if prompt.is_grouped else prompt.messages(**variables)
+def filled(prompt: prompts.Prompt, *variables: dict[str, Any], mark: str = "###") -> list[dict[str, str]]:
+    if not prompt.is_grouped:
+        return prompt.messages(**variables[0])
+    return prompt.messages(items=[{"number": n, **item} for n, item in enumerate(variables, start=1)], mark=mark)
 
 
 @pytest.mark.parametrize(("source", "name"), PROMPTS)
@@ -46,7 +48,8 @@ def test_each_prompt_renders_to_a_chat(source: str, name: str) -> None:
 
 
 def test_both_sets_have_all_prompts() -> None:
-    assert {name for name, prompt in load_prompts().items() if prompt.is_grouped} == {"attributes", "input", "output"}
+    grouped = {name for name, prompt in load_prompts().items() if prompt.is_grouped}
+    assert grouped == {"attributes", "input", "output", "topic"}
     assert not any(prompt.is_grouped for prompt in load_prompts("small").values())
     assert {name for _, name in PROMPTS} == set(REQUESTS)
 
@@ -80,30 +83,53 @@ def test_each_schema_is_strict(source: str, name: str) -> None:
 @pytest.mark.parametrize("name", ["attributes", "input", "output"])
 def test_what_is_constant_comes_first(name: str) -> None:
     prompt = load_prompts()[name]
-    texts = [filled(prompt, {**VARIABLES[name], "instruction": text}) for text in ("Do this.", "Do that.")]
+    texts = [
+        filled(prompt, {**VARIABLES[name], "instruction": text}, mark=mark)
+        for text, mark in (("Do this.", "###"), ("Do ### that.", "==="))
+    ]
     assert texts[0][:-1] == texts[1][:-1]
     assert texts[0][-1] != texts[1][-1]
 
 
 def test_empty_parts_are_left_out() -> None:
-    message = load_prompts("small")["output"].messages(instruction="Do it.", input="", strategy="")[-1]["content"]
-    assert message == "Instruction:\nDo it."
-    item = {"number": 1, "instruction": "Do it.", "input": "", "strategy": ""}
-    message = load_prompts()["output"].messages(items=[item])[-1]["content"]
-    assert message == "Instruction:\nDo it.\n\nStrategies:\n### 1\nYour own choice."
+    bare = {"instruction": "Do it.", "input": "", "strategy": ""}
+    assert filled(load_prompts("small")["output"], bare)[-1]["content"] == "Instruction:\nDo it."
+    assert filled(load_prompts()["output"], bare)[-1]["content"] == "### Instruction\nDo it.\n### 1"
+    group = {"instructions": ["Do it.", "Do that."], "keywords": []}
+    assert filled(load_prompts("small")["topic"], group)[-1]["content"] == "Tasks:\n- Do it.\n- Do that."
+    assert filled(load_prompts()["topic"], group)[-1]["content"] == "### 1\n- Do it.\n- Do that."
+
+
+def test_nothing_is_said_where_there_is_no_strategy() -> None:
+    shared = {"instruction": "Do it.", "input": "On this."}
+    items = [{**shared, "strategy": "Slowly."}, {**shared, "strategy": ""}, {**shared, "strategy": "Fast."}]
+    message = filled(load_prompts()["output"], *items)[-1]["content"]
+    assert message == "### Instruction\nDo it.\n### Input\nOn this.\n### 1\nSlowly.\n### 2\n### 3\nFast."
+
+
+def test_only_border_cases_are_marked_as_such() -> None:
+    items = [{"instruction": "Is it spam?", "label": "yes", "is_border": is_border} for is_border in (False, True)]
+    message = filled(load_prompts()["input"], *items)[-1]["content"]
+    assert message == "### Instruction\nIs it spam?\n### 1\nyes\n### 2, border case\nyes"
+
+
+def test_an_example_of_several_lines_is_one_example() -> None:
+    example = {**EXAMPLE, "instruction": "Sort these:\n- pears\n- plums"}
+    variables = {**VARIABLES["bootstrap"], "examples": [example, EXAMPLE]}
+    shown = load_prompts()["bootstrap"].messages(**variables)[-1]["content"].split("\n\n")[0]
+    assert shown == f"Requests so far:\n- Sort these: - pears - plums\n- {EXAMPLE['instruction']}"
 
 
 def test_what_instances_share_is_written_once() -> None:
     shared = {"instruction": "Do it.", "input": "On this."}
     items = [
-        {"number": 1, **shared, "strategy": "Slowly."},
-        {"number": 2, **shared, "strategy": "Fast."},
-        {"number": 3, "instruction": "Do it.", "input": "On that.", "strategy": "Fast."},
+        {**shared, "strategy": "Slowly."},
+        {**shared, "strategy": "Fast."},
+        {"instruction": "Do it.", "input": "On that.", "strategy": "Fast."},
     ]
-    message = load_prompts()["output"].messages(items=items)[-1]["content"]
-    assert message == (
-        "Instruction:\nDo it.\n\nInput:\nOn this.\n\nStrategies:\n### 1\nSlowly.\n### 2\nFast.\n\n"
-        "Instruction:\nDo it.\n\nInput:\nOn that.\n\nStrategies:\n### 3\nFast."
+    assert filled(load_prompts()["output"], *items)[-1]["content"] == (
+        "### Instruction\nDo it.\n### Input\nOn this.\n### 1\nSlowly.\n### 2\nFast.\n"
+        "### Instruction\nDo it.\n### Input\nOn that.\n### 3\nFast."
     )
 
 

@@ -204,12 +204,12 @@ NO_TEXT, NO_NUMBER = "Input should be a valid string", "Input should be a valid 
         ("skip", ["Eve", -1], "greater than or equal to 1"),
         ("back", ["Eve", 2**64], "less than 9223372036854775808"),
         ("skip", ["Eve", 999], "There is no item 999"),
-        ("save", ["Eve", None, "", "yes", "yes", "yes", "yes"], NO_NUMBER),
-        ("save", ["Eve", 1, None, "yes", "yes", "yes", "yes"], NO_TEXT),
-        ("save", ["Eve", 1, "\ud800", "yes", "yes", "yes", "yes"], NO_TEXT),
-        ("save", ["Eve", 1, "x" * 10_001, "yes", "yes", "yes", "yes"], "at most 10000 characters"),
-        ("save", ["Eve", 1, "", "yes", "yes", "maybe", "yes"], "Input should be &#x27;yes&#x27;, &#x27;no&#x27;"),
-        ("save", ["Eve", 1, "", "yes", "yes", None, "yes"], "no answer yet"),
+        ("save", ["Eve", None, "", "yes", "yes", "yes", "yes", "yes"], NO_NUMBER),
+        ("save", ["Eve", 1, None, "yes", "yes", "yes", "yes", "yes"], NO_TEXT),
+        ("save", ["Eve", 1, "\ud800", "yes", "yes", "yes", "yes", "yes"], NO_TEXT),
+        ("save", ["Eve", 1, "x" * 10_001, "yes", "yes", "yes", "yes", "yes"], "at most 10000 characters"),
+        ("save", ["Eve", 1, "", "yes", "yes", "yes", "maybe", "yes"], "should be &#x27;yes&#x27;, &#x27;no&#x27;"),
+        ("save", ["Eve", 1, "", "yes", "yes", "yes", None, "yes"], "no answer yet"),
     ],
 )
 def test_odd_values_are_refused_in_words(caller: Caller, button: str, values: list[Any], message: str) -> None:
@@ -232,7 +232,7 @@ def test_what_is_no_step_of_the_page_does_not_reach_gradio(
 def test_any_name_and_note_are_kept_or_refused(caller: Caller, name: str, note: str) -> None:
     message, position = caller.send("start", name)
     if position:
-        assert caller.send("save", name, position, note, "yes", "no", "cannot tell", "yes")[0] == ""
+        assert caller.send("save", name, position, note, "yes", "no", "cannot tell", "yes", "no")[0] == ""
         shown = caller.post("back", name, None).text
         assert json.dumps(note.strip(), ensure_ascii=False) in shown
     else:
@@ -349,7 +349,7 @@ def test_what_a_model_wrote_is_shown_as_it_is_and_nothing_is_asked_of_the_networ
                 assert store.ratings() == []
                 page.get_by_label("Note").fill(EVIL)
                 page.keyboard.press("Escape")
-                rater.press_and_wait("y", "y", "y", "Enter")
+                rater.press_and_wait("y", "y", "y", "y", "Enter")
                 rater.press_and_wait("b")
                 assert page.get_by_label("Note").input_value() == store.ratings()[0]["reason"] == EVIL
                 third = page.get_by_role("group", name=re.compile("^3. Is the strategy"))

@@ -50,15 +50,28 @@ def store(tmp_path: Path) -> Any:
 
 def test_answers_come_back_and_a_correction_replaces_them(store: RatingStore) -> None:
     ann = store.enter("Ann")
-    store.save(ann, 1, {"valid_task": True, "input_fits": None, "strategy_valid": False, "output_correct": True}, "x")
+    answers = dict(zip(NAMES, (True, None, False, True, True), strict=True))
+    store.save(ann, 1, answers, "x")
     store.save(ann, 2, {"valid_task": True, "input_fits": True, "output_correct": False})
-    store.save(ann, 1, {"valid_task": False, "input_fits": None, "strategy_valid": False, "output_correct": True}, "y")
+    store.save(ann, 1, {**answers, "valid_task": False}, "y")
     first, second = store.ratings()
-    assert [first[name] for name in NAMES] == [False, None, False, True]
-    assert [second[name] for name in NAMES] == [True, True, None, False]
+    assert [first[name] for name in NAMES] == [False, None, False, True, True]
+    assert [second[name] for name in NAMES] == [True, True, None, None, False]
     assert {**first, **make_rating_rows(1)[0], "reason": "y", "rater": "Ann"} == first
     assert store.item(ann, 2).answers == {"valid_task": True, "input_fits": True, "output_correct": False}
     assert not store.item(ann, 3).is_rated
+
+
+def test_a_file_that_lacks_a_later_question_is_read_and_goes_on(tmp_path: Path) -> None:
+    before = [app.RatingQuestion("valid_task", ""), app.RatingQuestion("output_correct", "")]
+    with RatingStore(tmp_path / "ratings.sqlite", before) as old:
+        old.add_items(make_rating_rows(2), 42)
+        say(old, old.enter("Ann"), 1)
+    with open_store(tmp_path / "ratings.sqlite") as store:
+        say(store, store.enter("Ann"), 2)
+        first, second = store.ratings()
+    assert [first[name] for name in NAMES] == [True, None, None, None, True]
+    assert [second[name] for name in NAMES] == [True, True, None, None, True]
 
 
 def test_a_question_that_does_not_apply_is_not_answered(store: RatingStore) -> None:
@@ -280,6 +293,7 @@ def test_a_restarted_space_begins_with_what_it_pushed(
     with serve_hub() as stub:
         monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
         monkeypatch.setattr("huggingface_hub.constants.HF_HUB_DISABLE_XET", True)
+        monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "cache"))
         hub = HfApi(endpoint=stub.url, token=TOKEN)
         hub.create_repo(repo, repo_type="dataset", private=True)
         restore_ratings(hub, repo, restored)

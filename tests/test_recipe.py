@@ -1,12 +1,15 @@
 """A recipe decides what a run costs: a slip in it must not pass in silence."""
 
 import re
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
+import yaml
 
+from auto_instruct_hf import recipe
 from auto_instruct_hf.errors import RecipeError
-from auto_instruct_hf.recipe import Recipe
+from auto_instruct_hf.recipe import PUBLISHED_BANNED, Recipe
 
 
 def read(tmp_path: Path, text: str) -> Recipe:
@@ -22,11 +25,35 @@ def test_written_recipe_reads_back_as_itself(tmp_path: Path) -> None:
     assert read(tmp_path, recipe.to_yaml()) == recipe
 
 
-def test_nothing_given_is_the_published_recipe(tmp_path: Path) -> None:
+def test_nothing_given_is_the_default_recipe(tmp_path: Path) -> None:
     recipe = read(tmp_path, "")
     assert recipe == Recipe()
     assert (recipe.num_instructions, recipe.bootstrap.max_similarity, recipe.clf_share) == (10_000, 0.7, 0.1)
     assert (recipe.bootstrap.seed_examples, recipe.bootstrap.machine_examples) == (6, 2)
+
+
+def test_the_recipes_of_the_package_differ_where_ours_is_not_the_published_one() -> None:
+    ours, published = Recipe.from_yaml("default"), Recipe.from_yaml("published")
+    assert ours == Recipe()
+    assert (published.bootstrap.max_cosine, published.bootstrap.domains) == (None, ())
+    folder = Path(recipe.__file__).parent / "recipes"
+    named = [yaml.safe_load((folder / f"{name}.yaml").read_text()) for name in ("default", "published")]
+    different = {
+        section: sorted(name for name, value in values.items() if value != getattr(getattr(published, section), name))
+        for section, values in asdict(ours).items()
+        if isinstance(values, dict)
+    }
+    for content in named:
+        assert {section: sorted(values) for section, values in content.items()} == {
+            section: names for section, names in different.items() if names
+        }
+
+
+def test_the_published_list_of_banned_words_has_a_name(tmp_path: Path) -> None:
+    recipe = read(tmp_path, "bootstrap: {banned: published}\nfilters: {skip: [needs more than text]}")
+    assert recipe.bootstrap.banned == PUBLISHED_BANNED
+    assert recipe.filters.skip == ("needs more than text",)
+    assert read(tmp_path, recipe.to_yaml()) == recipe
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from auto_instruct_hf.prompts.prompt import Prompt
-from auto_instruct_hf.teacher.reply_text import find_json, is_whole, list_texts
+from auto_instruct_hf.teacher.reply_text import find_json, is_whole, list_texts, simplify
 
 SCHEMA = {
     "type": "object",
@@ -59,6 +59,11 @@ def test_harmless_differences_are_accepted_only_where_no_server_enforces_the_sch
 
 def test_a_label_as_a_number_is_text() -> None:
     assert find('{"number": 1, "output": 5}', is_loose=True) == {"number": 1, "output": "5"}
+
+
+@pytest.mark.parametrize(("value", "step"), [(87, 85), ("93", 95), (120, 120), (-1, -1)])
+def test_a_number_between_two_steps_is_the_nearest(value: object, step: int) -> None:
+    assert simplify(value, {"type": "integer", "enum": list(range(0, 101, 5))}) == step
 
 
 @given(st.text(max_size=60), st.floats(0.05, 0.98))

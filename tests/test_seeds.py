@@ -9,12 +9,13 @@ from typing import Any
 import pytest
 from datasets import ClassLabel, Dataset, Features, Value
 
-from auto_instruct_hf.core import SEEDS
+from auto_instruct_hf.core import SEEDS, load_filters
 from auto_instruct_hf.errors import SeedError
+from auto_instruct_hf.filters import find_instruction_fault
 from auto_instruct_hf.generation.bootstrap import find_candidate_fault
 from auto_instruct_hf.generation.seeds import BUNDLED, read_seeds
 from auto_instruct_hf.novelty import near_pairs
-from auto_instruct_hf.recipe import BootstrapSettings
+from auto_instruct_hf.recipe import PUBLISHED_BANNED, BootstrapSettings
 
 TASK_LINE = b'{"instruction": "Name a fruit, any.", "output": "apple, or pear"}'
 TASK = {"instruction": "Name the largest planet of the solar system.", "input": "", "output": "Jupiter"}
@@ -35,7 +36,8 @@ def test_bundled_seeds_are_valid_labelled_distinct_and_pass_the_filters() -> Non
     for row in rows:
         assert set(row) == {"domain", "instruction", "input", "output", "is_classification", "labels"}
         assert row["output"].strip()
-        assert find_candidate_fault(row["instruction"], BootstrapSettings()) == ""
+        assert find_candidate_fault(row["instruction"], BootstrapSettings(banned=PUBLISHED_BANNED)) == ""
+        assert find_instruction_fault(row["instruction"], load_filters()) is None
         assert bool(row["labels"]) == row["is_classification"]
     for row in labelled:
         assert 2 <= len(row["labels"]) == len(set(row["labels"])) <= 8

@@ -3,10 +3,12 @@
 import random
 from collections import Counter
 from collections.abc import Iterable
+from dataclasses import replace
 from itertools import combinations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -14,10 +16,12 @@ from made_data import FEATURES, distinct, make_rows
 from rouge_score.rouge_scorer import RougeScorer
 
 from auto_instruct_hf import split
-from auto_instruct_hf.core import Trace, columns, from_rows, normalise
+from auto_instruct_hf.core import Trace, Vectors, columns, from_rows, normalise
+from auto_instruct_hf.embedding import phase
 from auto_instruct_hf.recipe import SplittingSettings
-from auto_instruct_hf.sampling.splits import measure_table, split_table
+from auto_instruct_hf.sampling.splits import measure_cosines_table, measure_table, split_table
 
+IN_WORDS = SplittingSettings(max_cosine=None)
 SHARES = {"train": 0.8, "validation": 0.1, "test": 0.1}
 
 
@@ -113,11 +117,60 @@ def test_groups_are_chained_through_every_kind_of_link() -> None:
 def test_all_rows_are_split_and_groups_and_the_nearest_pair_are_reported(tmp_path: Path) -> None:
     trace = Trace()
     data = from_rows(make_rows(distinct(50)), FEATURES)
-    splits = split(data, cache_dir=tmp_path, trace=trace)
+    splits = split(data, settings=IN_WORDS, cache_dir=tmp_path, trace=trace)
     assert sorted(key for part in splits.values() for key in part["instance_id"]) == sorted(data["instance_id"])
     assert all(part.features == data.features for part in splits.values())
     nearest = {"similarity": 0.0, "compared": 10, "held_out": 10}
     assert trace.facts == {"groups": 50, "largest_group": 1, "nearest": nearest}
+
+
+# Of unit length; their products are multiples of 1/4, so that no cosine is rounded.
+HALVES = [[a, b, c, d] for a in (-0.5, 0.5) for b in (-0.5, 0.5) for c in (-0.5, 0.5) for d in (-0.5, 0.5)]
+
+
+def encode(texts: list[str]) -> Vectors:
+    """Return one of HALVES for each text of `distinct`."""
+    numbers = [int(text.split()[0].removeprefix("alpha")) for text in texts]
+    return np.array([HALVES[number * 7919 % 101 % len(HALVES)] for number in numbers], dtype=np.float32)
+
+
+@settings(max_examples=40)
+@given(st.integers(1, 40), st.sampled_from([0.25, 0.5, 0.75]), st.integers(0, 9))
+def test_no_paraphrase_leaks_and_the_cosines_equal_brute_force(count: int, max_cosine: float, seed: int) -> None:
+    rows = make_rows(distinct(count))
+    chosen = SplittingSettings(max_cosine=max_cosine)
+    found = split_table(columns(rows, rows[0]), settings=chosen, seed=seed, encode=encode)["split"]
+    by_text = {row["instruction"]: name for row, name in zip(rows, found, strict=True)}
+    vectors = dict(zip(by_text, encode(list(by_text)), strict=True))
+    across = {
+        (one, other): float(vectors[one] @ vectors[other])
+        for one, here in by_text.items()
+        for other, there in by_text.items()
+        if here != there
+    }
+    assert max(across.values(), default=0.0) <= max_cosine
+    chance = random.Random(seed)
+    by_text = {text: chance.choice(list(SHARES)) for text in by_text}
+    batch = {"instruction": list(by_text), "split": list(by_text.values())}
+    [highest], [of_test] = measure_cosines_table(batch, encode=encode).values()
+    own = [text for text, name in by_text.items() if name == "test"]
+    rest = [text for text, name in by_text.items() if name != "test"]
+    best = [max(float(vectors[text] @ vectors[other]) for other in rest) for text in own if rest]
+    expected = {edge: np.mean([one > float(edge) for one in best]) if best else None for edge in ("0.85", "0.9")}
+    assert of_test == expected
+    pairs = [vectors[a] @ vectors[b] for a, b in combinations(by_text, 2) if by_text[a] != by_text[b]]
+    assert highest == max([float(one) for one in pairs], default=0.0)
+
+
+def test_paraphrases_stay_together_and_their_cosines_are_reported(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(phase, "make_encoder", lambda *_: encode)
+    trace = Trace()
+    splits = split(from_rows(make_rows(distinct(60)), FEATURES), cache_dir=tmp_path, trace=trace)
+    assert trace.facts["groups"] == len({str(encode([text])) for text in distinct(60)}) == 16
+    assert trace.facts["in_meaning"] == {"cosine": 0.5, "of_test": {"0.85": 0.0, "0.9": 0.0}}
+    assert len(splits) == 3
 
 
 @settings(max_examples=40)
@@ -151,14 +204,14 @@ def test_shares_hold_over_all_and_within_strata() -> None:
 
 @pytest.mark.parametrize("count", range(1, 12))
 def test_no_split_is_empty(tmp_path: Path, count: int, caplog: pytest.LogCaptureFixture) -> None:
-    splits = split(from_rows(make_rows(distinct(count)), FEATURES), cache_dir=tmp_path)
+    splits = split(from_rows(make_rows(distinct(count)), FEATURES), settings=IN_WORDS, cache_dir=tmp_path)
     assert list(splits) == ["train", "validation", "test"][:count]
     assert all(len(part) for part in splits.values())
     assert ("no instruction is left" in caplog.text) == (count < 3)
 
 
 def test_splits_without_a_share_are_left_out(tmp_path: Path) -> None:
-    data, shares = from_rows(make_rows(distinct(20)), FEATURES), SplittingSettings(validation=0.0, test=0.5)
+    data, shares = from_rows(make_rows(distinct(20)), FEATURES), replace(IN_WORDS, validation=0.0, test=0.5)
     assert list(split(data, settings=shares, cache_dir=tmp_path)) == ["train", "test"]
 
 

@@ -27,6 +27,7 @@ CODES = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\
 ROOT = Path(__file__).parents[1]
 RECIPE = """
 bootstrap: {requests_per_round: 4}
+filters: {skip: [control characters]}
 clustering: {num_clusters: 2, n_neighbors: 100}
 teacher: {max_retries: 1, max_failing: 1}
 """

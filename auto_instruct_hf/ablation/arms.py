@@ -8,6 +8,7 @@ from contextlib import nullcontext
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from datasets import Dataset, concatenate_datasets
 
@@ -113,7 +114,9 @@ def ablate(
         else nullcontext()
     )
     with opened as judge:
-        made = build(seeds, teacher, out, recipe, overwrite=overwrite)
+        # The arms are judged below; the build need not be.
+        unjudged = replace(recipe, judge=replace(recipe.judge, model=None, base_url=None))
+        made = build(seeds, teacher, out, unjudged, overwrite=overwrite)
         compared = _make_arms(made, teacher, recipe, arms, cache_dir)
         num_rows = num_samples or max(1, recipe.num_instructions // 2)
         sample = partial(sample_coordinated, clf_share=recipe.clf_share, balance=recipe.sampling.balance)
@@ -169,8 +172,9 @@ def _make_arms(made: Build, teacher: Teacher, recipe: Recipe, names: Sequence[st
 
 def _write_directly(attributed: Dataset, teacher: Teacher, recipe: Recipe, cache_dir: Path) -> _Arm:
     traces = [Trace(), Trace(), Trace()]
-    written = complete_directly(attributed, teacher, prompts=recipe.prompts, trace=traces[0], cache_dir=cache_dir)
-    pool = curate(written, settings=recipe.curation, trace=traces[1], cache_dir=cache_dir)
+    shared: dict[str, Any] = {"filters": recipe.filters, "cache_dir": cache_dir}
+    written = complete_directly(attributed, teacher, prompts=recipe.prompts, trace=traces[0], **shared)
+    pool = curate(written, settings=recipe.curation, trace=traces[1], **shared)
     if recipe.decontamination.sources:
         pool = decontaminate(pool, settings=recipe.decontamination, trace=traces[2], cache_dir=cache_dir)
     reasons = [count_reasons(trace.rejected) for trace in traces]

@@ -19,6 +19,7 @@ from ..core import (
     apply,
     columns,
     keep,
+    load_filters,
     make_id,
     normalise,
     require_columns,
@@ -27,6 +28,7 @@ from ..core import (
     with_rejected,
 )
 from ..prompts import DIRECT, Prompt, load_direct_prompts
+from ..settings import FiltersSettings
 from ..teacher import Ask, Reply, Request, Teacher
 
 _NEEDED = ("instruction_id", "instruction", "is_classification")
@@ -38,6 +40,7 @@ def complete_directly(
     teacher: Teacher,
     *,
     prompts: str | None = None,
+    filters: FiltersSettings | None = None,
     cache_dir: Path | None = None,
     trace: Trace | None = None,
 ) -> Dataset:
@@ -46,6 +49,7 @@ def complete_directly(
     Reads the columns `instruction_id`, `instruction` and `is_classification`; returns columns of `schema.INSTANCES`:
     one row per label of a classification task, with the label as `attribute` and output; one row for any other task,
     with `attribute` "". `prompts` is the set of the other phases; with `small`, the prompts are for small models too.
+    `filters` has the words for "nothing", for inputs.
     `trace` receives the instructions whose request failed.
     """
     attributed = require_columns(attributed, ATTRIBUTED, "complete_directly", _NEEDED)
@@ -55,7 +59,7 @@ def complete_directly(
             direct_batch,
             phase="direct",
             features=with_rejected(INSTANCES),
-            settings={"prompts": load_direct_prompts(prompts or teacher.prompts)},
+            settings={"prompts": load_direct_prompts(prompts or teacher.prompts), "filters": load_filters(filters)},
             resources={"ask": teacher.ask},
             depends_on=teacher.identity,
             batch_size=ASKING_BATCH,
@@ -65,7 +69,9 @@ def complete_directly(
     return keep(written, phase="direct", cache_dir=cache_dir, trace=trace)
 
 
-def direct_batch(batch: Batch, *, ask: Ask, prompts: Mapping[str, Prompt]) -> Columns:
+def direct_batch(
+    batch: Batch, *, ask: Ask, prompts: Mapping[str, Prompt], filters: FiltersSettings | None = None
+) -> Columns:
     """Complete a batch of instructions, one request each, with the prompts of `prompts.DIRECT`.
 
     Reads the columns `instruction_id`, `instruction` and `is_classification`; returns columns as `schema.INSTANCES` and
@@ -77,7 +83,7 @@ def direct_batch(batch: Batch, *, ask: Ask, prompts: Mapping[str, Prompt]) -> Co
         prompt = prompts[_OUTPUT_FIRST if task["is_classification"] else _INPUT_FIRST]
         requests.append(Request(prompt, prompt.messages(instruction=task["instruction"])))
     for task, reply in zip(tasks, ask(requests), strict=True):
-        for attribute, given, output, rejected in _parse_reply(task["is_classification"], reply):
+        for attribute, given, output, rejected in _parse_reply(task["is_classification"], reply, load_filters(filters)):
             instances.append(
                 {
                     **{name: task[name] for name in _NEEDED},
@@ -92,15 +98,17 @@ def direct_batch(batch: Batch, *, ask: Ask, prompts: Mapping[str, Prompt]) -> Co
     return columns(instances, with_rejected(INSTANCES))
 
 
-def _parse_reply(is_classification: bool, reply: Reply) -> Iterable[tuple[str, str, str, str]]:
+def _parse_reply(
+    is_classification: bool, reply: Reply, filters: FiltersSettings
+) -> Iterable[tuple[str, str, str, str]]:
     """Return attribute, input, output and `rejected` of each instance."""
     if reply.content is None:
         return [("", "", "", f"teacher: {reply.error}")]
     if not is_classification:
-        return [("", text_or_nothing(reply.content["input"]), reply.content["output"].strip(), "")]
+        return [("", text_or_nothing(reply.content["input"], filters), reply.content["output"].strip(), "")]
     first: dict[str, tuple[str, str, str, str]] = {}
     for answer in reply.content["instances"]:
         label = answer["label"].strip()
         if label:
-            first.setdefault(normalise(label), (label, text_or_nothing(answer["input"]), label, ""))
+            first.setdefault(normalise(label), (label, text_or_nothing(answer["input"], filters), label, ""))
     return first.values() or [("", "", "", "classification without labels")]

@@ -136,7 +136,22 @@ def build_command(
             rich_help_panel=options.JUDGE,
         ),
     ] = None,
-    judge: options.JudgeModel = None,
+    preferences: Annotated[
+        bool,
+        typer.Option(
+            "--preferences",
+            help="Let a judge compare the outputs of each prompt that has several, for the config `preferences`.",
+            rich_help_panel=options.JUDGE,
+        ),
+    ] = False,
+    judge: Annotated[
+        str | None,
+        typer.Option(
+            help="Model that judges every instance: its verdicts are columns of the dataset.",
+            show_default="no judge; with --min-judge one other than the teacher",
+            rich_help_panel=options.JUDGE,
+        ),
+    ] = None,
     judge_base_url: options.JudgeBaseUrl = None,
     out: Annotated[Path, typer.Option(help="Folder of the build.", rich_help_panel=options.OUTPUT)] = Path("out"),
     overwrite: options.Overwrite = False,
@@ -202,7 +217,15 @@ def build_command(
             clustering=override(given.clustering, {"num_clusters": num_clusters}),
             sampling=override(given.sampling, {"balance": balance}),
             decontamination=override(given.decontamination, {"sources": tuple(decontaminate or ()) or None}),
-            judge=override(given.judge, {"min_judge": min_judge, "model": judge, "base_url": judge_base_url}),
+            judge=override(
+                given.judge,
+                {
+                    "min_judge": min_judge,
+                    "preferences": preferences or None,
+                    "model": judge,
+                    "base_url": judge_base_url,
+                },
+            ),
         )
         with Teacher(teacher, base_url=base_url, journal=out / "journal.sqlite", settings=settings.teacher) as model:
             if model.is_embedded and settings.num_instructions == Recipe().num_instructions and not num_instructions:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .console import print_table, say
+from .judge_output import show_faults
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -40,7 +41,7 @@ def look_ahead(seeds: Dataset, teacher: Teacher, recipe: Recipe, out: Path, show
         say(f"In all: {Cost(made.dollars)}. Spent so far: {teacher.spent()}.")
     if made.dollars is None:
         unknown = [one.phase for one in made.shares if one.dollars is None]
-        section = "judge" if unknown == ["judge"] else "teacher"
+        section = "judge" if set(unknown) <= {"judge", "preferences"} else "teacher"
         name = choose_model(teacher, recipe.judge) if section == "judge" else teacher.model
         say(f"No price is known for {name}: give {section}.input_price and output_price in the recipe.")
 
@@ -63,6 +64,8 @@ def show_build(made: Build, out: Path, teacher: Teacher) -> None:
             say(f"bootstrap stopped early: {found['stopped']}")
     if "judge" in made.report.phases:
         _show_judge(made.report.phases["judge"])
+    if "preferences" in made.report.phases:
+        _show_preferences(made.report.phases["preferences"])
     _compare(made.report.estimate or [])
     num_rows, num_instances = (sum(map(len, splits.values())) for splits in (made.sample, made.instances))
     say(
@@ -88,9 +91,24 @@ def _show_judge(found: dict[str, Any]) -> None:
             kept = after["shares"][name]["share"]
             interval = f"{share['low']:.1%} to {share['high']:.1%}"
             rows.append([name, f"{share['share']:.1%}", interval, "" if kept is None else f"{kept:.1%}"])
-    header = ("", "of all curated", "95 % interval", "of those kept")
+    header = ["", "of all curated", "95 % interval", "of those kept"]
+    if found["min_judge"] is None:  # all are kept
+        header, rows = header[:-1], [row[:-1] for row in rows]
     print_table(f"Shares of yes, judged by {before['judge']}", header, rows)
+    show_faults(before)
     for warning in before["warnings"]:
+        say(warning)
+
+
+def _show_preferences(found: dict[str, Any]) -> None:
+    """Print how many pairs have a preference, and how far the judge can be relied on."""
+    agreement, longer = found["agreement"], found["longer"]
+    say(f"Preference pairs, judged by {found['judge']}: {found['kept']:,} of {found['pairs']:,} with a preference.")
+    if agreement["asked"]:
+        say(f"The same preference in both orders: {agreement['yes']:,} of {agreement['asked']:,} pairs (chance: half).")
+    if longer["asked"]:
+        say(f"The longer output was preferred in {longer['yes']:,} of {longer['asked']:,} pairs.")
+    for warning in found["warnings"]:
         say(warning)
 
 

@@ -10,6 +10,7 @@ import typer
 
 from . import options
 from .console import exit_status, print_table, say
+from .judge_output import show_faults
 
 if TYPE_CHECKING:
     from ..evaluation.measures import Figures
@@ -118,7 +119,7 @@ def evaluate_command(
 
 
 def _show(figures: EvaluationFigures) -> None:
-    """Print the four questions beside the published shares, and what is missing."""
+    """Print the questions beside the published shares, how many planted faults were caught, and what is missing."""
     peers = list(dict.fromkeys(peer for row in figures["table"] for peer in row["published"]))
     rows = []
     for row in figures["table"]:
@@ -127,6 +128,8 @@ def _show(figures: EvaluationFigures) -> None:
         rows.append([row["name"], _interval(row["judge"]), _interval(row["people"]), *published])
     if figures["judge"] or figures["ratings"]:
         print_table(f"{figures['dataset']['name']}: shares of yes", ("", "judge", "people", *peers), rows)
+    if figures["judge"]:
+        show_faults(figures["judge"])
     for warning in (figures["judge"] or {}).get("warnings", ()):
         say(warning)
     for name, reason in figures["left_out"].items():

@@ -34,7 +34,13 @@ Column = Annotated[
 ]
 RecipeFile = Annotated[
     Path | None,
-    typer.Option("--recipe", help="YAML file with settings that differ from the defaults.", rich_help_panel=INPUT),
+    typer.Option(
+        "--recipe",
+        metavar="NAME|FILE",
+        help="default; published, the published recipe to the letter; or a YAML file with settings that differ.",
+        show_default="default",
+        rich_help_panel=INPUT,
+    ),
 ]
 TeacherModel = Annotated[
     str | None,

@@ -45,7 +45,7 @@ def rate_command(
         Path | None, typer.Option(help="Write a folder that runs as a Space of the Hub.", show_default="none")
     ] = None,
 ) -> None:
-    """Serve a page, on this machine only, on which people answer four questions about instances of a build.
+    """Serve a page, on this machine only, on which people answer questions about instances of a build.
 
     Answers are saved in OUT/ratings.sqlite at once.
     """

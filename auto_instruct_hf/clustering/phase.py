@@ -102,6 +102,7 @@ def cluster(
         fitted["centrality"][:],
         teacher,
         num_instructions=settings.topic_instructions,
+        max_tokens=settings.topic_tokens,
         prompts=prompts,
         cache_dir=cache_dir,
     )

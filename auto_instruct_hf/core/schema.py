@@ -14,10 +14,14 @@ TEXT_COLUMNS = ("instruction", "input", "output")
 SEEDS = Features({"instruction": _TEXT, "input": _TEXT, "output": _TEXT, "is_classification": _BOOL, "domain": _TEXT})
 """One row a seed task; `input` and `domain` are "" if there is none."""
 
-_SIMILARITY = {"similarity": Value("float32"), "most_similar": _TEXT, "round": Value("int32")}
-INSTRUCTIONS = Features({"instruction_id": _TEXT, "instruction": _TEXT, **_SIMILARITY})
+_IN_WORDS = {"similarity": Value("float32"), "most_similar": _TEXT}
+_IN_MEANING = {"cosine": Value("float32"), "nearest": _TEXT}
+INSTRUCTIONS = Features(
+    {"instruction_id": _TEXT, "instruction": _TEXT, **_IN_WORDS, **_IN_MEANING, "round": Value("int32")}
+)
 """After bootstrap: one row an instruction; `similarity` is the highest ROUGE-L F1 against the pool when admitted,
-`most_similar` the id of that instruction (or seed), "" if none shares a token."""
+`most_similar` the id of that instruction (or seed), "" if none shares a token; `cosine` and `nearest` are the same by
+embeddings, 0 and "" if they were not compared."""
 
 ATTRIBUTES = Features({"is_classification": _BOOL, "input": _TEXT, "attributes": List(_TEXT)})
 ATTRIBUTED = Features({**INSTRUCTIONS, **ATTRIBUTES})
@@ -31,7 +35,19 @@ CLUSTERED = Features({**INSTANCES, "cluster": ClassLabel(names=["a topic"])})
 """After cluster: `cluster` is a ClassLabel whose names are the topics."""
 
 MESSAGES = List({"role": _TEXT, "content": _TEXT})
-"""A published row as a chat: a user turn, an assistant turn."""
+"""Turns of a chat."""
+CHAT = Features({"teacher": _TEXT, "messages": MESSAGES, "prompt": MESSAGES, "completion": MESSAGES})
+"""What a published row has besides: the model that wrote it, and the row as a chat, whole and in two parts."""
+
+PREFERENCES = Features(
+    {
+        **dict.fromkeys(("instruction_id", "chosen_id", "rejected_id"), _TEXT),
+        **dict.fromkeys(("prompt", "chosen", "rejected"), MESSAGES),
+        "teacher": _TEXT,
+        "judge": _TEXT,
+    }
+)
+"""One row a pair of instances with the same prompt: `judge` preferred the output of `chosen_id`."""
 
 
 def with_rejected(features: Features) -> Features:

@@ -4,15 +4,17 @@ import hashlib
 import re
 import unicodedata
 
+from ..settings import FiltersSettings
+from .filter_words import load_filters, plain, run_of
+
 # Scripts written without spaces: Thai, Lao, Myanmar, Khmer, Chinese, Japanese.
 UNSPACED = r"\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff"
 _UNSPACED = re.compile(f"[{UNSPACED}]")
 # Control characters, including those that change the direction of text.
 CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u200e\u200f\u202a-\u202e\u2066-\u2069\ufeff]+")
-# Written by models instead of an empty answer.
-_NOTHING = re.compile(
-    r"[\s\"'(<\[]*(?:none|null|nil|n/a|no ?input|not (?:applicable|needed|required))[\s\"')>\].!]*", re.IGNORECASE
-)
+# Longer texts are not searched for words for "nothing".
+_MAX_NOTHING = 120
+_ONLY_MARKS = re.compile(r"[\s\"'`\u2018\u2019\u201c\u201d()<>\[\]{}._\u2026\u2013\u2014-]*")
 
 
 def normalise(text: str) -> str:
@@ -46,9 +48,18 @@ def count_words(text: str) -> int:
     return len(_UNSPACED.sub(" ", text).split()) + -(-len(_UNSPACED.findall(text)) // 2)
 
 
-def text_or_nothing(text: str | None) -> str:
-    """Strip a text; return "" for None and for words such as "none" or "N/A" that models write instead."""
-    return "" if text is None or _NOTHING.fullmatch(text) else text.strip()
+def estimate_tokens(text: str) -> float:
+    """Return a rough number of tokens: a quarter of the bytes, which is somewhat high for English."""
+    return len(text.encode("utf-8", "replace")) / 4
+
+
+def text_or_nothing(text: str | None, filters: FiltersSettings | None = None) -> str:
+    """Strip a text; return "" for None, and for words such as "none", "**N/A**" or "(no input)" written instead."""
+    text = (text or "").strip()
+    if len(text) > _MAX_NOTHING:
+        return text
+    is_nothing = _ONLY_MARKS.fullmatch(text) or run_of(load_filters(filters).nothing).fullmatch(plain(text))
+    return "" if is_nothing else text
 
 
 def hide_tokens(text: str) -> str:

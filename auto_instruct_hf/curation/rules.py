@@ -1,7 +1,7 @@
 """Phase 4, first step: drop broken instances, each with its reason.
 
-The rules are those of Auto-Instruct: the input equals the output; the output is missing, contains words of the request,
-or ends in a connective; an instruction has the same input and output twice.
+The rules of Auto-Instruct: the input equals the output; the output is missing, contains words of the request, or ends
+in a connective; an instruction has the same input and output twice. Then the rules of `filters`, which are ours.
 """
 
 from pathlib import Path
@@ -16,12 +16,16 @@ from ..core import (
     apply,
     columns,
     keep,
+    load_filters,
     normalise,
     require_columns,
     rows,
+    text_or_nothing,
     with_rejected,
 )
+from ..filters import clean_instruction, find_input_fault, find_instruction_fault, find_output_fault
 from ..recipe import CurationSettings
+from ..settings import FiltersSettings
 
 # Ours: an answer of one or two words may be a connective ("Which word joins the clauses?").
 _MIN_WORDS_TO_BREAK_OFF = 3
@@ -31,49 +35,97 @@ def curate(
     instances: Dataset,
     *,
     settings: CurationSettings | None = None,
+    filters: FiltersSettings | None = None,
     cache_dir: Path | None = None,
     trace: Trace | None = None,
 ) -> Dataset:
     """Drop broken instances.
 
     Args:
-        instances: Columns `instruction_id`, `is_classification`, `input` and `output` as in `schema.INSTANCES`.
+        instances: Columns `instruction_id`, `instruction`, `is_classification`, `input` and `output` as in
+            `schema.INSTANCES`; `attribute` if there are strategies.
         settings: The words that show that an output is broken.
+        filters: Rules on texts, and their word lists.
         cache_dir: Folder of the cache; None: as in `core.apply`.
         trace: If given, it receives the dropped rows.
 
     Returns:
-        The other rows, with all columns.
+        The other rows, with all columns. Instructions are without list marks, quotes and the like around them, and
+        inputs that say "none" are "".
     """
-    needed = ("instruction_id", "is_classification", "input", "output")
+    needed = ("instruction_id", "instruction", "is_classification", "input", "output")
     instances = require_columns(instances, INSTANCES, "curate", needed)
     features = with_rejected(instances.features)
-    values = {"settings": settings or CurationSettings()}
+    filters = load_filters(filters)
+    values = {"settings": settings or CurationSettings(), "filters": filters}
     judged = apply(instances, curate_batch, phase="curate", features=features, settings=values, cache_dir=cache_dir)
     unique = apply(
-        judged, deduplicate_table, phase="deduplicate", features=features, batch_size=None, cache_dir=cache_dir
+        judged,
+        compare_table,
+        phase="deduplicate",
+        features=features,
+        settings={"filters": filters},
+        batch_size=None,
+        cache_dir=cache_dir,
     )
     return keep(unique, phase="curate", cache_dir=cache_dir, trace=trace)
 
 
-def curate_batch(batch: Batch, *, settings: CurationSettings) -> Columns:
-    """Add `rejected` to a batch of rows: the fault of each row by itself (see `find_instance_fault`), or ""."""
-    texts = zip(batch["input"], batch["output"], batch["is_classification"], strict=True)
-    return {**batch, "rejected": [find_instance_fault(*values, settings=settings) for values in texts]}
+def curate_batch(batch: Batch, *, settings: CurationSettings, filters: FiltersSettings | None = None) -> Columns:
+    """Clean the instructions and inputs of a batch, and add `rejected`: the fault of each row by itself, or "".
+
+    Reads `instruction`, `is_classification`, `input`, `output` and, if it is there, `attribute`; returns all columns.
+    """
+    filters = load_filters(filters)
+    judged = rows(batch)
+    tasks = {text: _judge_instruction(text, filters) for text in set(batch["instruction"])}
+    for row in judged:
+        task, given, output, is_clf = (row[name] for name in ("instruction", "input", "output", "is_classification"))
+        row["input"] = given = text_or_nothing(given, filters)
+        row["instruction"], fault = tasks[task]
+        input_fault = find_input_fault(given, task, filters)
+        row["rejected"] = (
+            fault
+            or (f"input: {input_fault}" if input_fault else "")
+            or find_instance_fault(given, output, is_clf, settings=settings)
+            or find_output_fault(output, task, given, row.get("attribute", ""), is_clf, filters)
+            or ""
+        )
+    return columns(judged, [*batch, "rejected"])
 
 
-def deduplicate_table(batch: Batch) -> Columns:
-    """Reject all but the first of the rows of one instruction with the same input and output.
+def _judge_instruction(text: str, filters: FiltersSettings) -> tuple[str, str]:
+    """Return an instruction without what is around it, and its fault, or ""."""
+    fault = find_instruction_fault(text, filters)
+    return clean_instruction(text, filters), f"instruction: {fault}" if fault else ""
 
-    Reads the columns `instruction_id`, `input`, `output` and `rejected` of all rows; returns all columns.
+
+def compare_table(batch: Batch, *, filters: FiltersSettings) -> Columns:
+    """Reject rows that do not go with others of their instruction.
+
+    Of rows with the same input and output all but the first; of a classification task all rows whose input has several
+    outputs. Reads the columns `instruction_id`, `is_classification`, `input`, `output` and `rejected` of all rows;
+    returns all columns.
     """
     seen = set()
+    labels: dict[tuple[str, str], set[str]] = {}
     judged = rows(batch)
     for row in judged:
-        key = (row["instruction_id"], normalise(row["input"]), normalise(row["output"]))
-        if not row["rejected"] and key in seen:
+        if row["rejected"]:
+            continue
+        given, output = normalise(row["input"]), normalise(row["output"])
+        key = (row["instruction_id"], given, output)
+        if key in seen:
             row["rejected"] = "same input and output as an earlier instance"
         seen.add(key)
+        if given and row["is_classification"]:
+            labels.setdefault(key[:2], set()).add(output)
+    ambiguous = {key for key, outputs in labels.items() if len(outputs) > 1}
+    if ambiguous and "input under several labels" not in filters.skip:
+        for row in judged:
+            is_labelled = not row["rejected"] and row["is_classification"]
+            if is_labelled and (row["instruction_id"], normalise(row["input"])) in ambiguous:
+                row["rejected"] = "input under several labels"
     return columns(judged, batch)
 
 

@@ -1,6 +1,6 @@
 """Embeddings of texts, each computed once."""
 
-from .encoders import identify, make_encoder, require_model
-from .phase import embed, encode_new
+from .encoders import Encode, identify, make_encoder, require_model
+from .phase import embed, open_encoder
 
-__all__ = ["embed", "encode_new", "identify", "make_encoder", "require_model"]
+__all__ = ["Encode", "embed", "identify", "make_encoder", "open_encoder", "require_model"]

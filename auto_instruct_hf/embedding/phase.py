@@ -16,6 +16,7 @@ from ..recipe import EmbeddingSettings
 from .encoders import Encode, identify, make_encoder
 
 _LOG = logging.getLogger(__name__)
+_TEXTS_PER_BATCH = 4096  # bounds the memory that a vector takes several times
 _TEXTS_PER_COMMIT = 512
 # NORMAL: a power failure costs the last texts, not the file.
 _SCHEMA = """
@@ -39,21 +40,29 @@ def embed(dataset: Dataset, *, settings: EmbeddingSettings | None = None, cache_
     Returns:
         A dataset with the columns of `EMBEDDED_COLUMNS`, in the same order.
     """
-    settings, folder = settings or EmbeddingSettings(), cache_dir or default_folder()
-    folder.mkdir(parents=True, exist_ok=True)
-    identity = identify(settings)
-    store = folder / f"vectors-{identity}.sqlite"
     return apply(
         dataset.select_columns(["instruction_id", "instruction"]),
         embed_batch,
         phase="embed",
         features=EMBEDDED_COLUMNS,
-        depends_on=identity,
-        resources={"encode": partial(encode_new, encode=make_encoder(settings, folder), store=store)},
-        batch_size=4096,
+        depends_on=identify(settings or EmbeddingSettings()),
+        resources={"encode": open_encoder(settings, cache_dir)},
+        batch_size=_TEXTS_PER_BATCH,
         show_progress=True,
-        cache_dir=folder,
+        cache_dir=cache_dir,
     )
+
+
+def open_encoder(settings: EmbeddingSettings | None = None, cache_dir: Path | None = None) -> Encode:
+    """Return a function that embeds texts and reuses the vectors that the cache folder holds, those of `embed` too.
+
+    The vectors have unit length, shape (texts, dimensions). The model is loaded with the first new text. `cache_dir`
+    defaults to the folder of `core.apply`.
+    """
+    settings, folder = settings or EmbeddingSettings(), cache_dir or default_folder()
+    folder.mkdir(parents=True, exist_ok=True)
+    store = folder / f"vectors-{identify(settings)}.sqlite"
+    return partial(encode_new, encode=make_encoder(settings, folder), store=store)
 
 
 def embed_batch(batch: Batch, *, encode: Encode) -> Columns:
@@ -65,8 +74,19 @@ def encode_new(texts: list[str], *, encode: Encode, store: Path) -> Vectors:
     """Return the vectors of texts, shape (texts, dimensions); encode and store those that the store lacks.
 
     The store is an SQLite file of one model. Several processes may use it; the first vector of a text is kept. A
-    corrupt store is replaced; all texts are encoded if it is locked or cannot be written.
+    corrupt store is replaced; all texts are encoded if it is locked or cannot be written. Without texts the shape is
+    (0, 0).
     """
+    vectors = np.zeros((0, 0), dtype=np.float32)
+    for start in range(0, len(texts), _TEXTS_PER_BATCH):
+        part = _encode_part(texts[start : start + _TEXTS_PER_BATCH], encode, store)
+        if not start:
+            vectors = np.empty((len(texts), part.shape[1]), dtype=np.float32)
+        vectors[start : start + len(part)] = part
+    return vectors
+
+
+def _encode_part(texts: list[str], encode: Encode, store: Path) -> Vectors:
     try:
         return _encode_new(texts, encode, store)
     except sqlite3.OperationalError as error:  # locked for long, read-only, a full disk: not corrupt

@@ -15,26 +15,41 @@ from typing import Any
 from datasets import Dataset
 from pydantic import TypeAdapter, ValidationError
 
-from ..clustering import name_batch
-from ..core import fingerprint, rows
-from ..evaluation.judging import choose_model, judge_batch, judge_prompts, known_prices
-from ..generation import InstructionPool, attribute_batch, complete_batch, draw_batch
+from ..clustering import name_table
+from ..core import estimate_tokens, fingerprint, rows
+from ..evaluation.judging import (
+    NUM_CHECKS,
+    choose_model,
+    compare_batch,
+    comparison_prompt,
+    judge_batch,
+    judge_prompts,
+    known_prices,
+)
+from ..generation import (
+    InstructionPool,
+    attribute_batch,
+    complete_batch,
+    count_per_request,
+    draw_batch,
+    simulate_rounds,
+)
 from ..prompts import PromptSet, load_prompts
 from ..recipe import Recipe
 from ..teacher import Cost, Rates, Request, Teacher
 from .dry_run import dry_run
 from .preview import Preview
 
-# A rough mean for English in current tokenizers.
-_BYTES_A_TOKEN = 4
 # Of the candidates of a bootstrap; it falls as the pool grows. Ours, as all below.
 _ACCEPTED = 0.6
+# Requests of the bootstrap to measure: the lengths of their examples vary.
+_SAMPLED_REQUESTS = 32
 # Attributes per instruction: the published means (Auto-Instruct's table).
 _LABELS, _STRATEGIES = 3.2, 1.9
-# Tokens of the replies that no seed shows: kind, labels or strategies and input; topic; judgement.
+# Pairs of outputs per task that is not a classification: the mean over 960 of GPT-4o, with 2.0 strategies on average.
+_PAIRS = 1.25
+# Tokens of the replies that no seed shows: kind, labels or strategies and input; topic; judgement, also of a pair.
 _ATTRIBUTES, _TOPIC, _JUDGEMENT = 50, 10, 100
-# Checks of the judge: another output, another order, other words.
-_CHECKS = 3
 # Seconds until a reply begins, and tokens per second from then on.
 _FIRST_TOKEN, _TOKENS_A_SECOND = 1.0, 60.0
 _IN_FLIGHT = 32
@@ -114,10 +129,10 @@ def estimate(seeds: Dataset, teacher: Teacher, recipe: Recipe, seen: Preview | N
     prompts = load_prompts(recipe.prompts or teacher.prompts)
     seed_rows, settings = rows(seeds[:]), recipe.clustering
     tasks = [{**row, **_sample_attributes(number, recipe.clf_share)} for number, row in enumerate(seed_rows)]
-    samples = _measure(seen) if seen else _assume(seed_rows, tasks, prompts, recipe)
+    samples = _measure(seen, prompts, recipe) if seen else _assume(seed_rows, tasks, prompts, recipe)
     rates = teacher.prices.find(teacher.model)
     shares = [_scale(phase, one, recipe.num_instructions, teacher, recipe, rates) for phase, one in samples.items()]
-    if recipe.judge.min_judge is not None:
+    if recipe.judge.judges_builds:
         instances = [
             {"instance_id": f"{number} {place}", "attribute": attribute, **task}
             for number, task in enumerate(tasks)
@@ -125,17 +140,32 @@ def estimate(seeds: Dataset, teacher: Teacher, recipe: Recipe, seen: Preview | N
         ]
         asked = dry_run(judge_batch, instances, prompts=judge_prompts(teacher, recipe.judge), rater="")
         per_instruction = seen.instances / max(seen.instructions, 1) if seen else len(instances) / len(tasks)
-        checks = _CHECKS * round(recipe.judge.check_share * min(recipe.judge.size, recipe.num_instructions))
+        # At most: some faults cannot be made in enough instances.
+        checks = NUM_CHECKS * round(recipe.judge.check_share * min(recipe.judge.size, recipe.num_instructions))
         price = known_prices(teacher, recipe.judge).find(choose_model(teacher, recipe.judge))
         judged = _make_sample(asked, _JUDGEMENT * len(asked), len(asked))
         shares.append(
             _scale("judge", judged, per_instruction * recipe.num_instructions + checks, teacher, recipe, price)
         )
+    if recipe.judge.preferences:
+        shares.append(_estimate_preferences(seed_rows, teacher, recipe, seen))
     shown = [row["instruction"] for row in seed_rows][: settings.topic_instructions]
     num_topics = settings.num_clusters or min(settings.max_clusters, recipe.num_instructions // 2)
-    asked = dry_run(name_batch, [{"instructions": shown, "keywords": ["keyword"] * 6}], prompt=prompts["topic"])
-    shares.append(_scale("topics", _make_sample(asked, _TOPIC, 1), num_topics, teacher, recipe, rates))
+    clusters = [{"instructions": shown, "keywords": ["keyword"] * 6}] * max(num_topics, 1)
+    asked = dry_run(name_table, clusters, prompt=prompts["topic"], max_tokens=settings.topic_tokens)
+    shares.append(_scale("topics", _make_sample(asked, _TOPIC * num_topics, 1), 1, teacher, recipe, rates))
     return Estimate(tuple(shares), seen.instructions if seen else 0, _identify(teacher, recipe))
+
+
+def _estimate_preferences(
+    seeds: Sequence[Mapping[str, Any]], teacher: Teacher, recipe: Recipe, seen: Preview | None
+) -> PhaseEstimate:
+    pairs = [{**row, "output_a": row["output"], "output_b": row["output"]} for row in seeds]
+    asked = dry_run(compare_batch, pairs, prompt=comparison_prompt(teacher, recipe.judge))
+    per_instruction = seen.pairs / max(seen.instructions, 1) if seen else _PAIRS * (1 - recipe.clf_share)
+    compared = _make_sample(asked, _JUDGEMENT * len(asked), len(pairs))
+    price = known_prices(teacher, recipe.judge).find(choose_model(teacher, recipe.judge))
+    return _scale("preferences", compared, per_instruction * recipe.num_instructions, teacher, recipe, price)
 
 
 def read_or_make_estimate(path: Path, seeds: Dataset, teacher: Teacher, recipe: Recipe) -> Estimate:
@@ -173,18 +203,19 @@ def _identify(teacher: Teacher, recipe: Recipe) -> str:
     return fingerprint(teacher.model, recipe.prompts or teacher.prompts, recipe)
 
 
-def _measure(seen: Preview) -> dict[str, _Sample]:
+def _measure(seen: Preview, prompts: PromptSet, recipe: Recipe) -> dict[str, _Sample]:
     samples = {}
-    counts = {"bootstrap": seen.candidates, "attribute": seen.instructions, "complete": seen.instructions}
-    for phase, units in counts.items():
+    for phase in ("bootstrap", "attribute", "complete"):
         replies = [one.reply for one in seen.exchanges if one.phase == phase]
         samples[phase] = _Sample(
             requests=sum(reply.attempts for reply in replies),
             input_tokens=sum(reply.input_tokens for reply in replies),
             output_tokens=sum(reply.output_tokens for reply in replies),
             seconds=sum(reply.seconds for reply in replies),
-            units=max(units, 1),
+            units=max(seen.instructions, 1),
         )
+    num_sent = sum(one.phase == "bootstrap" for one in seen.exchanges)
+    samples["bootstrap"] = _extrapolate(samples["bootstrap"], num_sent, seen.candidates, prompts, recipe)
     return samples
 
 
@@ -192,22 +223,49 @@ def _assume(
     seeds: list[dict[str, Any]], tasks: Sequence[Mapping[str, Any]], prompts: PromptSet, recipe: Recipe
 ) -> dict[str, _Sample]:
     """Run the phases' batch functions on the seeds, as instructions with attributes, with generated replies."""
+    per_request = count_per_request(prompts["bootstrap"], recipe.bootstrap)
     pool = InstructionPool(
-        seeds, recipe.num_instructions, recipe.clf_share, recipe.seed, recipe.bootstrap, same_examples=False
+        seeds, recipe.num_instructions, recipe.clf_share, recipe.seed, recipe.bootstrap, per_request=per_request
     )
-    drawn = dry_run(draw_batch, pool.plan(), prompt=prompts["bootstrap"], settings=recipe.bootstrap)
-    per_request = min(recipe.bootstrap.instructions_per_request, prompts["bootstrap"].max_items("instructions"))
+    # Seeds in place of earlier instructions, which are shown from the second round on.
+    pool.admitted += [{"instruction": row["instruction"], "domain": "", "classification": False} for row in seeds]
+    planned: list[dict[str, Any]] = []
+    while len(planned) < _SAMPLED_REQUESTS:
+        planned += pool.plan()
+        pool.judge([])
+    drawn = dry_run(draw_batch, planned, prompt=prompts["bootstrap"], settings=recipe.bootstrap)
     candidates = len(drawn) * per_request
     attributed = dry_run(attribute_batch, tasks, prompts=prompts, settings=recipe.attribution)
     completed = dry_run(complete_batch, tasks, prompts=prompts, settings=recipe.completion)
     num_outputs = sum(len(task["attributes"]) for task in tasks)
     names = ("instruction", "output")
-    instruction_tokens, output_tokens = (statistics.fmean(_count_tokens(row[name]) for row in seeds) for name in names)
+    instruction_tokens, output_tokens = (
+        statistics.fmean(estimate_tokens(row[name]) for row in seeds) for name in names
+    )
+    first = _make_sample(drawn, candidates * instruction_tokens, len(drawn))
     return {
-        "bootstrap": _make_sample(drawn, candidates * instruction_tokens, candidates * _ACCEPTED),
+        "bootstrap": _extrapolate(first, len(drawn), candidates * _ACCEPTED, prompts, recipe),
         "attribute": _make_sample(attributed, _ATTRIBUTES * len(tasks), len(tasks)),
         "complete": _make_sample(completed, num_outputs * output_tokens, len(tasks)),
     }
+
+
+def _extrapolate(sample: _Sample, num_requests: int, usable: float, prompts: PromptSet, recipe: Recipe) -> _Sample:
+    """Return the sample of a whole bootstrap, in instructions of the build.
+
+    `sample` is of so many of its requests, each sent once or more; they brought so many valid new instructions.
+    """
+    per_request = count_per_request(prompts["bootstrap"], recipe.bootstrap)
+    acceptance = min(max(usable, 1) / max(num_requests * per_request, 1), 1.0)
+    total = simulate_rounds(recipe.num_instructions, recipe.clf_share, per_request, recipe.bootstrap, acceptance)
+    factor = total / max(num_requests, 1)
+    return _Sample(
+        sample.requests * factor,
+        sample.input_tokens * factor,
+        sample.output_tokens * factor,
+        sample.seconds * factor,
+        recipe.num_instructions,
+    )
 
 
 def _sample_attributes(number: int, clf_share: float) -> dict[str, Any]:
@@ -227,11 +285,7 @@ def _make_sample(asked: Sequence[Request], output_tokens: float, units: float) -
     texts = [message["content"] for request in asked for message in request.messages]
     schemas = [json.dumps(request.prompt.schema) for request in asked]
     seconds = len(asked) * _FIRST_TOKEN + output_tokens / _TOKENS_A_SECOND
-    return _Sample(len(asked), sum(map(_count_tokens, texts + schemas)), output_tokens, seconds, max(units, 1))
-
-
-def _count_tokens(text: str) -> float:
-    return len(text.encode()) / _BYTES_A_TOKEN
+    return _Sample(len(asked), sum(map(estimate_tokens, texts + schemas)), output_tokens, seconds, max(units, 1))
 
 
 def _scale(

@@ -10,6 +10,7 @@ from typing import Any
 from datasets import Dataset
 
 from ..core import Trace
+from ..evaluation.judging import count_pairs
 from ..generation import MORE_THAN_ASKED_FOR, attribute, bootstrap, complete
 from ..recipe import Recipe
 from ..teacher import Reply, Request, Teacher
@@ -35,6 +36,8 @@ class Preview:
     instructions: int
     candidates: int
     instances: int
+    pairs: int
+    """Pairs of outputs of the same prompt."""
 
 
 def preview(seeds: Dataset, teacher: Teacher, recipe: Recipe, num_instructions: int) -> Preview:
@@ -55,14 +58,24 @@ def preview(seeds: Dataset, teacher: Teacher, recipe: Recipe, num_instructions: 
         tempfile.TemporaryDirectory() as folder,  # without a cache every reply reaches the listener
         teacher.listening(lambda *one: exchanges.append(Exchange(*one))),
     ):
-        options: dict[str, Any] = {"prompts": recipe.prompts, "cache_dir": Path(folder)}
-        sizes: dict[str, Any] = {"clf_share": recipe.clf_share, "seed": recipe.seed, "settings": recipe.bootstrap}
-        instructions = bootstrap(seeds, teacher, num_instructions=num_instructions, trace=trace, **sizes, **options)
+        options: dict[str, Any] = {"prompts": recipe.prompts, "filters": recipe.filters, "cache_dir": Path(folder)}
+        instructions = bootstrap(
+            seeds,
+            teacher,
+            num_instructions=max(num_instructions, recipe.num_instructions),  # the requests of the build
+            stop_after=num_instructions,
+            clf_share=recipe.clf_share,
+            seed=recipe.seed,
+            settings=recipe.bootstrap,
+            embedding=recipe.embedding,
+            trace=trace,
+            **options,
+        )
         attributed = attribute(instructions, teacher, settings=recipe.attribution, **options)
         instances = complete(attributed, teacher, settings=recipe.completion, **options)
         rejected = trace.rejected["rejected"][:] if trace.rejected else []
-        candidates = len(instructions) + rejected.count(MORE_THAN_ASKED_FOR)
-        return Preview(exchanges, len(instructions), candidates, len(instances))
+        candidates = sum(one["admitted"] for one in trace.facts["rounds"]) + rejected.count(MORE_THAN_ASKED_FOR)
+        return Preview(exchanges, len(instructions), candidates, len(instances), count_pairs(instances))
 
 
 def describe_exchanges(exchanges: Iterable[Exchange]) -> str:

@@ -10,7 +10,7 @@ import pyarrow
 import pyarrow.parquet
 from datasets import Dataset, DatasetDict
 
-from ..core import read_manifest
+from ..core import CHAT, read_manifest
 from ..errors import RecipeError, SourceError
 from ..recipe import Recipe
 from .questions import DatasetRow
@@ -66,7 +66,7 @@ def read_built(out: Path) -> BuiltFolder:
 
 def digest_splits(instances: Mapping[str, Dataset], sample: Mapping[str, Dataset]) -> str:
     """Return a hash of the rows of all instances, in any order, and of the ids in each split of the sample."""
-    names = sorted(set(next(iter(instances.values())).column_names) - {"messages"})
+    names = sorted(set(next(iter(instances.values())).column_names) - set(CHAT))
     whole = sorted(digest for part in instances.values() for digest in _digest_rows(part, names))
     drawn = [name.encode() + b"".join(_digest_rows(part, ["instance_id"])) for name, part in sorted(sample.items())]
     return hashlib.sha256(b"\n".join([b"".join(whole), *drawn])).hexdigest()[:16]

@@ -16,16 +16,19 @@ from ..core import (
     apply,
     columns,
     keep,
+    load_filters,
     normalise,
     require_columns,
     rows,
     text_or_nothing,
     with_rejected,
 )
+from ..filters import find_input_fault
 from ..prompts import ATTRIBUTION, Prompt, PromptSet, load_prompts
 from ..recipe import AttributionSettings
-from ..teacher import Ask, Teacher
-from .grouped_requests import GroupedItem, ask_items, count_requests
+from ..settings import FiltersSettings
+from ..teacher import Ask, GroupedItem, Teacher
+from .grouped_requests import ask_items, count_requests
 
 
 def attribute(
@@ -33,6 +36,7 @@ def attribute(
     teacher: Teacher,
     *,
     settings: AttributionSettings | None = None,
+    filters: FiltersSettings | None = None,
     prompts: str | PromptSet | None = None,
     cache_dir: Path | None = None,
     trace: Trace | None = None,
@@ -43,9 +47,11 @@ def attribute(
         instructions: Columns `instruction_id` and `instruction`, as in `schema.INSTRUCTIONS`.
         teacher: The model that writes.
         settings: Limits of strategies and of instructions per request.
+        filters: Rules on texts, and their word lists.
         prompts: A set of prompts: `default`, `small` or a folder; None: the teacher's default.
         cache_dir: Folder of the cache; None: as in `core.apply`.
-        trace: If given, it receives the rows whose requests failed, and classification tasks without a label.
+        trace: If given, it receives the rows whose requests failed, classification tasks without a label, and rows
+            with a broken input.
 
     Returns:
         The same rows with the columns of `schema.ATTRIBUTES`; other columns stay.
@@ -61,7 +67,7 @@ def attribute(
             attribute_batch,
             phase="attribute",
             features=with_rejected(Features({**instructions.features, **ATTRIBUTES})),
-            settings={"prompts": chosen, "settings": settings},
+            settings={"prompts": chosen, "settings": settings, "filters": load_filters(filters)},
             resources={"ask": teacher.ask},
             depends_on=teacher.identity,
             batch_size=ASKING_BATCH,
@@ -71,12 +77,20 @@ def attribute(
     return keep(judged, phase="attribute", cache_dir=cache_dir, trace=trace)
 
 
-def attribute_batch(batch: Batch, *, ask: Ask, prompts: Mapping[str, Prompt], settings: AttributionSettings) -> Columns:
+def attribute_batch(
+    batch: Batch,
+    *,
+    ask: Ask,
+    prompts: Mapping[str, Prompt],
+    settings: AttributionSettings,
+    filters: FiltersSettings | None = None,
+) -> Columns:
     """Attribute a batch of instructions: kind and attributes in one request, or one after the other.
 
     Reads the column `instruction`; returns all columns, those of `schema.ATTRIBUTES` and `rejected`, one row per
     instruction. `prompts` has the prompt `attributes`, or the prompts `classify`, `labels` and `strategies`.
     """
+    filters = load_filters(filters)
     found = [{**row, "is_classification": False, "input": "", "attributes": [], "rejected": ""} for row in rows(batch)]
 
     def fill(rows: Sequence[dict[str, Any]], names: Iterable[str]) -> None:
@@ -92,9 +106,11 @@ def attribute_batch(batch: Batch, *, ask: Ask, prompts: Mapping[str, Prompt], se
                 row["attributes"] = _distinct(reply.content["labels"])
                 row["rejected"] = "" if row["attributes"] else "classification without labels"
             elif not row["is_classification"] and "strategies" in reply.content:
-                strategies = _distinct(map(text_or_nothing, reply.content["strategies"]))
+                strategies = _distinct(text_or_nothing(text, filters) for text in reply.content["strategies"])
                 row["attributes"] = strategies[: settings.max_strategies]
-                row["input"] = text_or_nothing(reply.content["input"])
+                row["input"] = text_or_nothing(reply.content["input"], filters)
+                fault = find_input_fault(row["input"], row["instruction"], filters)
+                row["rejected"] = f"input: {fault}" if fault else ""
 
     if "attributes" in prompts:
         fill(found, ["attributes"] * len(found))

@@ -16,6 +16,7 @@ from ..core import (
     apply,
     columns,
     keep,
+    load_filters,
     make_id,
     require_columns,
     rows,
@@ -24,9 +25,12 @@ from ..core import (
 )
 from ..prompts import Prompt, PromptSet, load_prompts
 from ..recipe import CompletionSettings
-from ..teacher import Ask, Teacher
-from .grouped_requests import GroupedItem, ask_items, count_requests
+from ..settings import FiltersSettings
+from ..teacher import Ask, GroupedItem, Teacher
+from .grouped_requests import ask_items, count_requests
 
+# Ours. Drawn by the id of the instance: a rerun, or groups of another size, ask for the same ones.
+_ONE_BORDER_CASE_IN = 3
 _NEEDED = ("instruction_id", "instruction", "is_classification", "input", "attributes")
 
 
@@ -35,6 +39,7 @@ def complete(
     teacher: Teacher,
     *,
     settings: CompletionSettings | None = None,
+    filters: FiltersSettings | None = None,
     prompts: str | PromptSet | None = None,
     cache_dir: Path | None = None,
     trace: Trace | None = None,
@@ -45,6 +50,7 @@ def complete(
         attributed: Columns as `schema.ATTRIBUTED`.
         teacher: The model that writes.
         settings: The limit of instances per request.
+        filters: Words for "nothing", for inputs.
         prompts: A set of prompts: `default`, `small` or a folder; None: the teacher's default.
         cache_dir: Folder of the cache; None: as in `core.apply`.
         trace: If given, it receives the instances whose request failed.
@@ -66,7 +72,7 @@ def complete(
             complete_batch,
             phase="complete",
             features=with_rejected(INSTANCES),
-            settings={"prompts": chosen, "settings": settings},
+            settings={"prompts": chosen, "settings": settings, "filters": load_filters(filters)},
             resources={"ask": teacher.ask},
             depends_on=teacher.identity,
             batch_size=ASKING_BATCH,
@@ -76,35 +82,46 @@ def complete(
     return keep(judged, phase="complete", cache_dir=cache_dir, trace=trace)
 
 
-def complete_batch(batch: Batch, *, ask: Ask, prompts: Mapping[str, Prompt], settings: CompletionSettings) -> Columns:
+def complete_batch(
+    batch: Batch,
+    *,
+    ask: Ask,
+    prompts: Mapping[str, Prompt],
+    settings: CompletionSettings,
+    filters: FiltersSettings | None = None,
+) -> Columns:
     """Complete a batch of attributed instructions.
 
     Reads the columns `instruction_id`, `instruction`, `is_classification`, `input` and `attributes`; returns columns as
     `schema.INSTANCES` and `rejected`, one row per instance. `prompts` has the prompts `input` and `output`.
     """
+    filters = load_filters(filters)
     instances: list[dict[str, Any]] = []
     items: list[GroupedItem] = []
     for row in rows(batch):
         is_clf, prompt = row["is_classification"], prompts["input" if row["is_classification"] else "output"]
         for attribute in row["attributes"] or [""]:
+            instance_id = make_id(row["instruction_id"], attribute)
             instances.append(
                 {
                     **{name: row[name] for name in ("instruction_id", "instruction", "is_classification")},
-                    "instance_id": make_id(row["instruction_id"], attribute),
+                    "instance_id": instance_id,
                     "attribute": attribute,
                     "input": "" if is_clf else row["input"],
                     "output": attribute if is_clf else "",
                     "rejected": "",
                 }
             )
-            others = {"label": attribute} if is_clf else {"input": row["input"], "strategy": attribute}
-            items.append(GroupedItem(prompt, {"instruction": row["instruction"], **others}))
+            own = {"input": row["input"], "strategy": attribute}
+            if is_clf:
+                own = {"label": attribute, "is_border": int(instance_id, 16) % _ONE_BORDER_CASE_IN == 0}
+            items.append(GroupedItem(prompt, {"instruction": row["instruction"], **own}))
     replies = ask_items(ask, items, settings.instances_per_request, _is_complete)
     for instance, reply in zip(instances, replies, strict=True):
         if reply.content is None:
             instance["rejected"] = f"teacher: {reply.error}"
         elif instance["is_classification"]:
-            instance["input"] = text_or_nothing(reply.content["input"])
+            instance["input"] = text_or_nothing(reply.content["input"], filters)
         else:
             instance["output"] = reply.content["output"].strip()
     return columns(instances, with_rejected(INSTANCES))

@@ -1,20 +1,17 @@
 """The pool of a bootstrap: plan the requests of a round, admit its new instructions."""
 
-import math
 import random
 from typing import Any
 
 from ..core import count_words, instruction_id
+from ..embedding import Encode
 from ..errors import BuildError
-from ..novelty import NoveltyIndex, choose_tokenizer
+from ..novelty import CosineIndex, NoveltyIndex, choose_tokenizer
 from ..recipe import BootstrapSettings
-from .seeds import bundled_domains
+from .rounds import Rounds
 
 MORE_THAN_ASKED_FOR = "more than asked for"
-# Ours: in a smaller last round, waiting for one reply would take longer than what it asks for.
-_MIN_REQUESTS = 8
-# Ours: the size of the first round. A later one is at most as large as all before it, to show recent examples.
-_FIRST_REQUESTS = 32
+_Row = dict[str, Any]
 
 
 class InstructionPool:
@@ -23,10 +20,12 @@ class InstructionPool:
     Args:
         seeds: Rows with the columns of `schema.SEEDS`.
         target: Number of instructions to admit.
-        clf_share: Share of the requests that ask for classification tasks.
+        clf_share: Share of these that are from requests for classification tasks.
         seed: Seed of the examples that are shown.
         settings: Filters and sizes.
+        per_request: Instructions that a request asks for.
         same_examples: Whether all requests of a round show the same examples, for prefix caching.
+        encode: Embeds texts; needed for `settings.max_cosine` only.
 
     Raises:
         BuildError: If all seed instructions are too long to show.
@@ -34,16 +33,16 @@ class InstructionPool:
 
     def __init__(
         self,
-        seeds: list[dict[str, Any]],
+        seeds: list[_Row],
         target: int,
         clf_share: float,
         seed: int,
         settings: BootstrapSettings,
         *,
-        same_examples: bool,
+        per_request: int,
+        same_examples: bool = False,
+        encode: Encode | None = None,
     ) -> None:
-        self._target = target
-        self._clf_share = clf_share
         self._seed = seed
         self._settings = settings
         self._same_examples = same_examples
@@ -57,70 +56,51 @@ class InstructionPool:
                 f"all {len(seeds)} seed instructions are longer than {settings.max_words} words: "
                 "shorten them, or raise bootstrap.max_words in the recipe"
             )
-        self._domains = sorted({row["domain"] for row in seeds} - {""}) or bundled_domains()
+        named = settings.domains if settings.domains is not None else [row["domain"] for row in seeds]
+        self._domains: list[str] = sorted(set(named) - {""})
         texts = [row["instruction"] for row in seeds]
         tokenizer = choose_tokenizer(texts) if settings.tokenizer == "auto" else settings.tokenizer
-        self._index = NoveltyIndex(settings.max_similarity, tokenizer)
-        self._index.add(texts)
-        self._indexed_ids = list(map(instruction_id, texts))
-        self._seen_ids = set(self._indexed_ids)
-        self._planned = 0
-        self.admitted: list[str] = []
-        self.judged: list[dict[str, Any]] = []
-        self.rounds: list[dict[str, Any]] = []
+        self._words = NoveltyIndex(settings.max_similarity, tokenizer)
+        self._words.add(texts)
+        self._meanings, self._encode = CosineIndex(settings.max_cosine or 1.0), encode
+        if encode:
+            self._meanings.add(encode(texts))
+        # The ids of the texts in both indexes.
+        self._word_ids = list(map(instruction_id, texts))
+        self._meaning_ids = list(self._word_ids)
+        self._seen_ids = set(self._word_ids)
+        self._num_planned = {False: 0, True: 0}
+        self.rounds = Rounds(target, clf_share, per_request, settings)
+        self.admitted: list[_Row] = []
+        """Examples: `instruction`, `domain` and `classification`, the latter two as its request said."""
+        self.judged: list[_Row] = []
 
-    def is_done(self) -> bool:
-        """Return whether the target is reached."""
-        return len(self.admitted) >= self._target
-
-    def is_stalled(self) -> bool:
-        """Return whether the acceptance rate is too low to reach the target."""
-        asked, tried, kept = self._count_recent()
-        too_few = kept == 0 or kept < self._settings.min_acceptance * tried
-        return asked >= self._settings.patience and too_few
-
-    def describe_stall(self) -> str:
-        """Return the counts of a stalled bootstrap and the remedy."""
-        asked, tried, kept = self._count_recent()
-        return (
-            f"{len(self.admitted):,} of {self._target:,} instructions: of the {tried:,} candidates of the last "
-            f"{asked:,} requests {kept:,} were new and valid (bootstrap.min_acceptance is "
-            f"{self._settings.min_acceptance:.0%}). "
-            "Use more or other seeds, other prompts or a stronger teacher"
-        )
-
-    def plan(self) -> list[dict[str, Any]]:
+    def plan(self) -> list[_Row]:
         """Return the next round's requests."""
-        settings = self._settings
-        generator = random.Random(f"{self._seed} {len(self.rounds)}")
-        asked, _, kept = self._count_recent()
-        # Half of what is asked for in the first round; then the yield of the last rounds.
-        expected = kept / asked if asked else settings.instructions_per_request / 2
-        wanted = math.ceil((self._target - len(self.admitted)) / max(expected, 0.1))
-        first = sum(item["requests"] for item in self.rounds)
-        size = min(max(wanted, _MIN_REQUESTS), max(first, _FIRST_REQUESTS), settings.requests_per_round)
+        number = len(self.rounds.facts)
+        generator = random.Random(f"{self._seed} {number}")
         shared = [self._choose_examples(generator, kind) for kind in (False, True)] if self._same_examples else None
         requests = []
-        for number in range(first, first + size):
-            # Evenly spaced: any run of requests has the share.
-            kind = math.floor((number + 1) * self._clf_share) > math.floor(number * self._clf_share)
+        for kind in self.rounds.plan():
             requests.append(
                 {
-                    "draw": self._seed * 1_000_000 + number,
+                    "draw": self._seed * 1_000_000 + sum(self._num_planned.values()),
                     "classification": kind,
-                    "domain": generator.choice(self._domains),
+                    "domain": self._choose_domain(kind),
                     "pick": generator.randrange(2**16),
                     "examples": shared[kind] if shared else self._choose_examples(generator, kind),
                 }
             )
-        self._planned = size
+            self._num_planned[kind] += 1
         return requests
 
-    def judge(self, candidates: list[dict[str, Any]]) -> None:
-        """Admit what is new among a round's candidates (`instruction`, `rejected`)."""
-        before, number = len(self.admitted), len(self.rounds)
-        start = {"similarity": 0.0, "most_similar": "", "round": number}
-        judged = [{"instruction_id": instruction_id(row["instruction"]), **start, **row} for row in candidates]
+    def judge(self, candidates: list[_Row]) -> None:
+        """Admit what is new among a round's candidates (`instruction`, `classification`, `domain`, `rejected`)."""
+        nearest = {"similarity": 0.0, "most_similar": "", "cosine": 0.0, "nearest": ""}
+        judged = [
+            {"instruction_id": instruction_id(row["instruction"]), "round": len(self.rounds.facts), **nearest, **row}
+            for row in candidates
+        ]
         sound = []
         for row in judged:
             if not row["rejected"] and row["instruction_id"] in self._seen_ids:
@@ -128,38 +108,53 @@ class InstructionPool:
             elif not row["rejected"]:
                 self._seen_ids.add(row["instruction_id"])
                 sound.append(row)
-        verdicts = self._index.add_novel([row["instruction"] for row in sound])
-        columns = (verdicts.is_novel.tolist(), verdicts.similarity.tolist(), verdicts.nearest.tolist())
-        for row, is_novel, similarity, nearest in zip(sound, *columns, strict=True):
-            row["similarity"] = similarity
-            row["most_similar"] = self._indexed_ids[nearest] if nearest >= 0 else ""
-            if not is_novel:
-                row["rejected"] = f"ROUGE-L above {self._settings.max_similarity} with an earlier instruction"
-                continue
-            self._indexed_ids.append(row["instruction_id"])
-            if self.is_done():
-                row["rejected"] = MORE_THAN_ASKED_FOR
+        for row in self._keep_new_meanings(self._keep_new_words(sound)):
+            if self.rounds.admit(row["classification"]):
+                self.admitted.append({name: row[name] for name in ("instruction", "domain", "classification")})
             else:
-                self.admitted.append(row["instruction"])
+                row["rejected"] = MORE_THAN_ASKED_FOR
         self.judged += judged
-        counts = {"candidates": len(candidates), "admitted": len(self.admitted) - before}
-        self.rounds.append({"round": number, "requests": self._planned, **counts})
+        self.rounds.close(len(candidates))
 
-    def _count_recent(self) -> tuple[int, int, int]:
-        """Return requests, candidates and admissions of the last rounds with at least `patience` requests."""
-        asked = tried = kept = 0
-        for item in reversed(self.rounds):
-            if asked >= self._settings.patience:
-                break
-            asked, tried, kept = asked + item["requests"], tried + item["candidates"], kept + item["admitted"]
-        return asked, tried, kept
+    def _keep_new_words(self, rows: list[_Row]) -> list[_Row]:
+        """Add the highest ROUGE-L to rows, reject those that are too similar, and return the others."""
+        verdicts = self._words.add_novel([row["instruction"] for row in rows])
+        columns = (verdicts.is_novel.tolist(), verdicts.similarity.tolist(), verdicts.nearest.tolist())
+        for row, is_novel, similarity, nearest in zip(rows, *columns, strict=True):
+            row.update(similarity=similarity, most_similar=self._word_ids[nearest] if nearest >= 0 else "")
+            if is_novel:
+                self._word_ids.append(row["instruction_id"])
+            else:
+                row["rejected"] = f"ROUGE-L above {self._settings.max_similarity} with an earlier instruction"
+        return [row for row in rows if not row["rejected"]]
 
-    def _choose_examples(self, generator: random.Random, is_classification: bool) -> list[dict[str, Any]]:
+    def _keep_new_meanings(self, rows: list[_Row]) -> list[_Row]:
+        """Add the highest cosine to rows, reject those that are too near, and return the others."""
+        if not rows or not self._encode:
+            return rows
+        verdicts = self._meanings.add_novel(self._encode([row["instruction"] for row in rows]))
+        columns = (verdicts.is_novel.tolist(), verdicts.similarity.tolist(), verdicts.nearest.tolist())
+        for row, is_novel, cosine, nearest in zip(rows, *columns, strict=True):
+            row.update(cosine=cosine, nearest=self._meaning_ids[nearest])
+            if is_novel:
+                self._meaning_ids.append(row["instruction_id"])
+            else:
+                row["rejected"] = f"cosine above {self._settings.max_cosine} with an earlier instruction"
+        return [row for row in rows if not row["rejected"]]
+
+    def _choose_domain(self, kind: bool) -> str:
+        """Return the domain of the next request for a kind of task: in random order, each once before one repeats."""
+        if not self._domains:
+            return ""
+        cycle, place = divmod(self._num_planned[kind], len(self._domains))
+        order = random.Random(f"domains {self._seed} {kind} {cycle}")
+        return order.sample(self._domains, len(self._domains))[place]
+
+    def _choose_examples(self, generator: random.Random, is_classification: bool) -> list[_Row]:
         settings = self._settings
         labelled = [example for example in self._examples if example["classification"]]
         seeds = labelled if is_classification and labelled else self._examples
         chosen = generator.sample(seeds, min(settings.seed_examples, len(seeds)))
-        machine = generator.sample(self.admitted, min(settings.machine_examples, len(self.admitted)))
-        examples = chosen + [{"instruction": text, "domain": "", "classification": False} for text in machine]
-        generator.shuffle(examples)
-        return examples
+        chosen += generator.sample(self.admitted, min(settings.machine_examples, len(self.admitted)))
+        generator.shuffle(chosen)
+        return chosen

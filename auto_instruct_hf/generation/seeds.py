@@ -1,6 +1,5 @@
 """Read seed tasks: the bundled ones or others, checked row by row."""
 
-import json
 import logging
 import math
 from collections.abc import Mapping, Sequence
@@ -74,11 +73,6 @@ def read_seeds(
     seeds.info.license = _BUNDLED_LICENSE if source == BUNDLED else ""
     seeds.info.description = " ".join(f"{name}={column}" for name, column in (columns or {}).items())
     return seeds
-
-
-def bundled_domains() -> list[str]:
-    """Return the names of the domains of the bundled seeds, sorted."""
-    return sorted({json.loads(line)["domain"] for line in BUNDLED.read_text(encoding="utf-8").splitlines()})
 
 
 def _find_columns(found: list[str], mapping: Mapping[str, str], source: str | Path) -> dict[str, str]:

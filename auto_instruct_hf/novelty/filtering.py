@@ -6,9 +6,13 @@ import numpy as np
 from datasets import Dataset, Features, Value
 
 from ..core import Batch, Columns, IntArray, Trace, apply, require_columns
+from ..embedding import Encode, identify, open_encoder
+from ..recipe import EmbeddingSettings
+from .cosine import CosineIndex
 from .index import NoveltyIndex
 from .tokens import choose_tokenizer
 
+_EMBEDDED = 4096  # rows at a time, to hold the embeddings of kept rows only
 _VERDICT = Features({"similarity": Value("float64"), "nearest_row": Value("int64"), "rejected": Value("string")})
 
 
@@ -18,6 +22,8 @@ def filter_novel(
     threshold: float = 0.7,
     column: str = "instruction",
     tokenizer: str = "auto",
+    max_cosine: float | None = None,
+    embedding: EmbeddingSettings | None = None,
     cache_dir: Path | None = None,
     trace: Trace | None = None,
 ) -> Dataset:
@@ -29,10 +35,14 @@ def filter_novel(
         column: The column of text to compare.
         tokenizer: `rouge`: runs of a-z and 0-9, as `rouge_score` has it; `unicode`: words of any script; `auto`: the
             latter where most letters are not a-z.
+        max_cosine: Of the rows that are left, drop those whose cosine with an earlier one that stays is above this. In
+            (0, 1]; None: compare words only. `docs/deduplicate.md` says how 0.9 was chosen.
+        embedding: The embedding model of `max_cosine`.
         cache_dir: Folder of the cache; None: as in `core.apply`.
-        trace: Receives the dropped rows, with `similarity` (ROUGE-L F1), `nearest_row` (the first row
-            that is the most similar of those before it that stay, counted from 0 in `dataset`), `most_similar` (its
-            text) and `rejected` (the reason). They replace columns of these names.
+        trace: Receives the dropped rows, with `similarity` (ROUGE-L F1, or the cosine if that is the reason),
+            `nearest_row` (the first row that is the most similar of those before it that stay, counted from 0 in
+            `dataset`; for ROUGE-L, rows that only the cosine drops stay), `most_similar` (its text) and `rejected` (the
+            reason). They replace columns of these names.
 
     Returns:
         The other rows, in their order, with all columns.
@@ -46,7 +56,9 @@ def filter_novel(
         find_copies_table,
         phase="filter-novel",
         features=_VERDICT,
-        settings={"threshold": threshold, "column": column, "tokenizer": tokenizer},
+        settings={"threshold": threshold, "column": column, "tokenizer": tokenizer, "max_cosine": max_cosine},
+        resources={"encode": open_encoder(embedding, cache_dir) if max_cosine else None},
+        depends_on=identify(embedding or EmbeddingSettings()) if max_cosine else None,
         batch_size=None,
         cache_dir=cache_dir,
     )
@@ -56,7 +68,9 @@ def filter_novel(
     return dataset.select(np.flatnonzero(is_kept))
 
 
-def find_copies_table(batch: Batch, *, threshold: float, column: str, tokenizer: str) -> Columns:
+def find_copies_table(
+    batch: Batch, *, threshold: float, column: str, tokenizer: str, max_cosine: float | None, encode: Encode | None
+) -> Columns:
     """Find near duplicates of earlier rows.
 
     Args:
@@ -64,21 +78,29 @@ def find_copies_table(batch: Batch, *, threshold: float, column: str, tokenizer:
         threshold: As for `filter_novel`.
         column: As for `filter_novel`.
         tokenizer: As for `filter_novel`.
+        max_cosine: As for `filter_novel`.
+        encode: Embeds texts; needed for `max_cosine` only.
 
     Returns:
         Columns `similarity` and `nearest_row` (0 and -1 where a row stays) and `rejected`.
     """
     texts = batch[column]
     index = NoveltyIndex(threshold, choose_tokenizer(texts) if tokenizer == "auto" else tokenizer, nearest=False)
-    verdicts = index.add_novel(texts)
-    rows = np.append(np.flatnonzero(verdicts.is_novel), -1)  # rows of the pool's texts; the last is for none
-    return {
-        "similarity": np.where(verdicts.is_novel, 0.0, verdicts.similarity).tolist(),
-        "nearest_row": rows[verdicts.nearest].tolist(),
-        "rejected": [
-            "" if is_novel else f"ROUGE-L above {threshold} with an earlier row" for is_novel in verdicts.is_novel
-        ],
-    }
+    found = index.add_novel(texts)
+    kept = np.flatnonzero(found.is_novel)
+    similarity = np.where(found.is_novel, 0.0, found.similarity)
+    nearest = np.append(kept, -1)[found.nearest]  # the position -1 is for none
+    rejected = np.where(found.is_novel, "", f"ROUGE-L above {threshold} with an earlier row").astype(object)
+    if max_cosine and encode and len(kept):
+        pool = CosineIndex(max_cosine)
+        parts = [kept[start : start + _EMBEDDED] for start in range(0, len(kept), _EMBEDDED)]
+        verdicts = [pool.add_novel(encode([texts[row] for row in part])) for part in parts]
+        is_novel = np.concatenate([one.is_novel for one in verdicts])
+        dropped, stays = kept[~is_novel], kept[is_novel]
+        similarity[dropped] = np.concatenate([one.similarity for one in verdicts])[~is_novel]
+        nearest[dropped] = stays[np.concatenate([one.nearest for one in verdicts])[~is_novel]]
+        rejected[dropped] = f"cosine above {max_cosine} with an earlier row"
+    return {"similarity": similarity.tolist(), "nearest_row": nearest.tolist(), "rejected": rejected.tolist()}
 
 
 def _with_verdicts(dataset: Dataset, found: Dataset, rows: IntArray, column: str) -> Dataset:

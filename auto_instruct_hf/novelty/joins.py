@@ -1,6 +1,6 @@
 """Near duplicates within one set of texts, or between two."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
@@ -49,17 +49,35 @@ def near_groups(texts: Sequence[str], max_similarity: float, tokenizer: str = "r
         The group of each text, numbered from 0 by first occurrence. Texts are in one group if a chain of pairs with
         ROUGE-L F1 above `max_similarity` connects them.
     """
+    return connect(len(texts), _filled(texts, max_similarity, tokenizer).links())
+
+
+def connect(count: int, links: Iterable[IntArray]) -> IntArray:
+    """Return the group of each of `count` positions, numbered from 0 by first occurrence.
+
+    `links` are arrays of pairs of positions, shape (n, 2), that are in one group. About `count` pairs are held at once.
+    """
+    groups = np.arange(count)
+    pending: list[IntArray] = []
+    size = 0
+    for pairs in links:
+        pending.append(pairs)
+        size += len(pairs)
+        if size >= count:
+            groups, pending, size = _merge(groups, pending), [], 0
+    return np.unique(_merge(groups, pending), return_inverse=True)[1].astype(np.int64)
+
+
+def _merge(groups: IntArray, links: list[IntArray]) -> IntArray:
+    """Return the groups that more pairs make, each the lowest of its positions."""
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components
 
-    groups = np.arange(len(texts))
-    for pairs in _filled(texts, max_similarity, tokenizer).links():
-        links = np.concatenate([pairs, np.stack([np.arange(len(texts)), groups], axis=1)])
-        graph = coo_array((np.ones(len(links), dtype=np.bool_), (links[:, 0], links[:, 1])), shape=(len(texts),) * 2)
-        _, labels = connected_components(graph, directed=False)
-        _, first, inverse = np.unique(labels, return_index=True, return_inverse=True)
-        groups = first[inverse]
-    return np.unique(groups, return_inverse=True)[1].astype(np.int64)
+    joined = np.concatenate([*links, np.stack([np.arange(len(groups)), groups], axis=1)])
+    graph = coo_array((np.ones(len(joined), dtype=np.bool_), (joined[:, 0], joined[:, 1])), shape=(len(groups),) * 2)
+    _, labels = connected_components(graph, directed=False)
+    _, first, inverse = np.unique(labels, return_index=True, return_inverse=True)
+    return first[inverse]
 
 
 def near_copies(

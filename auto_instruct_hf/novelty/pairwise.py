@@ -10,7 +10,7 @@ from rapidfuzz.distance import LCSseq
 from rapidfuzz.process import cdist
 
 from ..core import FloatArray, IntArray
-from .measure import f1
+from .measure import admit_in_order, f1
 
 _BLOCK = 512
 _WIDE_BLOCK = 1024
@@ -54,14 +54,7 @@ class Pairwise:
             block = encoded[start : start + _BLOCK]
             best, nearest = self._against_pool(block)
             among = _similarities(block, block)
-            admitted: list[int] = []
-            for row in range(len(block)):
-                if admitted:
-                    closest = int(np.argmax(among[row, admitted]))
-                    if among[row, admitted[closest]] > best[row]:
-                        best[row], nearest[row] = among[row, admitted[closest]], len(self._pool) + closest
-                if not best[row] > max_similarity:
-                    admitted.append(row)
+            admitted = admit_in_order(best, nearest, among, max_similarity, len(self._pool))
             self._extend([block[row] for row in admitted])
             blocks.append((best, nearest))
         return _join(blocks)

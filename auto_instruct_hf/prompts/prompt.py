@@ -15,18 +15,19 @@ Each file holds:
 A set has `bootstrap`, `input`, `output`, `topic`, and either `attributes` or the three `classify`, `labels`,
 `strategies`. The templates may use:
     bootstrap    examples (list of {instruction, domain, classification}), count (int), classification (bool: ask for
-                 such tasks), domain (str, a field of life), pick (int, at random)
+                 such tasks), domain (str, a field of life, or ""), pick (int, at random)
     attributes, or classify, labels, strategies    instruction
-    input        instruction, label
+    input        instruction, label, is_border (bool: ask for a case that is hard to tell from another label)
     output       instruction, input, strategy ("" where there is none)
     topic        instructions (list, the most central first), keywords (list)
 
 The replies: `instructions` (list of str); `is_classification` (bool), `labels` (list of str), `input` (str or null) and
 `strategies` (list of str), of which `attributes` has all four; `input` (str); `output` (str); `topic` (str).
 
-A prompt other than bootstrap and topic is *grouped*, and asks about several rows at once, when its schema has the
-property `answers`: a list of objects, each with `number` (int) and the fields above. Its templates then use `items`
-instead: a list of the variables above with `number`, from 1. The maximum length is `max_tokens` times their number.
+A prompt other than bootstrap is *grouped*, and asks about several rows at once, when its schema has the property
+`answers`: a list of objects, each with `number` (int) and the fields above. Its templates then use instead `items`, a
+list of the variables above with `number`, from 1, and `mark` (str), which is in none of their texts: put it before each
+number to tell the items apart. The maximum length is `max_tokens` times the number of items.
 """
 
 import json
@@ -135,9 +136,19 @@ def load_judge_prompts() -> Mapping[str, Prompt]:
     """Read the prompts of JUDGE, which belong to no set.
 
     Variables: `instruction`, `input`, `strategy` and `output` ("" if there is none), `mark` (str, in none of these
-    texts), `questions` (list of {name, text}). Reply: `reason` (str), a bool for each question, `confidence` (percent).
+    texts), `counts` (str, such as "47 words"; ""), `questions` (list of {name, text}). Reply: `reason` (str), a bool
+    for each question, `confidence` (percent).
     """
     return {name: _read(Path(__file__).parent / "judge" / f"{name}.yaml") for name in JUDGE}
+
+
+def load_comparison_prompt() -> Prompt:
+    """Read the prompt of a judge that compares two outputs; it belongs to no set.
+
+    Variables: `instruction`, `input` ("" if there is none), `first` and `second` (the outputs), `mark` (str, in none of
+    these texts). Reply: `reason` (str) and `verdict`: `first`, `second` or `tie`.
+    """
+    return _read(Path(__file__).parent / "judge" / "comparison.yaml")
 
 
 def load_direct_prompts(source: str = "default") -> Mapping[str, Prompt]:

@@ -34,11 +34,17 @@ _OURS = "|".join(
 
 
 def write_build(
-    out: Path, report: BuildReport, recipe: Recipe, inputs: CardInputs, traces: Mapping[str, Trace]
+    out: Path,
+    report: BuildReport,
+    recipe: Recipe,
+    inputs: CardInputs,
+    traces: Mapping[str, Trace],
+    preferences: DatasetDict | None = None,
 ) -> BuildReport:
     """Write the published dataset, the rejected rows and the report of a build to its folder.
 
-    Returns the report with the figures of the card, as written to `out/report.json`.
+    `preferences` is a config besides the sample and the instances; None or empty: there is none. Returns the report
+    with the figures of the card, as written to `out/report.json`.
     """
     plots = draw_plots(inputs, cache_dir=out / "cache")
     report = replace(report, plots=[{"file": f"assets/{name}.png", "caption": CAPTIONS[name]} for name in plots])
@@ -68,7 +74,8 @@ def write_build(
         "report.json": public.to_json(),
         **{f"assets/{name}.png": png for name, png in plots.items()},
     }
-    write_dataset(out / "dataset", {"default": inputs.sample, "instances": inputs.instances}, files)
+    configs = {"default": inputs.sample, "instances": inputs.instances}
+    write_dataset(out / "dataset", configs | ({"preferences": preferences} if preferences else {}), files)
     with without_bars():
         for name, trace in traces.items():
             if trace.rejected is not None:
@@ -203,8 +210,9 @@ def _resolve(recipe: Recipe, report: BuildReport) -> Recipe:
     """Return the recipe that repeats the build: with the actual teacher and judge, without local paths."""
     model = "embedded" if report.is_embedded else report.teacher
     judge = hide_folder(recipe.judge.model) if recipe.judge.model else None
-    if "judge" in report.phases:
-        used: str = report.phases["judge"]["before"]["judge"]
+    if "judge" in report.phases or "preferences" in report.phases:
+        found = report.phases.get("preferences") or report.phases["judge"]["before"]
+        used: str = found["judge"]
         judge = model if used == report.teacher else used
     return replace(
         recipe,

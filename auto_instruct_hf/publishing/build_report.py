@@ -86,7 +86,10 @@ class BuildReport:
     command: str
     """The command that repeats the build, beside the published recipe."""
     max_similarity: float
+    max_cosine: float | None
+    """None: the bootstrap compared words only; so below."""
     max_similarity_across_splits: float
+    max_cosine_across_splits: float | None
     num_distinct: int
     """Distinct instances in the sample; the config `instances` has those that were not sampled as well."""
     clf_share: float
@@ -118,6 +121,10 @@ class BuildReport:
     """The publisher's own words, as Markdown."""
     estimate: list[PhaseComparison] | None = None
     """The estimate beside the actual usage, by phase."""
+    chat_strategy: str = ""
+    """`chat.strategy` of the recipe; "": an earlier version wrote the build."""
+    has_system: bool = False
+    """Whether the chats begin with a system message."""
     plots: list[dict[str, str]] = field(default_factory=list)
     """The figures: `file` and `caption`."""
     evaluation: Facts | None = None

@@ -6,8 +6,8 @@ import jinja2
 from huggingface_hub import DatasetCardData
 
 from ..core import fenced, flatten, inline, json_block
-from ..evaluation import QUESTIONS
-from ..evaluation.report import list_headlines
+from ..evaluation import QUESTIONS, describe_verdicts
+from ..evaluation.report import list_faults, list_headlines
 from .build_report import CUSTOM, PHASES, BuildReport, format_figure
 
 _PACKAGE = Path(__file__).parents[1]
@@ -24,7 +24,11 @@ _COLUMNS = {
     "output": "the answer",
     "cluster": "the topic",
     "num_draws": "how often the row was sampled: the number of its copies in the split",
-    "messages": "the row as a chat: a user turn, an assistant turn",
+    "teacher": "the model that wrote the answer",
+    "messages": "the whole row as a chat",
+    "prompt": "the user turn: instruction, strategy (see below), input",
+    "completion": "the assistant turn: the answer",
+    **describe_verdicts(),
 }
 
 
@@ -62,15 +66,19 @@ def render_card(report: BuildReport, location: str, *, on_hub: bool = True) -> s
             "rejected": [(phase, *one) for phase, found in phases.items() for one in found["rejected"].items()],
             "clusters": phases["cluster"] if "choice" in phases.get("cluster", {}) else None,
             "nearest": phases["split"]["nearest"],
+            "in_meaning": phases["split"].get("in_meaning"),
             "most_draws": max(phases["sample"]["most_draws"].values()),
             "num_repeated": sum(phases["sample"]["repeated"].values()),
             "decontaminated": phases.get("decontaminate", {}).get("sources", []),
+            "has_completions": "completion" in report.columns,
+            "compared": phases.get("preferences"),
             "filtered": phases.get("judge"),
             "sampled": evaluation.get("judge"),
             "rated": evaluation.get("ratings"),
             "agreement": evaluation.get("agreement"),
             "measured": list_headlines(evaluation) if "measures" in evaluation else [],
             "questions": [(question.name, question.text) for question in QUESTIONS],
+            "list_faults": list_faults,
             "version": report.versions["auto-instruct-hf"],
         }
     )

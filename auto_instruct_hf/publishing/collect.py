@@ -8,7 +8,7 @@ from dataclasses import asdict
 
 from datasets import ClassLabel, Dataset, DatasetDict, DatasetInfo, List, SplitDict, SplitInfo, concatenate_datasets
 
-from ..core import Trace, hide_folder
+from ..core import CHAT, Trace, hide_folder
 from ..estimate import PhaseComparison
 from ..generation import BUNDLED_NAME
 from ..recipe import Recipe
@@ -158,7 +158,9 @@ def collect_report(
         language=language or ("en" if is_bundled else None),
         command=shlex.join(["auto-instruct", "build", "--recipe", "recipe.yaml", *words]),
         max_similarity=recipe.bootstrap.max_similarity,
+        max_cosine=recipe.bootstrap.max_cosine if traces["bootstrap"].facts["in_meaning"] else None,
         max_similarity_across_splits=recipe.splitting.max_similarity,
+        max_cosine_across_splits=recipe.splitting.max_cosine if "in_meaning" in traces["split"].facts else None,
         num_distinct=len({key for part in configs["default"].values() for key in part["instance_id"]}),
         clf_share=recipe.clf_share,
         balance=recipe.sampling.balance,
@@ -180,6 +182,8 @@ def collect_report(
         versions={package: importlib.metadata.version(package) for package in _VERSIONS},
         description=description,
         estimate=estimate,
+        chat_strategy=recipe.chat.strategy,
+        has_system=bool(recipe.chat.system),
     )
 
 
@@ -215,7 +219,7 @@ def _pick_examples(instances: DatasetDict) -> dict[str, Facts]:
     found: dict[str, Facts] = {}
     for part in instances.values():
         topics = part.features["cluster"].names
-        for row in part.remove_columns("messages"):
+        for row in part.select_columns([name for name in part.column_names if name not in CHAT]):
             kind = "an open task with an input" if row["input"] else "an open task without an input"
             kind = "a classification task" if row["is_classification"] else kind
             if kind not in found:

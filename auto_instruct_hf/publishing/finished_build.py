@@ -86,10 +86,10 @@ def _list_settings(recipe: Recipe, prompts: str) -> dict[str, object]:
     values["teacher"] = {"max_attempts": recipe.teacher.max_attempts}
     values["embedding"]["model"] = hide_folder(recipe.embedding.model)
     values["decontamination"]["sources"] = [hide_folder(source) for source in recipe.decontamination.sources]
-    if recipe.judge.min_judge is None:
-        values["judge"] = {"min_judge": None}
-    else:
-        values["judge"].pop("model")  # the published recipe names the model that was chosen
+    if not recipe.judge.is_asked_in_builds:
+        values["judge"] = {"min_judge": None, "preferences": False}
+    values["judge"].pop("model", None)  # the published recipe names the model that was chosen
+    values["judge"]["judges_builds"] = recipe.judge.judges_builds
     return {
         f"{section}.{name}" if name else section: value
         for section, content in values.items()

@@ -3,6 +3,7 @@
 from .client import Teacher
 from .endpoint import EMBEDDED, EMBEDDED_MODEL, Endpoint
 from .exchange import NO_ANSWER, Ask, Reply, Request
+from .groups import GroupedItem, ask_groups
 from .inspection import (
     PERCENTILES,
     JournalRow,
@@ -25,6 +26,7 @@ __all__ = [
     "Ask",
     "Cost",
     "Endpoint",
+    "GroupedItem",
     "Journal",
     "JournalRow",
     "Prices",
@@ -33,6 +35,7 @@ __all__ = [
     "Request",
     "Teacher",
     "Usage",
+    "ask_groups",
     "failed_requests",
     "find_provider",
     "find_request",

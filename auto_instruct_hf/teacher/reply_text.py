@@ -140,14 +140,18 @@ def _count_open(text: str) -> int:
 def simplify(value: Any, schema: Mapping[str, Any]) -> Any:
     """Return a value without differences from a schema that change no meaning.
 
-    "1" for 1, 5 for "5", and fields that the schema does not have.
+    "1" for 1, 5 for "5", 87 where an enum has steps of five, and fields that the schema does not have.
     """
     if isinstance(value, Mapping) and "properties" in schema:
         known = schema["properties"]
         return {name: simplify(one, known[name]) for name, one in value.items() if name in known}
     if isinstance(value, list) and "items" in schema:
         return [simplify(one, schema["items"]) for one in value]
-    return _simplify_scalar(value, schema.get("type"))
+    value = _simplify_scalar(value, schema.get("type"))
+    if type(value) is int and schema.get("type") == "integer" and "enum" in schema:
+        steps = schema["enum"]
+        return min(steps, key=lambda step: abs(step - value)) if min(steps) <= value <= max(steps) else value
+    return value
 
 
 def _simplify_scalar(value: Any, kind: object) -> Any:

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from datasets import ClassLabel, Dataset
+from datasets import ClassLabel, Dataset, Features
 
 from ...core import CLUSTERED, Trace, fingerprint, from_rows, hide_folder, keep, require_columns, with_rejected
 from ...recipe import JudgeSettings
@@ -13,8 +13,9 @@ from ...sampling import pick
 from ...teacher import Teacher
 from ..intervals import ShareOfYes, measure_share
 from ..measures import Figures
-from ..questions import QUESTIONS, DatasetRow
-from .checks import OTHER_OUTPUT, describe_checks, make_checks
+from ..questions import QUESTIONS, VERDICTS, DatasetRow, list_verdicts
+from .checks import describe_checks, make_checks, warn_of_missed
+from .faults import OTHER_OUTPUT
 from .judge_model import warn_of_own_words
 from .verdicts import ASKED, READ, index, judge, passed_all, passes
 
@@ -39,7 +40,8 @@ class JudgeFigures(JudgedShares):
     """The figures of a judge; `asdict` makes them ready for JSON.
 
     `failed` counts the instances without a usable reply by reason; they are in no share. `confidence` is the mean.
-    `checks` maps the name of a check to `asked`, `failed`, and the fields of `Discernment`, or `agreement`.
+    `checks` maps the name of a check to `asked`, `failed`, and `agreement` for another form; for a fault, what
+    `describe_fault` returns, and for the output of another instruction the fields of `Discernment`.
     """
 
     judge: str
@@ -81,7 +83,7 @@ def assess(
         settings: The size of the sample, and the share of it used for the checks.
         seed: Seed of the sample and of the checks.
         written_by: The model that wrote the instances, to warn if it judges itself; "": unknown.
-        everything: Judge all instances; the checks still use the sample.
+        everything: Judge all instances; the checks are still made of the sample.
         cache_dir: Folder of the cache; None: as in `core.apply`.
         trace: If given, it receives the instances without a usable judgement.
 
@@ -91,17 +93,15 @@ def assess(
     settings, trace, check_trace = settings or JudgeSettings(), trace or Trace(), Trace()
     instances = require_columns(instances, CLUSTERED, "assess", (*READ, "instruction_id"))
     picked = pick(instances, settings.size, seed)
-    # `pick` returns a random order, so the first rows are a sample as well.
-    checked = picked.select(range(round(len(picked) * settings.check_share)))
     asked = instances if everything else picked
     texts = asked.select_columns(list(READ))
     if not everything:
         # Rebuilt from its rows, so that its fingerprint depends on the content, not on the date of a file.
         texts = from_rows(texts.to_list(), texts.features)
     judgements = judge(texts, teacher, settings=settings, cache_dir=cache_dir, trace=trace)
-    changed = from_rows(make_checks(checked.to_list(), instances, seed), ASKED)
+    rows, num_checked = judgements.to_list(), round(len(picked) * settings.check_share)
+    changed = from_rows(make_checks(picked.to_list(), rows, instances, seed, num_checked), ASKED)
     changed = judge(changed, teacher, as_checks=True, settings=settings, cache_dir=cache_dir, trace=check_trace)
-    rows = judgements.to_list()
     checks = describe_checks(rows, changed.to_list(), list(check_trace.rejected or ()))
     warnings = [warn_of_own_words(teacher.model, written_by)]
     if OTHER_OUTPUT in checks and not checks[OTHER_OUTPUT]["discerns"]:
@@ -109,6 +109,7 @@ def assess(
             f"On {checks[OTHER_OUTPUT]['own']['asked']} instances the judge did not distinguish, with 95 % confidence, "
             "the outputs of other instructions from their own: do not rely on its shares."
         )
+    warnings.append(warn_of_missed(checks))
     figures = JudgeFigures(
         **vars(measure_judgements(rows)),
         judge=hide_folder(teacher.model),
@@ -147,17 +148,30 @@ def filter_judged(
     settings: JudgeSettings | None = None,
     seed: int = 42,
     written_by: str = "",
+    keep_all: bool = False,
     cache_dir: Path | None = None,
     trace: Trace | None = None,
 ) -> Dataset:
-    """Judge all instances and return those with yes to all questions that apply, and enough confidence.
+    """Judge all instances, add the verdicts as columns, and drop what does not pass.
 
-    The arguments are those of `assess`. `settings.min_judge` is the minimum confidence (None: 0). `trace` receives the
-    dropped rows with their reasons; in `facts` `before`, the fields of `JudgeFigures`, `after`, those of `JudgedShares`
-    for the kept rows, `kept` and `min_judge`; in `tables` the `judgements`.
+    An instance passes with yes to all questions that apply and at least the confidence `settings.min_judge` (None: 0).
+
+    Args:
+        instances: As for `assess`.
+        teacher: The model that judges.
+        settings: As for `assess`, and the minimum confidence.
+        seed: Seed of the sample that is used for the checks, and of these.
+        written_by: The model that wrote the instances; "": unknown.
+        keep_all: Whether to drop nothing.
+        cache_dir: Folder of the cache; None: as in `core.apply`.
+        trace: If given, it receives the dropped rows with their reasons; in `facts` `before`, the fields of
+            `JudgeFigures`, `after`, those of `JudgedShares` for the kept rows, `kept` and `min_judge` (None with
+            `keep_all`); in `tables` the `judgements`.
+
+    Returns:
+        The kept rows with the columns `questions.VERDICTS`, null without a usable reply.
     """
     settings, failures = settings or JudgeSettings(), Trace()
-    min_confidence = settings.min_judge or 0.0
     found = assess(
         instances,
         teacher,
@@ -168,18 +182,25 @@ def filter_judged(
         cache_dir=cache_dir,
         trace=failures,
     )
-    judgements = found.judgements.to_list()
-    reasons = {row["instance_id"]: row["rejected"] for row in failures.rejected or ()}
-    reasons |= {row["instance_id"]: passes(row, min_confidence) for row in judgements}
+    judgements = index(found.judgements.to_list())
+    min_judge = None if keep_all else settings.min_judge or 0.0
+    reasons = dict.fromkeys(instances["instance_id"][:], "")
+    if min_judge is not None:
+        reasons |= {row["instance_id"]: row["rejected"] for row in failures.rejected or ()}
+        reasons |= {key: passes(row, min_judge) for key, row in judgements.items()}
     judged = from_rows(
-        [{**row, "rejected": reasons[row["instance_id"]]} for row in instances.to_list()],
-        with_rejected(instances.features),
-        fingerprint(instances._fingerprint, found.judgements._fingerprint, min_confidence),
+        [
+            {**row, **list_verdicts(judgements.get(row["instance_id"], {})), "rejected": reasons[row["instance_id"]]}
+            for row in instances.to_list()
+        ],
+        with_rejected(Features({**instances.features, **VERDICTS})),
+        fingerprint(instances._fingerprint, found.judgements._fingerprint, min_judge),
     )
     if trace is not None:
-        kept = [row for row in judgements if not reasons[row["instance_id"]]]
+        kept = [row for key, row in judgements.items() if not reasons[key]]
+        num_kept = sum(not reason for reason in reasons.values())
         before, after = asdict(found.figures), asdict(measure_judgements(kept))
-        trace.facts.update(min_judge=min_confidence, before=before, after=after, kept=len(kept))
+        trace.facts.update(min_judge=min_judge, before=before, after=after, kept=num_kept)
         trace.tables["judgements"] = found.judgements
     return keep(judged, phase="judge-passed", cache_dir=cache_dir, trace=trace)
 

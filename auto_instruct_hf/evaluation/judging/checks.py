@@ -1,21 +1,23 @@
-"""Checks of the judge: wrong outputs, and the same questions in another order and in other words."""
+"""Checks of the judge: rows with faults made by program, and the same questions in another order and in other words."""
 
-import re
+import itertools
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 
-import numpy as np
 from datasets import Dataset
 
-from ...core import normalise
 from ...prompts import JUDGE
 from ..intervals import ShareOfYes, measure_paired_difference, measure_share
 from ..measures import Figures
 from ..questions import NAMES, DatasetRow
-from .verdicts import READ, index
+from .faults import FAULTS, OTHER_OUTPUT, Fault, Pool, make_fault
+from .verdicts import ASKED, READ, index, passed_all
 
-OTHER_OUTPUT = "other output"
+FORMS = JUDGE[1:]
+"""The other forms of the questions."""
+NUM_CHECKS = len(FAULTS) + len(FORMS)
+"""How many times at most an instance is judged again."""
 
 
 @dataclass(frozen=True)
@@ -47,38 +49,40 @@ class Agreement(ShareOfYes):
     kappa: float | None
 
 
-def make_checks(picked: Sequence[DatasetRow], pool: Dataset, seed: int) -> list[dict[str, object]]:
-    """Return the checks of the judge on instances, as rows of `verdicts.ASKED`.
+def make_checks(
+    picked: Sequence[DatasetRow], judgements: Sequence[DatasetRow], pool: Dataset, seed: int, size: int
+) -> list[DatasetRow]:
+    """Return the checks of the judge, as rows of `verdicts.ASKED`.
 
-    Each instance is asked about with a different output of another instruction of the same kind, drawn from `pool` if
-    it has one; with questions and texts in reverse order; and in other words. Both arguments have `instruction_id` and
-    the columns `verdicts.READ`; the order of `pool` does not matter.
+    Args:
+        picked: Instances in a random order. The first `size` are asked about with another output and in the other
+            forms; each other fault is made in the first `size` that it can be made in.
+        judgements: Their judgements. Faults other than another output are made in instances with yes to all questions,
+            so that a no is due to the fault.
+        pool: All instances, from which outputs, inputs, strategies and labels are taken; their order does not matter.
+        seed: Seed of the faults.
+        size: Maximum number of instances for each check.
+
+    Returns:
+        The checks. `picked` and `pool` have `instruction_id` and the columns `verdicts.READ`.
     """
-    generator = np.random.default_rng(seed)
-    donors = sorted(pool.select_columns([*READ, "instruction_id"]).to_list(), key=lambda row: row["instance_id"])
-    plain = [{name: row[name] for name in READ} for row in picked]
-    swapped: list[dict[str, object]] = []
-    for row, asked in zip(picked, plain, strict=True):
-        same_kind = [donor for donor in donors if donor["is_classification"] == row["is_classification"]]
-        for donor in (same_kind[place] for place in generator.permutation(len(same_kind))):
-            is_other = donor["instruction_id"] != row["instruction_id"]
-            if is_other and _simplify(donor["output"]) != _simplify(row["output"]):
-                swapped.append({**asked, "output": donor["output"], "check": OTHER_OUTPUT})
-                break
-    return [*swapped, *({**row, "check": form} for form in JUDGE[1:] for row in plain)]
-
-
-def _simplify(text: str) -> str:
-    """Return a text without case and punctuation, so that "Yes." and "yes" are equal."""
-    return re.sub(r"\W+", " ", normalise(text)).strip() or text
+    donors = Pool(pool.select_columns([*READ, "instruction_id"]).to_list()) if size else Pool([])
+    by_id, made = index(judgements), []
+    approved = [row for row in picked if row["instance_id"] in by_id and passed_all(by_id[row["instance_id"]])]
+    for name in FAULTS:
+        rows = picked[:size] if name == OTHER_OUTPUT else approved
+        faulty = (fault for row in rows if (fault := make_fault(name, row, donors, seed)))
+        made += [{**row, "check": name} for row in itertools.islice(faulty, size)]
+    made += [{**row, "check": form} for form in FORMS for row in picked[:size]]
+    return [{name: row[name] for name in ASKED} for row in made]
 
 
 def describe_checks(
     judgements: Sequence[DatasetRow], checks: Sequence[DatasetRow], failed: Sequence[DatasetRow]
 ) -> dict[str, Figures]:
-    """Return `JudgeFigures.checks`, from judgements of the checks and those without a usable reply."""
+    """Return `JudgeFigures.checks` from judgements of the instances and the checks, and from the checks that failed."""
     described: dict[str, Figures] = {}
-    for name in (OTHER_OUTPUT, *JUDGE[1:]):
+    for name in (*FAULTS, *FORMS):
         rows = [row for row in checks if row["check"] == name]
         reasons = Counter(row["rejected"] for row in failed if row["check"] == name)
         if not rows and not reasons:
@@ -86,10 +90,30 @@ def describe_checks(
         described[name] = {"asked": len(rows) + reasons.total(), "failed": dict(reasons.most_common())}
         if name == OTHER_OUTPUT:
             described[name] |= asdict(measure_discernment(judgements, rows))
+        if name in FAULTS:
+            described[name] |= describe_fault(FAULTS[name], rows)
         else:
             agreement = measure_agreement(judgements, rows)
             described[name]["agreement"] = {question: asdict(one) for question, one in agreement.items()}
     return described
+
+
+def describe_fault(fault: Fault, judgements: Iterable[DatasetRow]) -> Figures:
+    """Return `meaning`, `doubt` and `questions` of a fault, and `caught`: the share of no to one of its questions."""
+    caught = asdict(measure_share(any(row[name] is False for name in fault.questions) for row in judgements))
+    return {"meaning": fault.meaning, "doubt": fault.doubt, "questions": list(fault.questions), "caught": caught}
+
+
+def warn_of_missed(checks: Mapping[str, Figures]) -> str:
+    """Return a warning that names the faults of which, with 95 % confidence, less than half are caught; "" without."""
+    caught = {name: found["caught"] for name, found in checks.items() if "caught" in found}
+    missed = [f"{name} ({one['yes']} of {one['asked']})" for name, one in caught.items() if one["high"] < 0.5]
+    if not missed:
+        return ""
+    return (
+        "With 95 % confidence the judge catches less than half of the faults of these kinds, made by program: "
+        f"{', '.join(missed)}. Real ones pass it too."
+    )
 
 
 def measure_discernment(judgements: Iterable[DatasetRow], swapped: Iterable[DatasetRow]) -> Discernment:

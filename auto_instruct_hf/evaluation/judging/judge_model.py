@@ -82,7 +82,7 @@ def known_prices(teacher: Teacher, settings: JudgeSettings) -> Prices:
 
 def judge_where_asked(teacher: Teacher, recipe: Recipe) -> AbstractContextManager[Teacher | None]:
     """Open the judge of a build; None if the recipe does not ask for one."""
-    if recipe.judge.min_judge is None:
+    if not recipe.judge.is_asked_in_builds:
         return nullcontext()
     return open_judge(choose_model(teacher, recipe.judge), recipe.judge, recipe.teacher, writer=teacher)
 

@@ -1,4 +1,4 @@
-"""A language model answers the four questions about instances, through the journal like any other phase.
+"""A language model answers the questions about instances, through the journal like any other phase.
 
 Each request holds one instance: several in one request are judged by comparison, and instructions to the judge hidden
 in one text must not affect the others.
@@ -30,13 +30,14 @@ from ...prompts import JUDGE, Prompt, load_judge_prompts
 from ...recipe import JudgeSettings
 from ...teacher import Ask, Reply, Request, Teacher
 from ..questions import JUDGEMENTS, NAMES, QUESTIONS, DatasetRow, applies
+from .limits import state_counts
 
 READ = ("instance_id", "instruction", "is_classification", "attribute", "input", "output")
 ASKED = Features({**{name: INSTANCES[name] for name in READ}, "check": Value("string")})
-"""Instances to judge in another form, or with another output: `check` is the name of the check; if that is one of
-prompts.JUDGE, the form, else the form is the main one."""
+"""Instances to judge in another form, or with a fault: `check` is the name of the form in prompts.JUDGE, or of the
+fault, which is judged in the main form."""
 CHECKED = Features({**JUDGEMENTS, "check": Value("string")})
-_STRATEGY = next(question.name for question in QUESTIONS if question.needs_strategy)
+_OF_STRATEGY = {question.name for question in QUESTIONS if question.needs_strategy}
 # In characters: small models may repeat themselves until the reply is cut off.
 _MAX_REASON = 300
 
@@ -75,10 +76,15 @@ def judge(
     return keep(judged, phase=phase, cache_dir=cache_dir, trace=trace)
 
 
-def judge_prompts(teacher: Teacher, settings: JudgeSettings | None = None) -> Mapping[str, Prompt]:
-    """Return the prompts by form, with `max_tokens` of the settings and, for the embedded model, bounded reasons."""
-    max_tokens = (settings or JudgeSettings()).max_tokens
-    prompts = {name: replace(prompt, max_tokens=max_tokens) for name, prompt in load_judge_prompts().items()}
+def judge_prompts(
+    teacher: Teacher, settings: JudgeSettings | None = None, prompts: Mapping[str, Prompt] | None = None
+) -> Mapping[str, Prompt]:
+    """Return prompts by name, with `max_tokens` of the settings and, for the embedded model, bounded reasons.
+
+    `prompts` are by default those of `load_judge_prompts`.
+    """
+    max_tokens, given = (settings or JudgeSettings()).max_tokens, prompts or load_judge_prompts()
+    prompts = {name: replace(prompt, max_tokens=max_tokens) for name, prompt in given.items()}
     if teacher.is_embedded:
         for name, prompt in prompts.items():
             kinds = prompt.schema["properties"]
@@ -94,7 +100,7 @@ def judge_batch(batch: Batch, *, ask: Ask, prompts: Mapping[str, Prompt], rater:
     """
     without_strategy = {}
     for name, prompt in prompts.items():
-        kinds = {key: kind for key, kind in prompt.schema["properties"].items() if key != _STRATEGY}
+        kinds = {key: kind for key, kind in prompt.schema["properties"].items() if key not in _OF_STRATEGY}
         without_strategy[name] = replace(prompt, schema={**prompt.schema, "properties": kinds, "required": list(kinds)})
     instances, requests = rows(batch), []
     for row in instances:
@@ -107,7 +113,9 @@ def judge_batch(batch: Batch, *, ask: Ask, prompts: Mapping[str, Prompt], rater:
         strategy = row["attribute"] if has_all else ""
         # A text cannot contain its own hash, so it cannot contain its end mark.
         mark = make_id(*texts.values(), row["attribute"])[:8]
-        requests.append(Request(prompt, prompt.messages(**texts, strategy=strategy, mark=mark, questions=questions)))
+        counts = state_counts(row["instruction"], strategy, row["output"])
+        variables = {**texts, "strategy": strategy, "mark": mark, "counts": counts, "questions": questions}
+        requests.append(Request(prompt, prompt.messages(**variables)))
     judged = [_parse_reply(row, reply, rater) for row, reply in zip(instances, ask(requests), strict=True)]
     return columns(judged, with_rejected(CHECKED if "check" in batch else JUDGEMENTS))
 
@@ -120,7 +128,7 @@ def _parse_reply(row: DatasetRow, reply: Reply, rater: str) -> DatasetRow:
     return {
         **unanswered,
         **{one.name: content[one.name] for one in QUESTIONS if applies(one, row)},
-        "confidence": min(max(content["confidence"], 0), 100) / 100,
+        "confidence": content["confidence"] / 100,
         "reason": flatten(content["reason"]),
         "rejected": "",
     }

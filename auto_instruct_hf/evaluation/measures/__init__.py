@@ -2,7 +2,7 @@
 
 from .dataset import count_lengths, measure_dataset
 from .distributions import Figures, find_figure, measure_evenness, measure_labels, measure_lengths
-from .embeddings import embed_texts, join_prompt, measure_alignment, measure_vendi
+from .embeddings import embed_texts, join_prompt, measure_alignment, measure_meaning, measure_vendi
 from .wording import measure_distinct, measure_nearest, measure_overlap, measure_verb_nouns
 
 __all__ = [
@@ -17,6 +17,7 @@ __all__ = [
     "measure_evenness",
     "measure_labels",
     "measure_lengths",
+    "measure_meaning",
     "measure_nearest",
     "measure_overlap",
     "measure_vendi",

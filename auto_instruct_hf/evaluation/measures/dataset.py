@@ -11,7 +11,7 @@ from ...core import INSTANCES, TEXT_COLUMNS, Columns, Vectors, hide_folder, requ
 from ...errors import SchemaError
 from ...recipe import EmbeddingSettings
 from .distributions import Figures, make_histogram, measure_evenness, measure_labels, measure_lengths
-from .embeddings import embed_texts, join_prompt, measure_alignment, measure_vendi
+from .embeddings import embed_texts, join_prompt, measure_alignment, measure_meaning, measure_vendi
 from .wording import measure_distinct, measure_nearest, measure_overlap, measure_verb_nouns
 
 # Ours: for 50,000 outputs of 40 words this takes 8 s on two cores; all outputs take a minute.
@@ -76,6 +76,7 @@ def measure_dataset(
         "instructions.distinct": (["instruction"], lambda: measure_distinct(instructions)),
         "instructions.nearest": (["instruction"], lambda: measure_nearest(instructions)),
         "instructions.verb_nouns": (["instruction"], lambda: measure_verb_nouns(instructions)),
+        "instructions.meaning": (["instruction", *embedded], lambda: measure_meaning(embed(instructions))),
         "instructions.vendi": (["instruction", *embedded], lambda: measure_vendi(embed(instructions))),
         "inputs.lengths": (["input"], lambda: measure_lengths(columns["input"])),
         "outputs.lengths": (["output"], lambda: measure_lengths(columns["output"])),

@@ -6,10 +6,11 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from ...core import Vectors, default_folder
-from ...embedding import encode_new, identify, make_encoder
-from ...recipe import EmbeddingSettings
-from .distributions import Figures
+from ...core import Vectors
+from ...embedding import open_encoder
+from ...novelty import cosine_groups, nearest_cosines
+from ...recipe import MAX_COSINE, EmbeddingSettings
+from .distributions import Figures, describe_values
 
 _BLOCK = 4096  # rows, to bound memory
 _TIE = 1e-6  # rounding of a cosine in float32
@@ -22,11 +23,8 @@ def embed_texts(
 
     The cache folder defaults to that of `core.apply`.
     """
-    settings, folder = settings or EmbeddingSettings(), cache_dir or default_folder()
-    folder.mkdir(parents=True, exist_ok=True)
     place = {text: row for row, text in enumerate(dict.fromkeys(texts))}
-    store = folder / f"vectors-{identify(settings)}.sqlite"  # shared with `embed`, which stores a build's instructions
-    vectors = encode_new(list(place), encode=make_encoder(settings, folder), store=store)
+    vectors = open_encoder(settings, cache_dir)(list(place))
     return vectors[[place[text] for text in texts]]
 
 
@@ -80,6 +78,30 @@ def measure_alignment(
         "other_cosine": float(others[has].mean()) if size else None,
         "num_rows": size,
         "num_controls": len(rows),
+    }
+
+
+def measure_meaning(vectors: Vectors, threshold: float = MAX_COSINE) -> Figures:
+    """Measure how near each text is in meaning to the nearest other of the set, exactly.
+
+    Args:
+        vectors: Embeddings of unit length, shape (texts, dimensions).
+        threshold: A cosine in (0, 1]; only the default of the default embedding model was calibrated.
+
+    Returns:
+        `num_texts`; `cosine`, the distribution of the cosines with the nearest other text; `num_unique` and
+        `share_unique`, the texts for which it is at most the `threshold` (the share is None without texts);
+        `num_groups`, the groups that chains of pairs above it make.
+    """
+    cosines = nearest_cosines(vectors)
+    is_unique = cosines <= threshold
+    return {
+        "num_texts": len(vectors),
+        "cosine": describe_values(cosines),
+        "num_unique": int(is_unique.sum()),
+        "share_unique": float(is_unique.mean()) if len(vectors) else None,
+        "num_groups": len(np.unique(cosine_groups(vectors, threshold))),
+        "threshold": threshold,
     }
 
 

@@ -16,7 +16,7 @@ import threading
 import time
 import unicodedata
 import zlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, closing, contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -122,7 +122,7 @@ class RatingStore(AbstractContextManager["RatingStore"]):
         self.questions = tuple(questions)
         self.names = [question.name for question in questions]
         self._lock = threading.Lock()
-        self._checked = {table: names.format(answers=", ".join(self.names)) for table, names in _CHECKED.items()}
+        self._checked = _list_checked(self.names)
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             self._file = sqlite3.connect(path, check_same_thread=False, isolation_level=None, timeout=30)
@@ -136,7 +136,9 @@ class RatingStore(AbstractContextManager["RatingStore"]):
             elif version == 1:
                 self._file.executescript(f"BEGIN IMMEDIATE; {_UPGRADE} PRAGMA user_version = 2; COMMIT")
             if version <= RATINGS_FORMAT:
-                self._check()
+                stored = {row[1] for row in self._file.execute("PRAGMA table_info(ratings)")}
+                self._check(_list_checked(name for name in self.names if name in stored))
+                self._add_answers([name for name in self.names if name not in stored])
         except (*_FAILURES, OSError) as error:
             raise RatingAppError(f"cannot open the ratings {path}: {' '.join(str(error).split())}. {_REMEDY}") from None
         if version > RATINGS_FORMAT:
@@ -281,14 +283,22 @@ class RatingStore(AbstractContextManager["RatingStore"]):
     def _read_answers(self, values: Sequence[int | None]) -> dict[str, bool | None]:
         return {n: None if value is None else bool(value) for n, value in zip(self.names, values, strict=True)}
 
-    def _check(self) -> None:
-        """Raise sqlite3.DatabaseError if a page or a row is damaged."""
+    def _check(self, checked: Mapping[str, str]) -> None:
+        """Raise sqlite3.DatabaseError if a page or a row of `checked` (table -> columns) is damaged."""
         if (found := self._file.execute("PRAGMA integrity_check(1)").fetchone()[0]) != "ok":
             raise sqlite3.DatabaseError(found)
-        for table, names in self._checked.items():
+        for table, names in checked.items():
             wrong = f"SELECT COUNT(*) FROM {table} WHERE checksum != row_checksum({names})"
             if count := self._file.execute(wrong).fetchone()[0]:
                 raise sqlite3.DatabaseError(f"{count} rows of the table {table} have changed")
+
+    def _add_answers(self, names: Sequence[str]) -> None:
+        """Add columns for the answers to questions of a later version of the page."""
+        if names:
+            with self._transaction():
+                for name in names:
+                    self._file.execute(f"ALTER TABLE ratings ADD COLUMN {name} INTEGER CHECK ({name} IN (0, 1))")
+                self._file.execute("UPDATE ratings SET checksum = NULL")
 
     def _read(self, statement: str, values: Sequence[object] | Mapping[str, object] = ()) -> list[Any]:
         try:
@@ -308,6 +318,12 @@ class RatingStore(AbstractContextManager["RatingStore"]):
         except sqlite3.DatabaseError as error:
             advice = "Ratings saved so far are safe; free disk space or fix the permissions"
             raise RatingAppError(f"cannot write to {self.path}: {error}. {advice}") from None
+
+
+def _list_checked(answers: Iterable[str]) -> dict[str, str]:
+    """Return table -> the columns in the checksum of its rows."""
+    joined = ", ".join(answers)
+    return {table: names.format(answers=joined) for table, names in _CHECKED.items()}
 
 
 def _row_checksum(*values: object) -> int:

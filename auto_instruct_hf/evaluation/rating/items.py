@@ -50,7 +50,7 @@ By hand: `pip install -r requirements.txt && python app.py`.
 
 
 def open_store(path: Path) -> app.RatingStore:
-    """Open or create a file of ratings with the four questions; raise RatingError if that is not possible."""
+    """Open or create a file of ratings with the questions; raise RatingError if that is not possible."""
     try:
         return app.RatingStore(path, [app.RatingQuestion(one.name, one.text, one.needs_strategy) for one in QUESTIONS])
     except app.RatingAppError as error:

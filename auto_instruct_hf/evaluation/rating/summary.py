@@ -49,6 +49,8 @@ def read_ratings(out: Path) -> Dataset | None:
         read = Dataset(pyarrow.concat_tables(pyarrow.parquet.read_table(file) for file in files))
     except (OSError, ValueError) as error:
         raise RatingError(f"{out / 'ratings'} cannot be read: {error}") from None
+    for name in (name for name in NAMES if name not in read.column_names):  # a question of a later version
+        read = read.add_column(name, pyarrow.nulls(len(read), pyarrow.bool_()))
     missing = [name for name in (*JUDGEMENTS, *TEXT_COLUMNS) if name not in read.column_names]
     if missing:
         path = out / "ratings"

@@ -1,6 +1,6 @@
 """Measurements, verdicts and ratings of a dataset in one report."""
 
-from .page import list_headlines, render_page
+from .page import list_faults, list_headlines, render_page
 from .reading import EvaluatedDataset, read_any, read_build
 from .results import Evaluation, EvaluationFigures, evaluate
 
@@ -9,6 +9,7 @@ __all__ = [
     "Evaluation",
     "EvaluationFigures",
     "evaluate",
+    "list_faults",
     "list_headlines",
     "read_any",
     "read_build",

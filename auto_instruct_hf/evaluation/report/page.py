@@ -23,6 +23,7 @@ _SHORT = {
     "valid_task": "The task is valid",
     "input_fits": "The input fits",
     "strategy_valid": "The strategy is sound",
+    "output_follows_strategy": "The output follows the strategy",
     "output_correct": "The output is correct",
 }
 _ALIGNMENT = {"all": "Alignment", "other": "Alignment, texts", "classification": "Alignment, labels"}
@@ -51,6 +52,7 @@ def render_page(evaluation: Evaluation) -> str:
             "short": _SHORT,
             "names": NAMES,
             "peers": list(dict.fromkeys(peer for row in figures["table"] for peer in row["published"])),
+            "faults": list_faults(figures["judge"]),
             "tiles": list_headlines(figures),
             "histograms": _list_histograms(figures),
             "groups": [
@@ -74,10 +76,12 @@ def list_headlines(figures: Mapping[str, object]) -> list[tuple[str, str, str]]:
     measures = figures["measures"]
     alignment = find_figure(measures, "alignment")
     near = "share whose nearest other has a ROUGE-L above {:g}"
+    unique = "share of instructions whose nearest other has a cosine of at most {:g}, by embeddings"
     meaning = "how often an output is nearer to its own task than to another; 0.5: chance"
     headlines: list[tuple[str, str, str, Callable[..., str]]] = [
         ("Near copies, instructions", "instructions.nearest.share_above", near, _percent),
         ("Near copies, outputs", "outputs.nearest.share_above", near, _percent),
+        ("Unique in meaning", "instructions.meaning.share_unique", unique, _percent),
         ("Near the seeds", "overlap.share_above", "share of instructions above {:g} to a seed task", _percent),
         ("Vendi score", "instructions.vendi", "effective number of different instructions, by embeddings", _number),
         ("Distinct bigrams", "outputs.distinct.distinct_2", "of all word pairs in outputs", _percent),
@@ -95,6 +99,11 @@ def list_headlines(figures: Mapping[str, object]) -> list[tuple[str, str, str]]:
         for name, path, means, show in headlines
         if (value := find_figure(measures, path)) is not None
     ]
+
+
+def list_faults(judge: Figures | None) -> list[tuple[str, Figures]]:
+    """Return the name and the figures of each kind of fault in `JudgeFigures.checks` as JSON; None: no judge."""
+    return [(name, found) for name, found in judge["checks"].items() if "caught" in found] if judge else []
 
 
 def _mark(row: DatasetRow) -> Figures:

@@ -6,7 +6,17 @@ from pathlib import Path
 
 from datasets import ClassLabel, Dataset, DatasetDict, Features, Value, concatenate_datasets
 
-from ...core import INSTANCES, TEXT_COLUMNS, brief, instruction_id, make_id, read_rows, to_flag
+from ...core import (
+    CHAT,
+    INSTANCES,
+    TEXT_COLUMNS,
+    brief,
+    instruction_id,
+    make_id,
+    read_rows,
+    text_or_nothing,
+    to_flag,
+)
 from ...errors import SourceError
 from ...generation import BUNDLED
 from ...recipe import EmbeddingSettings
@@ -57,10 +67,10 @@ def read_build(
     whole = concatenate_datasets(list(instances.values()))
     if seeds is None and report["seeds"]["is_bundled"]:
         seeds = BUNDLED
-    without = {*TEXT_COLUMNS, "messages"}
+    without = {*TEXT_COLUMNS, *CHAT}
     return EvaluatedDataset(
         name=report["title"],
-        measured=whole.select_columns([name for name in whole.column_names if name != "messages"]),
+        measured=whole.select_columns([name for name in whole.column_names if name not in CHAT]),
         judged=whole.select_columns([*INSTANCES, "cluster"]),
         splits={split: list(dict.fromkeys(part["instruction"][:])) for split, part in instances.items()},
         sample=sample.select_columns([name for name in sample["train"].column_names if name not in without])
@@ -146,7 +156,7 @@ def _parse_cell(name: str, value: object, where: str) -> str | bool:
         return flag
     if value is not None and not isinstance(value, str):
         raise SourceError(f"{where} must be text, found {brief(value)}")
-    return value or ""
+    return text_or_nothing(value) if name == "input" else value or ""
 
 
 def _to_instances(rows: Sequence[DatasetRow]) -> Dataset:
