@@ -256,9 +256,9 @@ def test_coordinated_samples_have_the_counts_of_the_recipe_except_for_ties(
     pool = make_pool(parts)
     sample = partial(sample_coordinated, num_rows=num_rows, clf_share=0.3, balance=balance, seed=seed)
     drawn = sample(pool)
-    whole = sample_table(
-        pool[:], num_samples=num_rows, num_clf=round(0.3 * num_rows), settings=SamplingSettings(balance), seed=seed
-    )
+    table = pool.with_format("arrow")[:]
+    options = {"num_clf": round(0.3 * num_rows), "settings": SamplingSettings(balance), "seed": seed}
+    whole = pool.select(sample_table(table, num_samples=num_rows, **options)["row"])
     assert len(drawn) == num_rows
     names = ("is_classification", "cluster")
     own, other = (Counter(zip(*(one[name][:] for name in names), strict=True)) for one in (drawn, whole))

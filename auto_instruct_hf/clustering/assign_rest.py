@@ -85,7 +85,7 @@ def extend(
         depends_on=fitted._fingerprint,
         resources={"predict": predict},
         batch_size=10_000,
-        as_numpy=True,
+        form="numpy",
         show_progress=True,
         cache_dir=cache_dir,
     )

@@ -74,7 +74,7 @@ def cluster(
         features=_POSITIONS,
         settings={"n_components": settings.n_components, "n_neighbors": settings.n_neighbors, "seed": seed},
         batch_size=None,
-        as_numpy=True,
+        form="numpy",
         show_progress=True,
         cache_dir=cache_dir,
     )
@@ -92,7 +92,7 @@ def cluster(
             "seed": seed,
         },
         batch_size=None,
-        as_numpy=True,
+        form="numpy",
         show_progress=True,
         cache_dir=cache_dir,
     )

@@ -24,6 +24,7 @@ from .schema import (
 from .sqlite import open_database, transaction
 from .sqlite_damage import SQLITE_FAILURES, explain_failure, is_intact_row, recover_database, row_checksum
 from .table_files import brief, join_faults
+from .tables import Keys, are_in, hash_rows, is_first, rank, to_table, with_columns
 from .texts import (
     CONTROL,
     UNSPACED,
@@ -71,11 +72,13 @@ __all__ = [
     "Columns",
     "FloatArray",
     "IntArray",
+    "Keys",
     "ProgressLine",
     "Trace",
     "Vectors",
     "any_of",
     "apply",
+    "are_in",
     "brief",
     "columns",
     "count_words",
@@ -89,10 +92,12 @@ __all__ = [
     "flatten",
     "from_rows",
     "hash_file",
+    "hash_rows",
     "hide_folder",
     "hide_tokens",
     "inline",
     "instruction_id",
+    "is_first",
     "is_intact",
     "is_intact_row",
     "join_faults",
@@ -106,6 +111,7 @@ __all__ = [
     "open_database",
     "parse_columns",
     "plain",
+    "rank",
     "read_lines",
     "read_manifest",
     "read_rows",
@@ -119,7 +125,9 @@ __all__ = [
     "text_or_nothing",
     "to_flag",
     "to_json",
+    "to_table",
     "transaction",
+    "with_columns",
     "with_rejected",
     "without_bars",
     "write_changed",

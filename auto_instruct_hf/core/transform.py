@@ -11,9 +11,12 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, is_dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import datasets
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 from datasets import Dataset, Features
 
 from .code_version import code_version
@@ -49,7 +52,7 @@ def apply(
     resources: Mapping[str, object] | None = None,
     depends_on: object = None,
     batch_size: int | None = 1000,
-    as_numpy: bool = False,
+    form: Literal["python", "numpy", "arrow"] = "python",
     show_progress: bool = False,
     cache_dir: Path | None = None,
     is_final: Callable[[], bool] = lambda: True,
@@ -65,7 +68,8 @@ def apply(
         resources: Keyword arguments that do not affect the result (a connection, a loaded model).
         depends_on: What else affects the result, by value, such as the name of a model behind a resource.
         batch_size: Rows per batch; None: all rows at once, for a table function.
-        as_numpy: Whether the function receives columns as numpy arrays.
+        form: What the function receives: columns as lists or as numpy arrays, or a table of Arrow, which takes no
+            memory for rows of a file.
         show_progress: Whether to show a progress line while rows are computed.
         cache_dir: Folder of the cache; None: the subfolder `auto_instruct_hf` of the cache of `datasets`.
         is_final: Called at the end: whether the result stands. If not, the next call computes it again.
@@ -89,10 +93,10 @@ def apply(
 
         def call(batch: Batch) -> Mapping[str, Any]:
             found = function(batch, **settings, **resources)
-            line.advance(len(batch[next(iter(batch))]))
+            line.advance(len(batch) if form == "arrow" else len(batch[next(iter(batch))]))
             return found
 
-        mapped = dataset.with_format("numpy" if as_numpy else None).map(
+        mapped = dataset.with_format(None if form == "python" else form).map(
             call,
             batched=True,
             batch_size=batch_size,
@@ -133,15 +137,15 @@ def keep(judged: Dataset, *, phase: str, cache_dir: Path | None = None, trace: T
     The rows are cached as by `apply`, in the file of `phase`; the trace, if given, receives the dropped rows.
     """
     if trace is not None:
-        trace.rejected = judged.select([row for row, reason in enumerate(judged["rejected"][:]) if reason])
+        reasons = judged.select_columns("rejected").with_format("arrow")[:]["rejected"]
+        trace.rejected = judged.select(np.flatnonzero(pc.not_equal(reasons, "").to_numpy()))
     features = Features({name: feature for name, feature in judged.features.items() if name != "rejected"})
-    return apply(judged, kept_batch, phase=f"{phase}-kept", features=features, cache_dir=cache_dir)
+    return apply(judged, kept_batch, phase=f"{phase}-kept", features=features, form="arrow", cache_dir=cache_dir)
 
 
-def kept_batch(batch: Batch) -> Columns:
+def kept_batch(batch: pa.Table) -> pa.Table:
     """Return the rows of a batch whose `rejected` is "", without that column."""
-    kept = [row for row in rows(batch) if row["rejected"] == ""]
-    return columns(kept, [name for name in batch if name != "rejected"])
+    return batch.filter(pc.equal(batch["rejected"], "")).drop_columns("rejected")
 
 
 def from_rows(rows: Iterable[Mapping[str, object]], features: Features, digest: str | None = None) -> Dataset:
