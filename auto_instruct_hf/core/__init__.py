@@ -24,7 +24,7 @@ from .schema import (
 from .sqlite import open_database, transaction
 from .sqlite_damage import SQLITE_FAILURES, explain_failure, is_intact_row, recover_database, row_checksum
 from .table_files import brief, join_faults
-from .tables import Keys, are_in, hash_rows, is_first, rank, to_table, with_columns
+from .tables import Keys, are_in, from_table, hash_rows, is_first, list_unique, rank, to_table, with_columns
 from .texts import (
     CONTROL,
     UNSPACED,
@@ -91,6 +91,7 @@ __all__ = [
     "fingerprint",
     "flatten",
     "from_rows",
+    "from_table",
     "hash_file",
     "hash_rows",
     "hide_folder",
@@ -103,6 +104,7 @@ __all__ = [
     "join_faults",
     "json_block",
     "keep",
+    "list_unique",
     "load_filters",
     "lock_build",
     "make_id",

@@ -1,12 +1,13 @@
 """Columns of millions of rows as Arrow and numpy: no Python objects that stay, but for a few bytes a row."""
 
 from collections.abc import Collection, Sequence
+from hashlib import sha256
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
-from datasets import Dataset, concatenate_datasets
+from datasets import Dataset, Features, concatenate_datasets
 
 from .arrays import IntArray
 from .texts import make_id, normalise
@@ -68,6 +69,25 @@ def is_first(keys: Keys, among: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
     rows = np.flatnonzero(among)
     found[rows[np.unique(keys[rows], return_index=True)[1]]] = True
     return found
+
+
+def list_unique(table: pa.Table, names: Sequence[str]) -> tuple[pa.Table, IntArray]:
+    """Return columns of the rows with a different first one of `names`, sorted by it, and where each row is there.
+
+    If rows with the same first column differ, the lowest by the others, in their order, is taken.
+    """
+    place = rank(table[names[0]])
+    order = pc.sort_indices(table, [(name, "ascending") for name in names]).to_numpy()
+    first = np.unique(place[order], return_index=True)[1]
+    return table.select(list(names)).take(pa.array(order[first])), place
+
+
+def from_table(table: pa.Table, features: Features) -> Dataset:
+    """Return a table in memory as a dataset; its fingerprint depends on its content only."""
+    digest, table = sha256(), table.cast(features.arrow_schema).combine_chunks()
+    for part in table.to_batches(max_chunksize=_CHUNK):
+        digest.update(part.serialize())
+    return Dataset(table, fingerprint=fingerprint(digest.hexdigest(), repr(features)))
 
 
 def with_columns(dataset: Dataset, made: Dataset) -> Dataset:

@@ -17,6 +17,7 @@ from ..core import (
     Trace,
     apply,
     hash_rows,
+    list_unique,
     make_id,
     rank,
     require_columns,
@@ -123,10 +124,11 @@ def _list_shares(settings: SplittingSettings) -> dict[str, float]:
 def split_table(table: pa.Table, *, settings: SplittingSettings, seed: int, encode: Encode | None = None) -> pa.Table:
     """Assign each row to a split.
 
-    `table` has the columns that `split` reads, of all rows; returns `split`, and `group`: the lowest `instruction_id` of
-    the row's group. `seed` orders equal groups. `encode` embeds texts; without it `max_cosine` has no effect.
+    `table` has the columns that `split` reads, of all rows. Returns `split`, and `group`: the lowest `instruction_id`
+    of the row's group. `seed` orders equal groups. `encode` embeds texts; without it `max_cosine` has no effect.
     """
-    tasks, task_of = _list_tasks(table)
+    # If an id has several texts or strata, the lowest: the result must not depend on the order of rows.
+    tasks, task_of = list_unique(table, ["instruction_id", "instruction", "is_classification", "cluster"])
     ids = tasks["instruction_id"]
     groups = _group(table, tasks, task_of, settings, encode)
     _, first = np.unique(groups, return_index=True)
@@ -198,18 +200,6 @@ def _list_texts(table: pa.Table) -> dict[str, pa.Array]:
         found = pc.unique(table["instruction"].filter(pc.equal(table["split"], name)))
         texts[name] = found.take(pc.sort_indices(found))
     return texts
-
-
-def _list_tasks(table: pa.Table) -> tuple[pa.Table, IntArray]:
-    """Return each instruction once, sorted by id, and the place of each row's instruction among them.
-
-    If an id has several texts or strata, the lowest is taken: the result must not depend on the order of rows.
-    """
-    names = ("instruction_id", "instruction", "is_classification", "cluster")
-    task_of = rank(table["instruction_id"])
-    order = pc.sort_indices(table, [(name, "ascending") for name in names]).to_numpy()
-    first = np.unique(task_of[order], return_index=True)[1]
-    return table.select(names).take(pa.array(order[first])), task_of
 
 
 def _group(
