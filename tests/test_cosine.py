@@ -112,7 +112,7 @@ def test_rows_near_in_meaning_go_to_the_trace(tmp_path: Path, monkeypatch: pytes
     assert len(filter_novel(data, cache_dir=tmp_path)) == 3
 
 
-@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=12, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(st.text("abcd ", min_size=1, max_size=12), min_size=1, max_size=25), st.integers(2, 6))
 def test_shards_decide_as_one_index(monkeypatch: pytest.MonkeyPatch, texts: list[str], num_shards: int) -> None:
     def encode(texts: list[str]) -> Vectors:

@@ -61,6 +61,7 @@ def filter_novel(
     texts = dataset.select_columns([column])
     if tokenizer == "auto":
         tokenizer = choose_tokenizer(text for batch in texts.iter(_BATCH) for text in batch[column])
+    num_shards = max(1, min(num_shards, len(dataset)))
     found: list[Dataset] = []
     for shard in range(num_shards):
         found.append(
