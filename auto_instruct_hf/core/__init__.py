@@ -24,7 +24,7 @@ from .schema import (
 from .sqlite import open_database, transaction
 from .sqlite_damage import SQLITE_FAILURES, explain_failure, is_intact_row, recover_database, row_checksum
 from .table_files import brief, join_faults
-from .tables import Keys, are_in, from_table, hash_rows, is_first, list_unique, rank, to_table, with_columns
+from .tables import Keys, RowTable, are_in, from_table, hash_rows, is_first, list_unique, rank, to_table, with_columns
 from .texts import (
     CONTROL,
     UNSPACED,
@@ -74,6 +74,7 @@ __all__ = [
     "IntArray",
     "Keys",
     "ProgressLine",
+    "RowTable",
     "Trace",
     "Vectors",
     "any_of",
