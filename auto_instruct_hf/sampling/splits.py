@@ -133,8 +133,8 @@ def split_table(table: pa.Table, *, settings: SplittingSettings, seed: int, enco
     groups = _group(table, tasks, task_of, settings, encode)
     _, first = np.unique(groups, return_index=True)
     order = np.argsort(np.argsort(_draw(ids.take(pa.array(first)), seed)))
-    kinds = np.stack([tasks["is_classification"].to_numpy(), tasks["cluster"].to_numpy()])
-    strata = np.unique(kinds, axis=1, return_inverse=True)[1].reshape(-1)
+    kinds = tasks["cluster"].to_numpy() + (tasks["is_classification"].to_numpy() << 32)
+    strata = np.unique(kinds, return_inverse=True)[1]
     shares = {name: share for name, share in _list_shares(settings).items() if share > 0}
     chosen = allocate_groups(order[groups], strata, list(shares.values()))
     names = pa.array(shares).take(pa.array(chosen[order[groups]][task_of]))
@@ -228,5 +228,5 @@ def _link(keys: Keys | IntArray, tasks: IntArray) -> IntArray:
 
 def _count_members(table: pa.Table) -> IntArray:
     """Return the number of different instructions of each group."""
-    pairs = np.stack([rank(table["group"]), rank(table["instruction_id"])])
-    return np.bincount(np.unique(pairs, axis=1)[0])
+    groups, tasks = rank(table["group"]), rank(table["instruction_id"])
+    return np.bincount(groups[np.unique(tasks, return_index=True)[1]])
