@@ -26,7 +26,7 @@ from auto_instruct_hf.sampling import add_messages
 
 _TARGET = 21_000_000
 _SHARE_CLF = 0.1
-_WORDS = np.array([a + b + c for a in "bdfghklmnprst" for b in "aeiou" for c in ("", "n", "r", "s", "l", "ck", "m")])
+WORDS = np.array([a + b + c for a in "bdfghklmnprst" for b in "aeiou" for c in ("", "n", "r", "s", "l", "ck", "m")])
 _CLUSTERED = Features({**INSTANCES, "cluster": ClassLabel(names=[f"topic {number}" for number in range(50)])})
 
 
@@ -35,7 +35,7 @@ def make_rows(num_instances: int) -> Iterator[dict[str, object]]:
     generator = np.random.default_rng(0)
     number = made = 0
     while made < num_instances:
-        words = " ".join(_WORDS[generator.integers(len(_WORDS), size=90)])
+        words = " ".join(WORDS[generator.integers(len(WORDS), size=90)])
         is_clf = bool(generator.random() < _SHARE_CLF)
         for place in range(3 if is_clf else 2):
             yield {
@@ -86,30 +86,32 @@ def measure(name: str, file: Path, queue: "multiprocessing.Queue[str]") -> None:
     rows = Dataset.from_file(str(file))
     with tempfile.TemporaryDirectory() as empty:  # what is loaded and compiled once
         RUNS[name](rows.select(range(min(60_000, len(rows)))), Path(empty))
-    start, highest, is_over = _anonymous(), 0.0, threading.Event()
+    start, highest, is_over = anonymous(), 0.0, threading.Event()
 
     def watch() -> None:
         nonlocal highest
         while not is_over.wait(0.02):
-            highest = max(highest, _anonymous())
+            highest = max(highest, anonymous())
 
     watcher = threading.Thread(target=watch)
     watcher.start()
-    before, began = _cpu(), time.perf_counter()
+    before, began = cpu(), time.perf_counter()
     with tempfile.TemporaryDirectory() as folder:
         RUNS[name](rows, Path(folder))
-    cpu, wall = _cpu() - before, time.perf_counter() - began
+    used, wall = cpu() - before, time.perf_counter() - began
     is_over.set()
     watcher.join()
-    queue.put(json.dumps({"rows": len(rows), "cpu": cpu, "wall": wall, "mb": highest - start, "start": start}))
+    queue.put(json.dumps({"rows": len(rows), "cpu": used, "wall": wall, "mb": highest - start, "start": start}))
 
 
-def _anonymous() -> float:
+def anonymous() -> float:
+    """Return the anonymous memory of this process in MB; on Linux only."""
     lines = Path("/proc/self/status").read_text().splitlines()
     return next(int(line.split()[1]) for line in lines if line.startswith("RssAnon")) / 2**10
 
 
-def _cpu() -> float:
+def cpu() -> float:
+    """Return the CPU seconds of this process."""
     usage = resource.getrusage(resource.RUSAGE_SELF)
     return usage.ru_utime + usage.ru_stime
 
