@@ -114,10 +114,11 @@ def finetune_command(
             raise RecipeError("training needs the extra finetune: pip install 'auto-instruct-hf[finetune]'")
         import torch
 
+        from ..evaluation_pipeline import TRAINING, add_training
         from ..finetuning import ON_CPU, ON_GPU, finetune
         from ..settings import override
 
-        folder = out or (Path(source) / "finetune" if Path(source).is_dir() else Path("finetune"))
+        folder = out or (Path(source) / TRAINING if Path(source).is_dir() else Path("finetune"))
         given = {"num_seeds": training_seeds, "max_tasks": max_tasks, "num_answers": answers}
         size = override(ON_GPU if torch.cuda.is_available() else ON_CPU, given)
         with _open_judge(judge, judge_base_url, budget, folder) as model:
@@ -133,7 +134,11 @@ def finetune_command(
                 may_take_long=yes,
                 say=say,
             )
+        if int(os.environ.get("RANK", "0")):  # of several processes that `accelerate launch` started, one reports
+            return
         _show(figures)
+        if figures["digest"] and folder == Path(source) / TRAINING and not add_training(Path(source)):
+            say(f"The card shows it; `auto-instruct evaluate {source}` adds it to the page.")
         say(f"The tables: {folder / 'figures.md'}; all figures: {folder / 'figures.json'}.")
         say(f"The same training without this package: trl sft --config {folder / 'sft.yaml'}")
 
@@ -162,10 +167,10 @@ def _parse_arms(pairs: list[str]) -> dict[str, str]:
 
 
 def _show(figures: Figures) -> None:
-    from ..finetuning import NOTE, describe_training, list_tables
+    from ..finetuning import describe_training, list_tables
 
     say(describe_training(figures))
     for table in list_tables(figures):
         print_table(table.title, table.header, table.rows)
-    for note in (NOTE, *figures["notes"]):
+    for note in figures["notes"]:
         say(note)

@@ -9,7 +9,7 @@ from ..ablation import ARMS, read_arms
 from ..errors import RecipeError, SourceError
 from ..evaluation import read_built
 from ..generation import read_seeds
-from .rows import read_examples, to_examples
+from .rows import is_build, read_examples, to_examples
 
 SEEDS, DATASET, SHUFFLED = "seeds", "dataset", "shuffled"
 _FULL = ARMS[-1]
@@ -27,8 +27,7 @@ def read_seed_tasks(source: str | Path, seeds: str | None) -> Dataset | None:
     """Read the seed tasks of a build: those named, else the bundled ones if it was made from them; None: unknown."""
     if seeds is not None:
         return read_seeds(seeds)
-    is_build = (Path(source) / "dataset").is_dir()
-    return read_seeds() if is_build and read_built(Path(source)).report["seeds"]["is_bundled"] else None
+    return read_seeds() if is_build(source) and read_built(Path(source)).report["seeds"]["is_bundled"] else None
 
 
 def collect_arms(

@@ -3,6 +3,7 @@
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -86,6 +87,7 @@ def judge_answers(
     results: Mapping[str, Sequence[Result]],
     tasks: TestTasks,
     judge: Teacher,
+    cache_dir: Path | None = None,
 ) -> dict[str, Figures]:
     """Let a judge compare the greedy answers of the first seed with the untouched model's, each pair in both orders.
 
@@ -100,7 +102,7 @@ def judge_answers(
             number[key] = (name, arm)
             splits[key] = _pair_rows(rows, {one: results[one][0].answers[name] for one in (UNTOUCHED, arm)})
     trace = Trace()
-    preferred = compare_outputs(splits, judge, trace=trace)
+    preferred = compare_outputs(splits, judge, cache_dir=cache_dir, trace=trace)
     failed = [row["split"] for row in trace.rejected or () if row["rejected"].startswith("judge: ")]
     found: dict[str, Figures] = {}
     for key, (name, arm) in number.items():

@@ -1,17 +1,20 @@
 """Fine-tune a small model on a dataset and on others, at an equal budget, and measure held-out human tasks."""
 
 import importlib.metadata
+import json
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from datasets import Dataset
 
 from ..core import hide_folder, to_json, write_changed
-from ..errors import SourceError
+from ..errors import RecipeError, SourceError
 from ..evaluation.measures import Figures
+from ..evaluation.report import read_build
+from ..publishing import plot_gains
 from ..recipe import EmbeddingSettings
 from ..teacher import Teacher
 from .arguments import TrainingArguments, parse_arguments
@@ -20,10 +23,10 @@ from .budget import tokenize_examples
 from .comparison import compare_answers, compare_losses, judge_answers
 from .held_out import drop_near, pick_tasks, read_held_out
 from .packaged_model import PACKAGED, packaged_model_folder
-from .rows import read_examples, shuffle_outputs
+from .rows import is_build, read_examples, shuffle_outputs
 from .runs import VALIDATION, Result, TestTasks, load_tokenizer, take_limit
 from .schedule import Schedule, make_plan
-from .tables import finetuning_markdown, list_notes
+from .tables import describe_training, finetuning_markdown, list_notes, list_tables
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -75,7 +78,7 @@ def finetune(
 
     Args:
         source: A build, the folder of an ablation, or any instruction dataset (see `rows.read_examples`).
-        folder: Folder of the results: `figures.json`, `figures.md`, `gain.png`, `sft.yaml`, `arms` and `runs`.
+        folder: Folder of the results: `figures.json`, `figures.md`, `gains.png`, `sft.yaml`, `arms` and `runs`.
         training: TRL's arguments, as on its command line; the model is the packaged one unless they name another.
         held_out: Sources of tasks that people wrote (see `held_out.read_held_out`).
         seeds: The seed tasks of the build; None: the bundled ones if it was made from them.
@@ -100,13 +103,16 @@ def finetune(
     has_gpu, folder = torch.cuda.is_available(), Path(folder)
     size = size or (ON_GPU if has_gpu else ON_CPU)
     arguments = _with_model(parse_arguments(training, has_gpu=has_gpu))
+    is_main = arguments.sft.process_index == 0  # of several that `accelerate launch` started
     tokenizer = load_tokenizer(arguments)
     seed_tasks = read_seed_tasks(source, seeds)
     rows, main = collect_arms(source, seed_tasks, arms or {})
-    sets, facts = _read_tasks(source, held_out, seed_tasks, size, tokenizer, arguments.sft.max_length)
-    rows, dropped, uncompared = drop_near(rows, list(sets.values()), embedding=embedding)
+    found = _read_tasks(source, held_out, seed_tasks)
+    whole = [tasks for tasks, _ in found.values()]
+    rows, dropped, uncompared = drop_near(rows, whole, embedding=embedding, cache_dir=folder / "cache")
     if empty := [name for name, part in rows.items() if not len(part)]:
         raise SourceError(f"every row of the arm {empty[0]} is near to a held-out task: name other tasks")
+    sets, facts = _pick_tasks(found, len(held_out), size, tokenizer, arguments.sft.max_length)
     rows[SHUFFLED], dropped[SHUFFLED] = shuffle_outputs(rows[main], arguments.sft.seed), dropped[main]
     tokens = {name: tokenize_examples(part, tokenizer, arguments.sft.max_length) for name, part in rows.items()}
     scored = {name: tokenize_examples(part, tokenizer) for name, part in sets.items()}
@@ -114,7 +120,8 @@ def finetune(
     plan = make_plan(arguments, tokens[main], size.num_seeds, rates_per_arm=size.rates_per_arm)
     schedule = Schedule(folder, arguments, plan, rows, tokens, tasks, say, has_limit=not (has_gpu or may_take_long))
     results = schedule.run_all()
-    schedule.write_rows(results, main)
+    if is_main:
+        schedule.write_rows(results, main)
     figures: Figures = {
         "source": hide_folder(str(source)),
         "main": main,
@@ -132,12 +139,21 @@ def finetune(
         },
         "losses": compare_losses(results, tasks, main),
         "answers": compare_answers(results, tasks),
-        "judge": judge_answers(results, tasks, judge) if judge else None,
+        "judge": judge_answers(results, tasks, judge, folder / "cache") if judge else None,
         "uncompared": uncompared,
     }
-    figures["notes"] = list_notes(figures)
-    write_changed(folder / "figures.json", to_json(figures))
-    write_changed(folder / "figures.md", finetuning_markdown(figures).encode())
+    figures |= {
+        "shown": [name for name in sets if name != VALIDATION],
+        "summary": describe_training(figures),
+        "tables": [asdict(table) for table in list_tables(figures)],
+        "notes": list_notes(figures),
+        "digest": read_build(Path(source)).digest() if is_build(source) else None,
+    }
+    figures = json.loads(to_json(figures))  # as it is read back
+    if is_main:
+        write_changed(folder / "figures.json", to_json(figures))
+        write_changed(folder / "gains.png", plot_gains(figures))
+        write_changed(folder / "figures.md", finetuning_markdown(figures).encode())
     return figures
 
 
@@ -148,36 +164,49 @@ def _with_model(arguments: TrainingArguments) -> TrainingArguments:
     return arguments
 
 
-def _read_tasks(
-    source: str | Path,
-    held_out: Sequence[str],
-    seeds: Dataset | None,
+def _read_tasks(source: str | Path, held_out: Sequence[str], seeds: Dataset | None) -> dict[str, tuple[Dataset, int]]:
+    """Return the held-out sets, those of people first, each with the number of tasks left out as near to a seed.
+
+    Without one of people, the build's own validation split chooses the learning rate.
+    """
+    found = {}
+    for one in held_out:
+        if (name := hide_folder(one)) in found:
+            raise RecipeError(f"two files of held-out tasks have the name {name}: rename one")
+        found[name] = read_held_out(one, seeds)
+    found[OWN_TEST] = read_examples(source, "test"), 0
+    if not held_out:
+        found[VALIDATION] = read_examples(source, "validation"), 0
+    return {name: (tasks, left_out) for name, (tasks, left_out) in found.items() if len(tasks)}
+
+
+def _pick_tasks(
+    found: Mapping[str, tuple[Dataset, int]],
+    num_human: int,
     size: FinetuningSize,
     tokenizer: "PreTrainedTokenizerBase",
     max_length: int | None,
 ) -> tuple[dict[str, Dataset], dict[str, Figures]]:
-    """Return the test sets and the validation set, and how many tasks of each were left out, by reason.
+    """Return the tasks of each set that are scored, and how many were left out, by reason.
 
-    Validation tasks are of the first human set, or of the build's own split if there is none.
+    A part of the first human set is the validation set.
     """
-    found = {hide_folder(one): read_held_out(one, seeds) for one in held_out}
-    found[OWN_TEST] = read_examples(source, "test"), 0
-    if not held_out:
-        found[VALIDATION] = read_examples(source, "validation"), 0
     sets, facts = {}, {}
-    for name, (tasks, of_seeds) in found.items():
+    for name, (tasks, near_a_seed) in found.items():
         fitting, too_long = take_limit(tasks, tokenizer, max_length)
-        sets[name], facts[name] = pick_tasks(fitting, None), {"near_a_seed": of_seeds, "too_long": too_long}
-    if held_out:
+        sets[name], facts[name] = pick_tasks(fitting, None), {"near_a_seed": near_a_seed, "too_long": too_long}
+    if num_human:
         name = next(iter(sets))
         at_most = size.max_tasks // 2 if size.max_tasks else _MAX_VALIDATION
         number = min(round(_VALIDATION_SHARE * len(sets[name])), at_most)
         sets[VALIDATION] = sets[name].select(range(number))
         sets[name] = sets[name].select(range(number, len(sets[name])))
     sets = {name: part.select(range(min(len(part), size.max_tasks or len(part)))) for name, part in sets.items()}
-    if empty := [hide_folder(one) for one in held_out if not len(sets[hide_folder(one)])]:
-        raise SourceError(f"no task of {empty[0]} fits in {max_length} tokens: raise --max_length, or name other tasks")
-    sets = {name: part for name, part in sets.items() if len(part)}
+    if empty := [name for name, part in sets.items() if not len(part)]:
+        raise SourceError(
+            f"no task of {empty[0]} is left, since all are longer than {max_length} tokens or too few: raise "
+            "--max_length, or name other tasks"
+        )
     if not set(sets) - {VALIDATION}:
         raise SourceError("there are no tasks to test on: name some that people wrote with --held-out")
     return sets, {name: facts.get(name, {}) for name in sets}

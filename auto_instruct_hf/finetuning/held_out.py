@@ -35,7 +35,7 @@ def read_held_out(source: str | Path, seeds: Dataset | None) -> tuple[Dataset, i
     Raises:
         SourceError: If no task is left: the seeds cannot test what was made from them.
     """
-    tasks = read_examples(_NAMED.get(str(source), source))
+    tasks = read_examples(_NAMED.get(str(source), source), None)
     if seeds is None or not len(tasks):
         return tasks, 0
     instructions = tasks["instruction"][:]

@@ -1,19 +1,19 @@
 """Rows to train on and to test on, from a build, a file or the Hub, as TRL takes them."""
 
 import logging
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from datasets import Dataset, DatasetDict, Features, Value
+from datasets import Dataset, Features, Value
 
-from ..core import CHAT, INSTANCES, brief, from_rows, instruction_id, make_id, read_rows, to_flag
+from ..core import CHAT, brief, from_rows, read_rows, to_flag
 from ..errors import SourceError
 from ..evaluation import read_built
 from ..generation import read_seeds
-from ..recipe import ChatSettings
-from ..sampling import add_messages
+from ..sampling import make_completion, make_prompt
 
 _LOG = logging.getLogger(__name__)
 _TEXTS = ("instruction", "input", "output")
@@ -29,14 +29,19 @@ EXAMPLES = Features(
 SPLITS = ("train", "test")
 
 
-def read_examples(source: str | Path, split: str = "train") -> Dataset:
+def is_build(source: str | Path) -> bool:
+    """Return whether a source is the folder of a build."""
+    return (Path(source) / "dataset").is_dir()
+
+
+def read_examples(source: str | Path, split: str | None = "train") -> Dataset:
     """Read the examples of a split.
 
     Args:
         source: Folder of a build, of which the config `instances` is read; or what `read_rows` takes, with the columns
             `instruction` and `output`, or in any other shape that `read_seeds` reads.
-        split: The split of a build, and the value of the column `split` if a file has one. Without that column, all
-            rows are of `train`.
+        split: The split of a build, and the value of the column `split` if a file has one; without that column, all
+            rows are of `train`. None: `test` of a build, all rows of a file.
 
     Returns:
         Columns as EXAMPLES, equal rows once; empty if there is no such split. Where a prompt has several outputs, it
@@ -46,34 +51,36 @@ def read_examples(source: str | Path, split: str = "train") -> Dataset:
         SourceError: If it cannot be read, or a value is of another type.
         SeedError: If it lacks a column.
     """
-    if (Path(source) / "dataset").is_dir():
+    if is_build(source):
         splits = read_built(Path(source)).read_splits("instances")
-        if split not in splits:
-            return from_rows([], EXAMPLES)
-        part = splits[split] if "prompt" in splits[split].column_names else _add_chat(splits[split])
-        return from_rows(part.select_columns(list(EXAMPLES)), EXAMPLES)
+        return to_examples(splits[split or "test"]) if (split or "test") in splits else from_rows([], EXAMPLES)
     rows = read_rows(source, "training rows")
     if any({"instruction", "output"} - set(row) for row in rows):
-        return to_examples(read_seeds(source) if split == "train" else from_rows([], INSTANCES))
-    kept = [row for row in rows if str(row.get("split") or "train") == split]
+        return to_examples(read_seeds(source) if split in ("train", None) else [])
+    kept = [row for row in rows if split is None or str(row.get("split") or "train") == split]
     return to_examples([_read_row(row, f"{source}, row {number}") for number, row in enumerate(kept, start=1)])
 
 
 def to_examples(rows: Dataset | Sequence[dict[str, Any]]) -> Dataset:
     """Turn rows with `instruction`, `input`, `output`, `is_classification` into columns as EXAMPLES.
 
-    Rows without output are left out; `attribute` may be missing. Of rows with equal texts one is kept.
+    Rows without output are left out. Of rows with equal texts one is kept. `attribute` and `prompt`, a chat, may be
+    missing.
     """
-    found: dict[str, dict[str, Any]] = {}
+    found: dict[tuple[str, ...], dict[str, Any]] = {}
     for row in rows:
         if row["output"].strip():
             whole = {"attribute": "", **row}
-            key = make_id(*(whole[name] for name in (*_TEXTS, "attribute")))
-            found[key] = {**whole, "instance_id": key, "instruction_id": instruction_id(whole["instruction"])}
+            found[tuple(whole[name] for name in (*_TEXTS, "attribute"))] = whole
     if left_out := sum(not row["output"].strip() for row in rows):
         _LOG.warning("%d rows without output are left out", left_out)
-    instances = from_rows([{name: row[name] for name in INSTANCES} for row in found.values()], INSTANCES)
-    return _add_chat(instances).select_columns(list(EXAMPLES)) if found else from_rows([], EXAMPLES)
+    outputs = Counter((row["instruction"], row["input"]) for row in found.values() if not row["is_classification"])
+    for row in found.values():
+        if not isinstance(row.get("prompt"), list):
+            strategy = row["attribute"] if outputs[row["instruction"], row["input"]] > 1 else ""
+            row["prompt"] = make_prompt(row["instruction"], row["input"], strategy)
+        row["completion"] = make_completion(row["output"])
+    return from_rows(found.values(), EXAMPLES)
 
 
 def shuffle_outputs(examples: Dataset, seed: int) -> Dataset:
@@ -96,8 +103,4 @@ def _read_row(row: dict[str, Any], where: str) -> dict[str, Any]:
         raise SourceError(
             f"{where}: 'is_classification' must be true or false, found {brief(row['is_classification'])}"
         )
-    return {**found, "is_classification": flag}
-
-
-def _add_chat(instances: Dataset) -> Dataset:
-    return add_messages(DatasetDict(train=instances), settings=ChatSettings())["train"]
+    return {**found, "is_classification": flag, "prompt": row.get("prompt")}

@@ -146,6 +146,7 @@ def list_notes(figures: Figures) -> list[str]:
     sets = [name for name in figures["losses"] if name != VALIDATION]
     control = [figures["losses"][name]["shuffled"]["gain"] for name in sets]
     return [
+        NOTE,
         LIMITS,
         *([SMALL] if figures["parameters"] < _SMALL_PARAMETERS else []),
         *(["One training seed: the intervals are over tasks alone."] if len(figures["seeds"]) == 1 else []),
@@ -170,7 +171,7 @@ def finetuning_markdown(figures: Figures) -> str:
         lines = ["| " + " | ".join(map(inline, row)) + " |" for row in (table.header, *table.rows)]
         lines.insert(1, "|" + " --- |" + " ---: |" * (len(table.header) - 1))
         parts += [f"## {table.title}", "\n".join(lines)]
-    return "\n\n".join([*parts, NOTE, *figures["notes"]]) + "\n"
+    return "\n\n".join([*parts, *figures["notes"]]) + "\n"
 
 
 def _interval(found: Mapping[str, float]) -> str:
