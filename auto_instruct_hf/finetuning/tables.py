@@ -14,7 +14,7 @@ NOTE = (
 )
 LIMITS = (
     "The paper that the recipe is from reports no fine-tuning, so there is no published figure to set beside these. "
-    "They say which data brings this model nearer to answers that people wrote, not how good its answers are."
+    "The gains say which data brings this model nearer to answers that people wrote, not how good its answers are."
 )
 SMALL = (
     "A model of this size stays near the floor of IFEval and of questions of knowledge whatever it is trained on: its "
