@@ -119,14 +119,14 @@ def test_what_is_finished_is_not_trained_again(trained: Trained, monkeypatch: py
 def test_an_interrupted_run_continues_to_the_same_result(
     trained: Trained, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    continued, one_seed = [], replace(SIZE, num_seeds=1)
+    begun, one_seed = [], replace(SIZE, num_seeds=1)
+    begin = training._Watch.on_train_begin
 
-    def find(folder: Path) -> str | None:
-        continued.append(found := find_last(folder))
-        return found
+    def record(watch: Any, args: Any, state: Any, control: Any, **more: Any) -> None:
+        begun.append(state.global_step)
+        begin(watch, args, state, control, **more)
 
-    find_last = training._find_last_checkpoint
-    monkeypatch.setattr(training, "_find_last_checkpoint", find)
+    monkeypatch.setattr(training._Watch, "on_train_begin", record)
     monkeypatch.setattr(training, "_SECONDS_BETWEEN_CHECKPOINTS", 0.0)
     monkeypatch.setattr(schedule, "_MAX_SECONDS", 0.0)
     with pytest.raises(RecipeError, match="pass --yes, or lower --max_steps"):
@@ -136,7 +136,7 @@ def test_an_interrupted_run_continues_to_the_same_result(
     torn.mkdir()
     monkeypatch.setattr(training, "_SECONDS_BETWEEN_CHECKPOINTS", 1e6)
     trained.again(tmp_path, size=one_seed, may_take_long=True)
-    assert continued[:2] == [None, str(checkpoint)]
+    assert begun == [0, 1, 0]  # the interrupted run, the same from its checkpoint, the control
     before, after = (
         json.loads(next((folder / "runs").glob("dataset-0.03-1-*.json")).read_text())
         for folder in (trained.folder, tmp_path)
