@@ -18,6 +18,7 @@ from stub_instances import assert_strict, open_teacher, patch_embedding, patch_p
 from stub_teacher import KEY, StubTeacher, serve_stub
 
 from auto_instruct_hf import Recipe, build, read_seeds
+from auto_instruct_hf.ablation.arm_files import read_arms
 from auto_instruct_hf.ablation.arms import ARMS, ablate
 from auto_instruct_hf.ablation.contrasts import MEASURES, contrast_measures
 from auto_instruct_hf.ablation.coordinated_samples import sample_coordinated, take_one_each
@@ -321,3 +322,13 @@ def test_measurements_have_their_range_over_draws() -> None:
     assert found["a"] == {"value": 3.0, "low": 1.0, "high": 5.0, "difference": difference}
     assert "difference" not in found[FULL]
     assert contrast(None, None)[FULL] == {"value": None, "low": None, "high": None}
+
+
+def test_the_arms_are_left_as_files_to_train_on(done: Done) -> None:
+    found = read_arms(done.out)
+    assert tuple(found) == ARMS
+    for rows in found.values():
+        assert len(rows) == done.report["num_samples"]
+        assert all(row["prompt"] + row["completion"] == row["messages"] for row in rows)
+        assert [turns[0]["content"] for turns in rows["completion"]] == rows["output"][:]
+    assert read_arms(done.out / "dataset") == {}

@@ -21,6 +21,7 @@ LAYERS = [
     ["publishing"],
     ["pipeline"],
     ["evaluation_pipeline", "ablation"],
+    ["finetuning"],
     ["cli"],
     ["__init__", "__main__"],
 ]

@@ -10,6 +10,7 @@ import typer
 from .ablate import ablate_command
 from .build import build_command
 from .evaluate import evaluate_command
+from .finetune import TRL_ARGUMENTS, finetune_command
 from .journal import journal_command
 from .prompts import prompts_app
 from .push import push_command
@@ -25,6 +26,7 @@ app.command("push")(push_command)
 app.command("evaluate")(evaluate_command)
 app.command("rate")(rate_command)
 app.command("ablate")(ablate_command)
+app.command("finetune", context_settings=TRL_ARGUMENTS)(finetune_command)
 app.command("journal")(journal_command)
 app.command("recipe")(recipe_command)
 app.add_typer(prompts_app, name="prompts")

@@ -1,6 +1,7 @@
 """All requests to language models: the client, its journal, budget and prices."""
 
 from .client import Teacher
+from .embedded import find_packaged_weights
 from .endpoint import EMBEDDED, EMBEDDED_MODEL, Endpoint
 from .exchange import NO_ANSWER, Ask, Reply, Request
 from .groups import GroupedItem, ask_groups
@@ -37,6 +38,7 @@ __all__ = [
     "Usage",
     "ask_groups",
     "failed_requests",
+    "find_packaged_weights",
     "find_provider",
     "find_request",
     "open_journal",
