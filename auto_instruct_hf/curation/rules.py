@@ -21,6 +21,7 @@ from ..core import (
     require_columns,
     rows,
     text_or_nothing,
+    use_values,
     with_rejected,
 )
 from ..filters import clean_instruction, find_input_fault, find_instruction_fault, find_output_fault
@@ -58,7 +59,15 @@ def curate(
     features = with_rejected(instances.features)
     filters = load_filters(filters)
     values = {"settings": settings or CurationSettings(), "filters": filters}
-    judged = apply(instances, curate_batch, phase="curate", features=features, settings=values, cache_dir=cache_dir)
+    judged = apply(
+        instances,
+        curate_batch,
+        phase="curate",
+        features=features,
+        settings=values,
+        make_resources=use_values,
+        cache_dir=cache_dir,
+    )
     unique = apply(
         judged,
         compare_table,
