@@ -66,6 +66,9 @@ def run_shard(out: Path, phase: str, shard: tuple[int, int]) -> ShardReport:
         phase: One of SHARED_PHASES, with a work list in the folder.
         shard: Its number, from 1, and the number of shards: of 16, the third has units 3, 19, 35 and so on.
 
+    Returns:
+        How many units were computed, and are missing.
+
     Raises:
         RecipeError: If the phase is not one of SHARED_PHASES.
         BuildError: If the folder has no work list of the phase, or one of another version of the package.
