@@ -30,6 +30,7 @@ from ..settings import FiltersSettings
 
 # Ours: an answer of one or two words may be a connective ("Which word joins the clauses?").
 _MIN_WORDS_TO_BREAK_OFF = 3
+_BATCH = 1000
 
 
 def curate(
@@ -66,6 +67,7 @@ def curate(
         features=features,
         settings=values,
         make_resources=use_values,
+        batch_size=_BATCH,
         cache_dir=cache_dir,
     )
     unique = apply(

@@ -5,6 +5,7 @@ import logging
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import cached_property
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -137,9 +138,12 @@ class _Worker:
     """Computes units in a process of its own."""
 
     def __init__(self, folder: str, teacher: "Actor | None") -> None:
+        self._folder, self._ask = Path(folder), _ActorAsk(teacher) if teacher else None
+
+    @cached_property
+    def _worker(self) -> UnitWorker:  # made with the first unit: an error in __init__ is not reported as such
         datasets.disable_progress_bars()
-        self._ask = _ActorAsk(teacher) if teacher else None
-        self._worker = UnitWorker(Path(folder), self._make_resources if teacher else None)
+        return UnitWorker(self._folder, self._make_resources if self._ask else None)
 
     def compute(self, start: int) -> tuple[int, bool]:
         if self._ask is None:
