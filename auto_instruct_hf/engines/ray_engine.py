@@ -3,6 +3,8 @@
 import hashlib
 import logging
 import os
+import re
+import socket
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cached_property
@@ -25,6 +27,7 @@ _NAMESPACE = "auto-instruct"
 _TASK_RETRIES = 3  # a unit that kills its worker each time must end
 _ASKS_AT_ONCE = 64
 _CLOSE_SECONDS = 30.0
+_CONNECT_SECONDS = 10.0
 _WAITING_CPUS = 0.1  # a worker that waits for replies
 
 
@@ -99,6 +102,7 @@ class RayEngine:
 
         if ray.is_initialized():
             return
+        _require_listener(self._address or "")
         try:
             ray.init(
                 address=self._address or "local",
@@ -112,7 +116,7 @@ class RayEngine:
         self._is_started = True
 
     @contextmanager
-    def _working(self, units: Units, count: int, teacher: "Actor | None") -> "Iterator[list[Actor]]":
+    def _working(self, units: Units, count: int, teacher: str | None) -> "Iterator[list[Actor]]":
         """Start workers, at most `count`; kill them at the end."""
         import ray
 
@@ -137,7 +141,7 @@ class RayEngine:
 class _Worker:
     """Computes units in a process of its own."""
 
-    def __init__(self, folder: str, teacher: "Actor | None") -> None:
+    def __init__(self, folder: str, teacher: str | None) -> None:
         self._folder, self._ask = Path(folder), _ActorAsk(teacher) if teacher else None
 
     @cached_property
@@ -156,11 +160,17 @@ class _Worker:
 
 
 class _ActorAsk:
-    """Asks through the actor that has the teacher; `is_final` turns False with a request that is to be asked again."""
+    """Asks through the named actor with the teacher; `is_final` turns False with a request that is to be asked again."""
 
-    def __init__(self, teacher: "Actor") -> None:
-        self._teacher = teacher
+    def __init__(self, name: str) -> None:
+        self._name = name
         self.is_final = True
+
+    @cached_property
+    def _teacher(self) -> "Actor":
+        import ray
+
+        return ray.get_actor(self._name, namespace=_NAMESPACE)
 
     def __call__(self, requests: Sequence[Request]) -> list[Reply]:
         import ray
@@ -188,8 +198,11 @@ class _AskingActor:
 
 
 @contextmanager
-def _asking(work: Work) -> "Iterator[Actor | None]":
-    """Start the actor with the teacher on this machine; None if the phase asks none. A killed one comes back."""
+def _asking(work: Work) -> Iterator[str | None]:
+    """Start the actor with the teacher on this machine; yield its name, or None if the phase asks none.
+
+    If it is killed, it comes back, and calls are repeated: what the journal has is not asked again.
+    """
     share = work.make_resources
     if not isinstance(share, SharedAsk):
         yield None
@@ -198,6 +211,7 @@ def _asking(work: Work) -> "Iterator[Actor | None]":
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
     place = f"{share.arguments['journal']} {share.arguments['model']} {share.phase}"
+    name = f"teacher-{share.phase}-{hashlib.sha256(place.encode()).hexdigest()[:8]}"
     here = ray.get_runtime_context().get_node_id()
     options = ray.remote(_AskingActor).options(
         name=f"teacher-{share.phase}-{hashlib.sha256(place.encode()).hexdigest()[:8]}",
@@ -209,10 +223,20 @@ def _asking(work: Work) -> "Iterator[Actor | None]":
     )
     actor = cast("Actor", options.remote(share.arguments, share.phase))
     try:
-        yield actor
+        yield name
         ray.get(actor.close.remote(), timeout=_CLOSE_SECONDS)
     finally:
         ray.kill(actor)
+
+
+def _require_listener(address: str) -> None:
+    """Raise BuildError if nobody listens at HOST:PORT or ray://HOST:PORT: Ray itself tries for minutes."""
+    match = re.fullmatch(r"(?:ray://)?([^/]+):(\d+)", address)
+    try:
+        if match:
+            socket.create_connection((match[1], int(match[2])), timeout=_CONNECT_SECONDS).close()
+    except (OSError, OverflowError) as error:
+        raise BuildError(f"cannot reach Ray at {address} ({_first_line(error)})") from None
 
 
 def _submit(worker: "Actor", start: int) -> object:
