@@ -160,7 +160,7 @@ class _Worker:
 
 
 class _ActorAsk:
-    """Asks through the named actor with the teacher; `is_final` turns False with a request that is to be asked again."""
+    """Asks through the named actor with the teacher; `is_final` turns False with a request to be asked again."""
 
     def __init__(self, name: str) -> None:
         self._name = name
