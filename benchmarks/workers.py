@@ -1,7 +1,7 @@
 """Embed made-up instructions with one Ray worker and with two, each on one core: how much quicker are two?
 
-The time counts from when each worker has computed its first unit, so that the start of Ray and the load of the model are
-left out; they are printed too. Other work on the cores shows in the figures: repeat, and compare the ratios.
+The time counts from when each worker has computed its first unit: the start of Ray and the load of the model are left
+out, and printed. Other work on the cores shows in the figures: repeat, and compare the ratios.
 
     python benchmarks/workers.py --texts 6400
 """
@@ -35,15 +35,9 @@ WORDS = [
     "river",
     "number",
     "table",
-    "reason",
     "city",
     "friend",
-    "letter",
-    "code",
-    "in",
-    "for",
     "two",
-    "old",
 ]
 
 
