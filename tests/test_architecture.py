@@ -13,6 +13,7 @@ LAYERS = [
     ["core"],
     ["prompts", "filters"],
     ["teacher"],
+    ["engines"],
     ["embedding"],
     ["novelty"],
     ["generation", "curation", "clustering", "sampling"],

@@ -27,6 +27,7 @@ from ..core import (
     require_columns,
     rows,
     text_or_nothing,
+    use_values,
     with_columns,
     with_rejected,
 )
@@ -37,6 +38,7 @@ from ..settings import FiltersSettings
 # Ours: an answer of one or two words may be a connective ("Which word joins the clauses?").
 _MIN_WORDS_TO_BREAK_OFF = 3
 _COMPARED = ("instruction_id", "is_classification", "input", "output", "rejected")
+_BATCH = 1000
 
 
 def curate(
@@ -66,7 +68,16 @@ def curate(
     features = with_rejected(instances.features)
     filters = load_filters(filters)
     values = {"settings": settings or CurationSettings(), "filters": filters}
-    judged = apply(instances, curate_batch, phase="curate", features=features, settings=values, cache_dir=cache_dir)
+    judged = apply(
+        instances,
+        curate_batch,
+        phase="curate",
+        features=features,
+        settings=values,
+        make_resources=use_values,
+        batch_size=_BATCH,
+        cache_dir=cache_dir,
+    )
     compared = apply(
         judged.select_columns([*_COMPARED]),
         compare_table,

@@ -3,7 +3,7 @@
 from .client import Teacher
 from .embedded import find_packaged_weights
 from .endpoint import EMBEDDED, EMBEDDED_MODEL, Endpoint
-from .exchange import NO_ANSWER, Ask, Reply, Request
+from .exchange import NO_ANSWER, NOT_YET, Ask, Reply, Request
 from .groups import GroupedItem, ask_groups
 from .inspection import (
     PERCENTILES,
@@ -18,10 +18,12 @@ from .inspection import (
 from .journal import Journal, Usage
 from .prices import Cost, Prices, Rates, find_provider, rates_from
 from .redaction import without_secrets
+from .shared_ask import SharedAsk
 
 __all__ = [
     "EMBEDDED",
     "EMBEDDED_MODEL",
+    "NOT_YET",
     "NO_ANSWER",
     "PERCENTILES",
     "Ask",
@@ -34,6 +36,7 @@ __all__ = [
     "Rates",
     "Reply",
     "Request",
+    "SharedAsk",
     "Teacher",
     "Usage",
     "ask_groups",
