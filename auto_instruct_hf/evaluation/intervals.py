@@ -85,8 +85,10 @@ class MeanDifference:
     high: float
 
 
-def bootstrap_mean(differences: FloatArray, seed: int = 0) -> MeanDifference:
+def bootstrap_mean(differences: FloatArray, weights: FloatArray | None = None, seed: int = 0) -> MeanDifference:
     """Measure the mean of paired differences, shape (runs, tasks), at least one of each.
+
+    Tasks have the given weights, by default the same.
 
     The interval is the percentile interval of the bootstrap (Efron and Tibshirani 1993, "An introduction to the
     bootstrap", chapter 13) with 10,000 draws. Runs and tasks are resampled independently of each other (the pigeonhole
@@ -97,6 +99,10 @@ def bootstrap_mean(differences: FloatArray, seed: int = 0) -> MeanDifference:
     of_runs, of_tasks = (
         draw.multinomial(size, np.full(size, 1 / size), size=_NUM_DRAWS) / size for size in (num_runs, num_tasks)
     )
+    if weights is not None:
+        of_tasks = of_tasks * weights
+        of_tasks /= of_tasks.sum(axis=1, keepdims=True)
     means = ((of_runs @ differences) * of_tasks).sum(axis=1)
     low, high = np.quantile(means, (0.025, 0.975))
-    return MeanDifference(num_tasks, num_runs, float(differences.mean()), float(low), float(high))
+    value = np.average(differences.mean(axis=0), weights=weights)
+    return MeanDifference(num_tasks, num_runs, float(value), float(low), float(high))

@@ -30,9 +30,9 @@ def compare_losses(results: Mapping[str, Sequence[Result]], tasks: TestTasks, ma
         main: The arm that the others are compared with.
 
     Returns:
-        Set -> arm -> `loss` (nats per answer token, all tokens together, mean over the seeds); `gain`, the mean over
-        tasks of how much lower the loss of the task per token is than the untouched model's; `lower`, the share of
-        tasks whose loss is lower in the mean over seeds; `by_kind`, the gain for classification and other tasks; and
+        Set -> arm -> `loss` (nats per answer token, all tokens together, mean over the seeds); `gain`, how much lower
+        it is than the untouched model's, with the interval over tasks and seeds; `lower`, the share of tasks whose loss
+        is lower in the mean over seeds; `by_kind`, the gain for classification and other tasks; and
         `ahead`, the gain of `main` over this arm. Gains are as `intervals.MeanDifference`.
     """
     found: dict[str, Figures] = {}
@@ -45,18 +45,22 @@ def compare_losses(results: Mapping[str, Sequence[Result]], tasks: TestTasks, ma
         for arm in [arm for arm in results if arm != UNTOUCHED]:
             gains = means[UNTOUCHED] - means[arm]
             found[name][arm] |= {
-                "gain": asdict(bootstrap_mean(gains)),
+                "gain": asdict(bootstrap_mean(gains, lengths)),
                 "lower": asdict(measure_share(bool(gain > 0) for gain in gains.mean(axis=0))),
-                "by_kind": _by_kind(gains, kinds),
+                "by_kind": _by_kind(gains, kinds, lengths),
             }
             if arm != main:
-                found[name][arm]["ahead"] = asdict(bootstrap_mean(means[arm] - means[main]))
+                found[name][arm]["ahead"] = asdict(bootstrap_mean(means[arm] - means[main], lengths))
     return found
 
 
-def _by_kind(gains: FloatArray, kinds: npt.NDArray[np.bool_]) -> Figures:
-    groups = {"classification": gains[:, kinds], "other": gains[:, ~kinds]}
-    return {name: asdict(bootstrap_mean(own)) for name, own in groups.items() if own.shape[1] >= _MIN_TASKS}
+def _by_kind(gains: FloatArray, kinds: npt.NDArray[np.bool_], lengths: FloatArray) -> Figures:
+    groups = {"classification": kinds, "other": ~kinds}
+    return {
+        name: asdict(bootstrap_mean(gains[:, own], lengths[own]))
+        for name, own in groups.items()
+        if own.sum() >= _MIN_TASKS
+    }
 
 
 def compare_answers(results: Mapping[str, Sequence[Result]], tasks: TestTasks) -> dict[str, Figures]:
