@@ -127,7 +127,7 @@ def pick(instances: Dataset, size: int, seed: int = 42) -> Dataset:
     generator = np.random.default_rng(seed)
     names = [name for name in ("is_classification", "cluster") if name in instances.column_names]
     table = to_table(instances, ["instance_id", "instruction_id", *names])
-    order = pc.sort_indices(table["instance_id"]).to_numpy()
+    order = pc.sort_indices(table["instance_id"]).to_numpy().astype(np.int64)
     order = order[generator.permutation(len(order))]
     order = order[np.sort(np.unique(rank(table["instruction_id"])[order], return_index=True)[1])]
     strata = np.column_stack([table[name].to_numpy()[order] for name in names])
