@@ -20,8 +20,9 @@ from auto_instruct_hf import Recipe, Teacher, build, complete, read_seeds
 from auto_instruct_hf.core import ATTRIBUTED, apply, from_rows, running_on, use_values
 from auto_instruct_hf.embedding import phase as embedding
 from auto_instruct_hf.engines import RayEngine
-from auto_instruct_hf.errors import BuildError, TeacherError
+from auto_instruct_hf.errors import BudgetError, BuildError, TeacherError
 from auto_instruct_hf.recipe import BootstrapSettings, ClusteringSettings, TeacherSettings
+from auto_instruct_hf.teacher import Journal
 
 if find_spec("ray") is None:
     pytest.skip("Ray is not installed", allow_module_level=True)
@@ -106,8 +107,8 @@ def tasks(count: int) -> Dataset:
     )
 
 
-def answer(out: Path, stub: StubTeacher, count: int) -> Dataset:
-    settings = TeacherSettings(max_retries=3, concurrency=4)
+def answer(out: Path, stub: StubTeacher, count: int, **limits: float) -> Dataset:
+    settings = TeacherSettings(max_retries=3, concurrency=4, **limits)
     with Teacher("stub", base_url=stub.url, api_key=KEY, journal=out / "journal.sqlite", settings=settings) as teacher:
         return complete(tasks(count), teacher, cache_dir=out / "cache")
 
@@ -145,6 +146,17 @@ def test_a_teacher_that_rejects_the_key_is_one_line_as_without_ray(engine: RayEn
         found.append(str(caught.value).replace(stub.url, "URL").replace(f"/{name}/", "/out/"))
     assert found[0] == found[1]
     assert "\n" not in found[1]
+
+
+def test_a_budget_holds_for_all_workers_together(engine: RayEngine, tmp_path: Path) -> None:
+    limits = {"budget": 0.05, "input_price": 10.0, "output_price": 10.0}
+    with serve_stub() as stub:
+        with running_on(engine), pytest.raises(BudgetError, match=r"the budget of \$0.05 does not cover"):
+            answer(tmp_path, stub, 40, **limits)
+        assert stub.answered
+        with Journal(tmp_path / "journal.sqlite") as journal:
+            tokens = sum(one.input_tokens + one.output_tokens for one in journal.usage())
+    assert 0 < tokens * 10e-6 <= 0.05
 
 
 def made(out: Path, engine: RayEngine | None) -> tuple[list[Any], list[str], list[Any]]:

@@ -37,7 +37,7 @@ class RayEngine:
     Args:
         address: A running cluster, as `ray.init` takes it (`auto`, `ray://host:10001`); None: start Ray on this
             machine, reachable from this machine only.
-        num_workers: Workers at a time; None: one per free core, or per GPU if workers have one.
+        num_workers: Workers at a time, no more than fit at the start of a phase; None: as many as fit, one per core.
         gpus_per_worker: GPUs of each worker, fractions too.
 
     The package, and the cache folder under the same path, must be on all machines. Workers retry a unit three times if

@@ -32,13 +32,18 @@ class Tokens:
 
 
 def tokenize_examples(
-    examples: Dataset, tokenizer: "PreTrainedTokenizerBase", max_length: int | None = None
+    examples: Dataset, tokenizer: "PreTrainedTokenizerBase", max_length: int | None = None, *, with_end: bool = True
 ) -> list[Tokens]:
-    """Tokenize chats as TRL does, truncated to `max_length` tokens; columns as `rows.EXAMPLES`."""
+    """Tokenize chats as TRL does, truncated to `max_length` tokens; columns as `rows.EXAMPLES`.
+
+    Without the end, answers are without the tokens that end a turn.
+    """
     found = []
     for prompt, completion in zip(examples["prompt"][:], examples["completion"][:], strict=True):
         before = tokenizer.apply_chat_template(prompt, add_generation_prompt=True, return_dict=True)
-        whole = tokenizer.apply_chat_template(prompt + completion, return_dict=True)
+        whole = tokenizer.apply_chat_template(
+            prompt + completion, return_dict=True, continue_final_message=not with_end
+        )
         assert isinstance(before, Mapping)
         assert isinstance(whole, Mapping)
         ids = list(whole["input_ids"])[:max_length]

@@ -115,7 +115,8 @@ def finetune(
     sets, facts = _pick_tasks(found, len(held_out), size, tokenizer, arguments.sft.max_length)
     rows[SHUFFLED], dropped[SHUFFLED] = shuffle_outputs(rows[main], arguments.sft.seed), dropped[main]
     tokens = {name: tokenize_examples(part, tokenizer, arguments.sft.max_length) for name, part in rows.items()}
-    scored = {name: tokenize_examples(part, tokenizer) for name, part in sets.items()}
+    # Any training teaches a model to end its turn, whatever the answers: that is not measured.
+    scored = {name: tokenize_examples(part, tokenizer, with_end=False) for name, part in sets.items()}
     tasks = TestTasks(sets, scored, size.num_answers, size.max_new_tokens)
     plan = make_plan(arguments, tokens[main], size.num_seeds, rates_per_arm=size.rates_per_arm)
     schedule = Schedule(folder, arguments, plan, rows, tokens, tasks, say, has_limit=not (has_gpu or may_take_long))

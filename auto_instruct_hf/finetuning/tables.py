@@ -9,8 +9,8 @@ from .runs import UNTOUCHED, VALIDATION
 
 NOTE = (
     "Gain: how much lower the loss per token of the reference answers is than that of the untouched model, in nats, "
-    "with the 95 % interval of the bootstrap over tasks and training seeds; positive is better. All arms have the same "
-    "number of steps and of trained answer tokens, and the same schedule."
+    "with the 95 % interval of the bootstrap over tasks and training seeds; positive is better. The tokens that end a "
+    "turn are not counted. All arms have the same number of steps and of trained answer tokens, and the same schedule."
 )
 LIMITS = (
     "The paper that the recipe is from reports no fine-tuning, so there is no published figure to set beside these. "
