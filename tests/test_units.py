@@ -123,14 +123,14 @@ def test_a_work_list_of_other_code_is_refused(tmp_path: Path, monkeypatch: pytes
 
 
 def texts(count: int) -> Dataset:
-    words = [f"Write {'very ' * (n % 7)}short words on topic {n}" for n in range(count)]
+    words = [f"Write about topic {n} {'word ' * (n % 17)}" for n in range(count)]
     return from_rows([{"instruction_id": f"i{n}", "instruction": text} for n, text in enumerate(words)], TEXT)
 
 
 def test_embeddings_are_equal_to_the_bit_and_kept_by_text(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(embedding, "_TEXTS_PER_BATCH", 16)
-    monkeypatch.setattr(embedding, "_TEXTS_PER_COMMIT", 8)
-    data = texts(60)
+    monkeypatch.setattr(embedding, "_TEXTS_PER_BATCH", 50)
+    monkeypatch.setattr(embedding, "_TEXTS_PER_COMMIT", 20)
+    data = texts(120)
     for stored in (0, 10):  # texts that were embedded before, in other batches
         found = []
         for engine in (None, Here()):
@@ -139,7 +139,7 @@ def test_embeddings_are_equal_to_the_bit_and_kept_by_text(tmp_path: Path, monkey
             with running_on(engine):
                 found.append(np.array(embed(data, cache_dir=cache)["embedding"][:], dtype=np.float32))
             (store,) = cache.glob("vectors-*.sqlite")
-            assert sqlite3.connect(store).execute("SELECT COUNT(*) FROM vectors").fetchone() == (60,)
+            assert sqlite3.connect(store).execute("SELECT COUNT(*) FROM vectors").fetchone() == (120,)
         assert np.array_equal(*found)
 
 
@@ -147,7 +147,7 @@ def test_embeddings_do_not_depend_on_the_number_of_threads(tmp_path: Path) -> No
     import torch
 
     before, found = torch.get_num_threads(), []
-    words = [" ".join([text] * 6) for text in texts(200)["instruction"][:]]
+    words = texts(200)["instruction"][:]
     encode = embedding.make_encoder(EmbeddingSettings(), tmp_path)
     for number in (1, 2, 3):
         torch.set_num_threads(number)
