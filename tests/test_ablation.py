@@ -97,6 +97,16 @@ def test_requests_are_those_of_build_direct_and_judge_without_repeats(done: Done
     assert rest["reversed"] == rest["reworded"] == JUDGED // 4
 
 
+def test_the_arms_are_left_as_files_to_train_on(done: Done) -> None:
+    found = read_arms(done.out)
+    assert tuple(found) == ARMS
+    for rows in found.values():
+        assert len(rows) == done.report["num_samples"]
+        assert all(row["prompt"] + row["completion"] == row["messages"] for row in rows)
+        assert [turns[0]["content"] for turns in rows["completion"]] == rows["output"][:]
+    assert read_arms(done.out / "dataset") == {}
+
+
 def test_a_rerun_sends_no_request_and_writes_the_same(done: Done) -> None:
     files = [done.out / "ablation.json", done.out / "ablation.md"]
     before, asked = [file.read_bytes() for file in files], len(done.stub.answered)
@@ -322,13 +332,3 @@ def test_measurements_have_their_range_over_draws() -> None:
     assert found["a"] == {"value": 3.0, "low": 1.0, "high": 5.0, "difference": difference}
     assert "difference" not in found[FULL]
     assert contrast(None, None)[FULL] == {"value": None, "low": None, "high": None}
-
-
-def test_the_arms_are_left_as_files_to_train_on(done: Done) -> None:
-    found = read_arms(done.out)
-    assert tuple(found) == ARMS
-    for rows in found.values():
-        assert len(rows) == done.report["num_samples"]
-        assert all(row["prompt"] + row["completion"] == row["messages"] for row in rows)
-        assert [turns[0]["content"] for turns in rows["completion"]] == rows["output"][:]
-    assert read_arms(done.out / "dataset") == {}
