@@ -45,5 +45,9 @@ class BuildError(AutoInstructError):
     """A build cannot continue: another one has locked its folder, or no rows are left."""
 
 
+class WorkListed(AutoInstructError):  # noqa: N818  # no failure: the build stopped where it was told to
+    """A build stopped before a phase whose units other processes compute; the message says how."""
+
+
 class RatingError(AutoInstructError):
     """Ratings cannot be stored or read, or do not fit what is requested."""

@@ -1,15 +1,22 @@
 """Evaluate a dataset and write the results: the figures, the page, and the card of a build."""
 
+import json
+import logging
 from contextlib import nullcontext
 from pathlib import Path
+from typing import Any
 
 from .core import lock_build, to_json, write_changed
 from .evaluation.judging import EMBEDDED_WARNING, choose_evaluator, open_judge
 from .evaluation.rating import read_ratings
-from .evaluation.report import EvaluatedDataset, Evaluation, evaluate, render_page
+from .evaluation.report import EvaluatedDataset, Evaluation, evaluate, read_build, render_page
 from .publishing import add_evaluation
 from .recipe import JudgeSettings, TeacherSettings
 from .teacher import Cost
+
+TRAINING = "finetune"
+"""Folder of the figures of fine-tuning, below that of the build."""
+_LOG = logging.getLogger(__name__)
 
 
 def evaluate_into(
@@ -57,6 +64,7 @@ def evaluate_into(
                 unjudged=unjudged,
                 warnings=(EMBEDDED_WARNING,) if judge and judge.is_embedded else (),
                 ratings=read_ratings(out),
+                training=_read_training(out, dataset.digest()) if is_build else None,
                 with_embeddings=with_embeddings,
                 cache_dir=out / "cache",
             )
@@ -66,3 +74,37 @@ def evaluate_into(
         if is_build:
             add_evaluation(out, found.figures)
     return found, cost
+
+
+def add_training(out: Path) -> bool:
+    """Add the figures of fine-tuning on a build to its evaluation and its card; return whether the page shows them.
+
+    What no judge or person took part in is evaluated again. Else `evaluation.json` and the card are amended, and the
+    page, which shows instances as well, is left to `auto-instruct evaluate`.
+    """
+    path, dataset = out / "evaluation.json", read_build(out)
+    earlier = _read(path)
+    if earlier is None or not (earlier.get("judge") or earlier.get("ratings")):
+        evaluate_into(out, dataset, is_build=True, with_judge=False)
+        return True
+    figures = {**earlier, "training": _read_training(out, dataset.digest())}
+    write_changed(path, to_json(figures))
+    add_evaluation(out, figures)
+    return False
+
+
+def _read_training(out: Path, digest: str) -> dict[str, Any] | None:
+    """Read the figures of fine-tuning on the very rows with this digest; None if there are none."""
+    found = _read(out / TRAINING / "figures.json")
+    if found is not None and found.get("digest") != digest:
+        _LOG.warning("%s is of other rows: run `auto-instruct finetune %s` again", out / TRAINING, out)
+        return None
+    return found
+
+
+def _read(path: Path) -> dict[str, Any] | None:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return content if isinstance(content, dict) else None

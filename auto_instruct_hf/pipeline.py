@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 from datasets import Dataset, DatasetDict
 
 from .clustering import cluster
-from .core import Trace, lock_build
+from .core import Engine, Trace, lock_build, running_on
 from .curation import curate, decontaminate, read_evaluation_set
 from .embedding import require_model
 from .errors import BuildError
@@ -96,6 +96,7 @@ def build(
     description: str = "",
     estimate: Estimate | None = None,
     overwrite: bool = False,
+    engine: Engine | None = None,
 ) -> Build:
     """Run all phases and write the dataset. A rerun continues where an earlier run ended.
 
@@ -111,6 +112,7 @@ def build(
         description: Your own words for the card, as Markdown.
         estimate: An estimate of this build, for the progress bar and to report beside the actual usage.
         overwrite: Whether to replace a finished build with another teacher, seed set or recipe in `out`.
+        engine: Computes the phases that can leave this process, with the same rows; None: this process computes all.
 
     Returns:
         The datasets and the report.
@@ -121,6 +123,7 @@ def build(
         SourceError: If an evaluation set of `recipe.decontamination` cannot be read.
         RecipeError: If license or language is not one of the Hub's, or instances are to be judged within a budget and
             the judge's price is not known.
+        WorkListed: From an engine that stops the build before a phase.
     """
     recipe, out = recipe or Recipe(), Path(out)
     check_terms(license, language)
@@ -131,7 +134,7 @@ def build(
     ask = partial(phases.ask, teacher, load_prompts(recipe.prompts or teacher.prompts))
     shared = {"clf_share": recipe.clf_share, "seed": recipe.seed}
     filters = {"filters": recipe.filters}
-    with lock_build(out), judge_where_asked(teacher, recipe) as judge:
+    with lock_build(out), judge_where_asked(teacher, recipe) as judge, running_on(engine):
         if not overwrite:
             require_same_build(out, seeds, teacher, recipe)
         if estimate:

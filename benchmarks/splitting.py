@@ -20,11 +20,11 @@ import numpy as np
 import typer
 from sklearn.model_selection import StratifiedGroupKFold
 
-from auto_instruct_hf.sampling.stratified_groups import Stratum, allocate_groups
+from auto_instruct_hf.sampling.stratified_groups import allocate_groups
 
 SHARES = {"train": 0.8, "validation": 0.1, "test": 0.1}
 TOPICS = 30
-Strata = dict[str, Stratum]
+Strata = dict[str, tuple[bool, int]]
 
 
 def make_groups(rows: int, largest: int, seed: int) -> tuple[list[list[str]], Strata]:
@@ -44,8 +44,11 @@ def make_groups(rows: int, largest: int, seed: int) -> tuple[list[list[str]], St
 
 def deal_ours(groups: list[list[str]], strata: Strata) -> dict[str, str]:
     """Return the split of each id."""
-    chosen = allocate_groups(groups, strata, SHARES)
-    return {key: name for group, name in zip(groups, chosen, strict=True) for key in group}
+    group_of = np.repeat(np.arange(len(groups)), [len(group) for group in groups])
+    codes = {stratum: code for code, stratum in enumerate(sorted(set(strata.values())))}
+    stratum_of = np.array([codes[strata[key]] for group in groups for key in group])
+    chosen = allocate_groups(group_of, stratum_of, list(SHARES.values())).tolist()
+    return {key: list(SHARES)[split] for group, split in zip(groups, chosen, strict=True) for key in group}
 
 
 def deal_by_folds(groups: list[list[str]], strata: Strata) -> dict[str, str]:

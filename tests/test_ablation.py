@@ -18,6 +18,7 @@ from stub_instances import assert_strict, open_teacher, patch_embedding, patch_p
 from stub_teacher import KEY, StubTeacher, serve_stub
 
 from auto_instruct_hf import Recipe, build, read_seeds
+from auto_instruct_hf.ablation.arm_files import read_arms
 from auto_instruct_hf.ablation.arms import ARMS, ablate
 from auto_instruct_hf.ablation.contrasts import MEASURES, contrast_measures
 from auto_instruct_hf.ablation.coordinated_samples import sample_coordinated, take_one_each
@@ -94,6 +95,16 @@ def test_requests_are_those_of_build_direct_and_judge_without_repeats(done: Done
     # Two faults may make the same instance of a row, such as another label: asked once.
     assert assessment["asked"] < rest["judge"] <= assessment["asked"] + sum(faults)
     assert rest["reversed"] == rest["reworded"] == JUDGED // 4
+
+
+def test_the_arms_are_left_as_files_to_train_on(done: Done) -> None:
+    found = read_arms(done.out)
+    assert tuple(found) == ARMS
+    for rows in found.values():
+        assert len(rows) == done.report["num_samples"]
+        assert all(row["prompt"] + row["completion"] == row["messages"] for row in rows)
+        assert [turns[0]["content"] for turns in rows["completion"]] == rows["output"][:]
+    assert read_arms(done.out / "dataset") == {}
 
 
 def test_a_rerun_sends_no_request_and_writes_the_same(done: Done) -> None:
@@ -256,9 +267,9 @@ def test_coordinated_samples_have_the_counts_of_the_recipe_except_for_ties(
     pool = make_pool(parts)
     sample = partial(sample_coordinated, num_rows=num_rows, clf_share=0.3, balance=balance, seed=seed)
     drawn = sample(pool)
-    whole = sample_table(
-        pool[:], num_samples=num_rows, num_clf=round(0.3 * num_rows), settings=SamplingSettings(balance), seed=seed
-    )
+    table = pool.with_format("arrow")[:]
+    options = {"num_clf": round(0.3 * num_rows), "settings": SamplingSettings(balance), "seed": seed}
+    whole = pool.select(sample_table(table, num_samples=num_rows, **options)["row"])
     assert len(drawn) == num_rows
     names = ("is_classification", "cluster")
     own, other = (Counter(zip(*(one[name][:] for name in names), strict=True)) for one in (drawn, whole))

@@ -13,6 +13,7 @@ LAYERS = [
     ["core"],
     ["prompts", "filters"],
     ["teacher"],
+    ["engines"],
     ["embedding"],
     ["novelty"],
     ["generation", "curation", "clustering", "sampling"],
@@ -21,6 +22,7 @@ LAYERS = [
     ["publishing"],
     ["pipeline"],
     ["evaluation_pipeline", "ablation"],
+    ["finetuning"],
     ["cli"],
     ["__init__", "__main__"],
 ]

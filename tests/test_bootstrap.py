@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import stub_teacher
 from datasets import Dataset
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from stub_instances import patch_embedding
 from stub_teacher import StubTeacher
@@ -129,6 +129,7 @@ def play(rounds: Rounds, per_request: int, acceptance: float, seed: int) -> Iter
 
 
 @given(st.integers(1, 400), st.floats(0, 1), st.sampled_from([1, 3, 10]), st.floats(0.1, 1), st.integers(0, 99))
+@example(4, 0.25, 1, 0.28125, 0)
 def test_the_share_of_classification_is_as_asked(
     target: int, share: float, per_request: int, acceptance: float, seed: int
 ) -> None:

@@ -1,5 +1,6 @@
 """Novelty in meaning: what is computed in blocks equals brute force."""
 
+import tempfile
 from collections.abc import Iterator
 from itertools import product
 from pathlib import Path
@@ -7,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from datasets import Dataset
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from auto_instruct_hf import filter_novel
@@ -109,3 +110,22 @@ def test_rows_near_in_meaning_go_to_the_trace(tmp_path: Path, monkeypatch: pytes
             "ROUGE-L above 0.7 with an earlier row", "cosine above 0.9 with an earlier row",
         ]  # fmt: skip
     assert len(filter_novel(data, cache_dir=tmp_path)) == 3
+
+
+@settings(max_examples=12, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(st.text("abcd ", min_size=1, max_size=12), min_size=1, max_size=25), st.integers(2, 6))
+def test_shards_decide_as_one_index(monkeypatch: pytest.MonkeyPatch, texts: list[str], num_shards: int) -> None:
+    def encode(texts: list[str]) -> Vectors:
+        return np.array([HALVES[sum(map(ord, text)) % len(HALVES)] for text in texts])
+
+    monkeypatch.setattr(phase, "make_encoder", lambda *_: encode)
+    data = Dataset.from_dict({"instruction": texts, "row": list(range(len(texts)))})
+    kept = []
+    for shards in (1, num_shards):
+        trace = Trace()
+        with tempfile.TemporaryDirectory() as folder:
+            options = {"max_cosine": 0.75, "num_shards": shards, "cache_dir": Path(folder)}
+            kept.append(filter_novel(data, threshold=0.5, trace=trace, **options)["row"][:])
+        assert trace.rejected is not None
+        assert all(row > near for row, near in zip(trace.rejected["row"], trace.rejected["nearest_row"], strict=True))
+    assert kept[0] == kept[1]

@@ -10,13 +10,9 @@ import pytest
 from datasets import Dataset, load_dataset
 from stub_instances import patch_embedding, patch_plots, run_command
 from stub_teacher import KEY, serve_stub
+from tiny_model import make_model, make_tokenizer
 
 pytest.importorskip("trl", reason="needs the extra finetune")
-
-TEMPLATE = (
-    "{% for turn in messages %}<{{ turn.role }}>{{ turn.content }}{{ eos_token }}{% endfor %}"
-    "{% if add_generation_prompt %}<assistant>{% endif %}"
-)
 
 
 @pytest.fixture(scope="module")
@@ -37,25 +33,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 @pytest.fixture(scope="module")
 def tokenizer() -> Any:
-    """A tokenizer of bytes."""
-    from tokenizers import Tokenizer, decoders, models, pre_tokenizers
-    from transformers import PreTrainedTokenizerFast
-
-    vocabulary = ["<eos>", "<pad>", *sorted(pre_tokenizers.ByteLevel.alphabet())]
-    one = Tokenizer(models.BPE({token: number for number, token in enumerate(vocabulary)}, []))
-    one.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    one.decoder = decoders.ByteLevel()
-    return PreTrainedTokenizerFast(tokenizer_object=one, eos_token="<eos>", pad_token="<pad>", chat_template=TEMPLATE)
-
-
-def make_model(tokenizer: Any) -> Any:
-    from transformers import LlamaConfig, LlamaForCausalLM
-
-    sizes = {"hidden_size": 8, "intermediate_size": 16, "num_hidden_layers": 1, "num_attention_heads": 1}
-    config = LlamaConfig(
-        vocab_size=len(tokenizer), eos_token_id=tokenizer.eos_token_id, pad_token_id=tokenizer.pad_token_id, **sizes
-    )
-    return LlamaForCausalLM(config)
+    return make_tokenizer()
 
 
 def load(folder: str, config: str, cache: Path) -> Dataset:

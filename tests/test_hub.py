@@ -26,6 +26,7 @@ from auto_instruct_hf.core import make_manifest, write_manifest
 from auto_instruct_hf.errors import SourceError
 from auto_instruct_hf.evaluation.report.reading import read_build
 from auto_instruct_hf.publishing import add_evaluation
+from auto_instruct_hf.publishing.hub import push_files
 
 REPO = "alice/tasks"
 OFFLINE = os.pathsep.join([str(Path(__file__).parent / "offline"), str(Path(__file__).parents[1])])
@@ -463,3 +464,16 @@ def test_seeds_come_from_the_hub_with_configuration_and_split(hub: StubHub, tmp_
     )
     done = run(code, hub, tmp_path)
     assert done.stdout.strip() == f"{[row['instruction'] for row in rows]} lab/seeds:main:test", done.stderr
+
+
+def test_many_shards_are_uploaded_in_parts_once_and_committed_together(hub: StubHub, tmp_path: Path) -> None:
+    hub.failures.append(Failure("/commit/", status=503))
+    files = {f"data/default/train-{n:05d}-of-00250.parquet": tmp_path / f"{n}.parquet" for n in range(250)}
+    for number, path in enumerate(files.values()):
+        path.write_bytes(b"PAR1" + number.to_bytes(4, "big"))
+    options = {"private": False, "revision": None, "tag": None, "create_pr": False, "token": TOKEN}
+    pushed = push_files(files, REPO, "data/.*", **options)
+    assert len(hub.repos[REPO].find().files) >= 250
+    assert hub.repos[REPO].history()[0].oid.startswith(pushed.commit)
+    assert sum(method == "PUT" for method, _ in hub.requests) == hub.uploads == 250
+    assert sum("/commit/" in path for _, path in hub.requests) == 2

@@ -143,7 +143,7 @@ def computed(out: Path, stub: StubTeacher, **options: Any) -> set[str]:
 
 def test_a_change_recomputes_exactly_what_follows_from_it(done: Any) -> None:
     out, _, stub = done
-    after_split = {"sample", "messages", "plots"}
+    after_split = {"draw", "sample", "messages", "plots"}
     assert computed(out, stub) == set()
     assert computed(out, stub, recipe=replace(RECIPE, num_samples=33)) == after_split
     assert computed(out, stub, recipe=replace(RECIPE, splitting=replace(RECIPE.splitting, test=0.3))) == {

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from datasets import DatasetDict, Value
 from hypothesis import given, settings
@@ -15,8 +16,7 @@ from hypothesis import strategies as st
 from made_data import FEATURES, distinct, make_rows
 
 from auto_instruct_hf import stratify
-from auto_instruct_hf.core import Trace, columns, from_rows
-from auto_instruct_hf.core import rows as to_rows
+from auto_instruct_hf.core import Trace, from_rows
 from auto_instruct_hf.errors import SchemaError
 from auto_instruct_hf.recipe import SamplingSettings
 from auto_instruct_hf.sampling.allocation import apportion
@@ -28,10 +28,10 @@ BALANCES = ["proportional", "sqrt", "equal"]
 def draw(
     rows: list[dict[str, Any]], count: int, num_clf: int = 0, seed: int = 1, balance: Any = "proportional"
 ) -> list[dict[str, Any]]:
-    found = sample_table(
-        columns(rows, rows[0]), num_samples=count, num_clf=num_clf, settings=SamplingSettings(balance), seed=seed
-    )
-    return to_rows(found)
+    table = pa.Table.from_pylist(rows)
+    found = sample_table(table, num_samples=count, num_clf=num_clf, settings=SamplingSettings(balance), seed=seed)
+    draws = zip(found["row"], found["num_draws"], strict=True)
+    return [{**rows[row], "num_draws": count} for row, count in draws]
 
 
 @settings(max_examples=100)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -16,7 +17,7 @@ from made_data import FEATURES, distinct, make_rows
 from rouge_score.rouge_scorer import RougeScorer
 
 from auto_instruct_hf import split
-from auto_instruct_hf.core import Trace, Vectors, columns, from_rows, normalise
+from auto_instruct_hf.core import Trace, Vectors, from_rows, normalise
 from auto_instruct_hf.embedding import phase
 from auto_instruct_hf.recipe import SplittingSettings
 from auto_instruct_hf.sampling.splits import measure_cosines_table, measure_table, split_table
@@ -26,7 +27,7 @@ SHARES = {"train": 0.8, "validation": 0.1, "test": 0.1}
 
 
 def assign(rows: list[dict[str, Any]], seed: int = 1) -> list[str]:
-    return split_table(columns(rows, rows[0]), settings=SplittingSettings(), seed=seed)["split"]
+    return split_table(pa.Table.from_pylist(rows), settings=SplittingSettings(), seed=seed)["split"].to_pylist()
 
 
 WORDS = st.lists(st.sampled_from("abcdefgh"), min_size=1, max_size=8)
@@ -66,8 +67,8 @@ def test_no_near_duplicate_leaks_and_the_measure_equals_brute_force(texts: list[
     assert are_in_one_split((row["instruction_id"] for row in rows), found)
     highest = highest_across(rows, found)
     assert not highest > 0.7
-    batch = {"instruction": [row["instruction"] for row in rows], "split": found}
-    measured = measure_table(batch, seed=seed, max_pairs=10**6)
+    table = pa.table({"instruction": [row["instruction"] for row in rows], "split": found})
+    measured = measure_table(table, seed=seed, max_pairs=10**6)
     assert measured["similarity"] == [highest]
     assert measured["compared"] == measured["held_out"]
 
@@ -77,12 +78,12 @@ def test_no_near_duplicate_leaks_and_the_measure_equals_brute_force(texts: list[
 def test_a_leak_is_measured_in_any_assignment(texts: list[str], chance: random.Random, max_pairs: int) -> None:
     rows = make_rows(texts)
     found = [chance.choice(list(SHARES)) for _ in rows]
-    batch = {"instruction": [row["instruction"] for row in rows], "split": found}
+    table = pa.table({"instruction": [row["instruction"] for row in rows], "split": found})
     highest = highest_across(rows, found)
-    assert measure_table(batch, seed=1, max_pairs=10**6)["similarity"] == [highest]
-    some = measure_table(batch, seed=1, max_pairs=max_pairs)
+    assert measure_table(table, seed=1, max_pairs=10**6)["similarity"] == [highest]
+    some = measure_table(table, seed=1, max_pairs=max_pairs)
     assert some["similarity"][0] <= highest
-    num_texts = len(set(zip(batch["instruction"], found, strict=True)))
+    num_texts = len(set(zip((row["instruction"] for row in rows), found, strict=True)))
     assert some["compared"][0] == min(some["held_out"][0], max(1, max_pairs // num_texts))
 
 
@@ -108,8 +109,8 @@ def test_groups_are_chained_through_every_kind_of_link() -> None:
     by_text[texts[2]].update(input="Shared.", attribute="label")
     by_text[texts[3]].update(input="shared.", attribute="label")
     by_text[texts[4]].update(input="shared.", attribute="another label")
-    found = split_table(columns(rows, rows[0]), settings=SplittingSettings(), seed=1)
-    groups = {row["instruction"]: group for row, group in zip(rows, found["group"], strict=True)}
+    found = split_table(pa.Table.from_pylist(rows), settings=SplittingSettings(), seed=1)
+    groups = {row["instruction"]: group for row, group in zip(rows, found["group"].to_pylist(), strict=True)}
     assert len({groups[text] for text in texts[:4]}) == 1
     assert groups[texts[4]] != groups[texts[0]]
 
@@ -139,7 +140,7 @@ def encode(texts: list[str]) -> Vectors:
 def test_no_paraphrase_leaks_and_the_cosines_equal_brute_force(count: int, max_cosine: float, seed: int) -> None:
     rows = make_rows(distinct(count))
     chosen = SplittingSettings(max_cosine=max_cosine)
-    found = split_table(columns(rows, rows[0]), settings=chosen, seed=seed, encode=encode)["split"]
+    found = split_table(pa.Table.from_pylist(rows), settings=chosen, seed=seed, encode=encode)["split"].to_pylist()
     by_text = {row["instruction"]: name for row, name in zip(rows, found, strict=True)}
     vectors = dict(zip(by_text, encode(list(by_text)), strict=True))
     across = {
@@ -151,8 +152,8 @@ def test_no_paraphrase_leaks_and_the_cosines_equal_brute_force(count: int, max_c
     assert max(across.values(), default=0.0) <= max_cosine
     chance = random.Random(seed)
     by_text = {text: chance.choice(list(SHARES)) for text in by_text}
-    batch = {"instruction": list(by_text), "split": list(by_text.values())}
-    [highest], [of_test] = measure_cosines_table(batch, encode=encode).values()
+    table = pa.table({"instruction": list(by_text), "split": list(by_text.values())})
+    [highest], [of_test] = measure_cosines_table(table, encode=encode).values()
     own = [text for text, name in by_text.items() if name == "test"]
     rest = [text for text, name in by_text.items() if name != "test"]
     best = [max(float(vectors[text] @ vectors[other]) for other in rest) for text in own if rest]

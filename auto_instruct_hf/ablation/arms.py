@@ -21,12 +21,12 @@ from ..pipeline import Build, build
 from ..publishing import count_reasons, list_costs
 from ..recipe import Recipe
 from ..teacher import Teacher
+from .arm_files import ARMS, ATTRIBUTES, FULL, SELF_INSTRUCT, write_arms
 from .contrasts import contrast_judgements, contrast_measures, measure_sample
 from .coordinated_samples import sample_coordinated, take_one_each
 from .self_instruct import complete_directly
 from .tables import to_markdown
 
-SELF_INSTRUCT, ATTRIBUTES, FULL = ARMS = ("self-instruct", "attributes", "full")
 # Ours: a further draw is in the range of this many with a probability of 90 %.
 _NUM_DRAWS = 20
 NOTES = {
@@ -98,7 +98,7 @@ def ablate(
         overwrite: As for `pipeline.build`.
 
     Returns:
-        The content of `ablation.json`.
+        The content of `ablation.json`. The first sample of each arm is in `out/arms/ARM.parquet`, as it is trained on.
 
     Raises:
         RecipeError: If an arm is unknown, the recipe filters by the judge, or there is a budget and the price of the
@@ -125,6 +125,7 @@ def ablate(
             for number in range(num_draws)
         ]
         measured, draws = _measure(samples, made, recipe, cache_dir)
+        write_arms(out, {arm: one.pool for arm, one in compared.items()}, samples[0], recipe)
         judged = {arm: take_one_each(one, recipe.judge.size) for arm, one in samples[0].items()}
         shares = _judge(judged, judge, teacher, recipe, cache_dir) if judge else None
         report = {

@@ -9,6 +9,7 @@ import typer
 from . import options
 from .build_output import look_ahead, show_build
 from .console import exit_status, say
+from .work import choose_engine, show_work
 
 _DEMONSTRATION_SIZE = 40
 _DEMONSTRATION = (
@@ -179,6 +180,11 @@ def build_command(
     revision: options.Revision = None,
     tag: options.Tag = None,
     create_pr: options.CreatePr = False,
+    engine: options.EngineName = "local",
+    ray_address: options.RayAddress = None,
+    workers: options.Workers = None,
+    gpus_per_worker: options.GpusPerWorker = 0.0,
+    stop_at: options.StopAt = None,
 ) -> None:
     """Build an instruction-tuning dataset from seed tasks with a teacher model.
 
@@ -187,7 +193,7 @@ def build_command(
     """
     with exit_status(out):
         from ..core import parse_columns
-        from ..errors import RecipeError
+        from ..errors import RecipeError, WorkListed
         from ..estimate import read_or_make_estimate
         from ..generation import read_seeds
         from ..pipeline import build
@@ -198,6 +204,7 @@ def build_command(
 
         if estimate and (probe or preview):
             raise RecipeError("--estimate sends no request, --probe and --preview do: choose one")
+        computing = choose_engine(engine, ray_address, workers, gpus_per_worker, stop_at)
         check_terms(license, language)
         words = _read_description(description)
         if push:
@@ -227,7 +234,10 @@ def build_command(
                 },
             ),
         )
-        with Teacher(teacher, base_url=base_url, journal=out / "journal.sqlite", settings=settings.teacher) as model:
+        with (
+            computing as chosen,
+            Teacher(teacher, base_url=base_url, journal=out / "journal.sqlite", settings=settings.teacher) as model,
+        ):
             if model.is_embedded and settings.num_instructions == Recipe().num_instructions and not num_instructions:
                 settings = replace(settings, num_instructions=_DEMONSTRATION_SIZE)
             say(f"Teacher: {model.describe()}.{_DEMONSTRATION if model.is_embedded else ''}")
@@ -238,18 +248,23 @@ def build_command(
             if not (out / "estimate.json").exists():
                 say("Estimating requests and cost ...")
             estimated = read_or_make_estimate(out / "estimate.json", seed_tasks, model, settings)
-            made = build(
-                seed_tasks,
-                model,
-                out,
-                settings,
-                license=license,
-                language=language,
-                title=title,
-                description=words,
-                estimate=estimated,
-                overwrite=overwrite,
-            )
+            try:
+                made = build(
+                    seed_tasks,
+                    model,
+                    out,
+                    settings,
+                    license=license,
+                    language=language,
+                    title=title,
+                    description=words,
+                    estimate=estimated,
+                    overwrite=overwrite,
+                    engine=chosen,
+                )
+            except WorkListed as listed:
+                show_work(str(listed), out, str(stop_at))
+                return
             show_build(made, out, model)
         if push:
             go_on = f"To publish it later: auto-instruct push {out} {push}"

@@ -5,8 +5,8 @@ from typing import Annotated
 
 import typer
 
-INPUT, TEACHER, SIZE, COST, JUDGE, PUBLISH, OUTPUT = (
-    "Input", "Teacher", "Size and sampling", "Cost and speed", "Judge", "Publish", "Output",
+INPUT, TEACHER, SIZE, COST, JUDGE, PUBLISH, OUTPUT, MACHINES = (
+    "Input", "Teacher", "Size and sampling", "Cost and speed", "Judge", "Publish", "Output", "Several machines",
 )  # fmt: skip
 MAX_SEED = 2**32 - 1
 
@@ -95,6 +95,36 @@ Overwrite = Annotated[
         "--overwrite",
         help="Replace a finished build with another teacher, seed set or recipe. The journal is kept.",
         rich_help_panel=OUTPUT,
+    ),
+]
+EngineName = Annotated[
+    str,
+    typer.Option(
+        "--engine",
+        help="local, or ray: workers compute the phases in batches (extra `ray`). The rows are the same.",
+        rich_help_panel=MACHINES,
+    ),
+]
+RayAddress = Annotated[
+    str | None,
+    typer.Option(help="Ray cluster: auto, or an address.", show_default="starts Ray here", rich_help_panel=MACHINES),
+]
+Workers = Annotated[
+    int | None,
+    typer.Option(
+        min=1, help="Ray workers at a time.", show_default="one per free core or GPU", rich_help_panel=MACHINES
+    ),
+]
+GpusPerWorker = Annotated[
+    float,
+    typer.Option(min=0, help="GPUs of each Ray worker, fractions too.", show_default="none", rich_help_panel=MACHINES),
+]
+StopAt = Annotated[
+    str | None,
+    typer.Option(
+        help="Stop before a phase (curate, decontaminate, embed or extend), for `auto-instruct work` to run it.",
+        show_default="runs all",
+        rich_help_panel=MACHINES,
     ),
 ]
 Private = Annotated[bool, typer.Option("--private", help="Create a private repository.", rich_help_panel=PUBLISH)]

@@ -1,7 +1,7 @@
 """Choose the instructions to fit, and assign clusters to the rest."""
 
 from collections.abc import Callable
-from functools import cache
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,7 +10,7 @@ import numpy.typing as npt
 from datasets import Dataset, Features, Value
 from threadpoolctl import threadpool_limits
 
-from ..core import Batch, IntArray, Vectors, apply
+from ..core import Batch, IntArray, Vectors, apply, use_values
 from .cluster_count import to_array
 
 if TYPE_CHECKING:
@@ -63,33 +63,47 @@ def extend(
     if not len(rest):
         return []
 
-    @cache
-    def learn() -> "LogisticRegression":
-        from sklearn.linear_model import LogisticRegression
-
-        with threadpool_limits(1):  # sums depend on the number of threads
-            return LogisticRegression(C=10.0, max_iter=200).fit(to_array(known, "embedding"), fitted["cluster"][:])
-
-    def predict(vectors: Vectors) -> IntArray:
-        if max(fitted["cluster"]) == 0:
-            return np.zeros(len(vectors), dtype=np.int64)
-        with threadpool_limits(1):
-            found: IntArray = learn().predict(vectors)
-        return found
-
+    predict = _Predict(known, fitted)
     extended = apply(
         embedded.select(rest),
         extend_batch,
         phase="extend",
         features=ASSIGNED,
         depends_on=fitted._fingerprint,
-        resources={"predict": predict},
+        make_resources=partial(use_values, predict=predict),
         batch_size=10_000,
-        as_numpy=True,
+        form="numpy",
         show_progress=True,
         cache_dir=cache_dir,
     )
     return [extended]
+
+
+class _Predict:
+    """Returns the cluster of each vector, by a regression that is fitted at first use; a pickled copy is fitted."""
+
+    def __init__(self, known: Dataset, fitted: Dataset) -> None:
+        self._known, self._fitted = known, fitted
+
+    @cached_property
+    def _model(self) -> "LogisticRegression | None":
+        from sklearn.linear_model import LogisticRegression
+
+        if max(self._fitted["cluster"]) == 0:
+            return None
+        with threadpool_limits(1):  # sums depend on the number of threads
+            vectors = to_array(self._known, "embedding")
+            return LogisticRegression(C=10.0, max_iter=200).fit(vectors, self._fitted["cluster"][:])
+
+    def __getstate__(self) -> dict[str, object]:
+        return {"_model": self._model}
+
+    def __call__(self, vectors: Vectors) -> IntArray:
+        if self._model is None:
+            return np.zeros(len(vectors), dtype=np.int64)
+        with threadpool_limits(1):
+            found: IntArray = self._model.predict(vectors)
+        return found
 
 
 def extend_batch(batch: Batch, *, predict: Callable[[Vectors], IntArray]) -> dict[str, object]:

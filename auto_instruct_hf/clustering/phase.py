@@ -9,10 +9,21 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow as pa
 from datasets import ClassLabel, Dataset, Features, List, Value
 
-from ..core import INSTANCES, Batch, Columns, FloatArray, IntArray, Trace, apply, from_rows, require_columns
+from ..core import (
+    INSTANCES,
+    Batch,
+    Columns,
+    FloatArray,
+    IntArray,
+    Trace,
+    apply,
+    from_table,
+    list_unique,
+    require_columns,
+    to_table,
+)
 from ..embedding import embed
 from ..errors import BuildError
 from ..prompts import PromptSet
@@ -74,7 +85,7 @@ def cluster(
         features=_POSITIONS,
         settings={"n_components": settings.n_components, "n_neighbors": settings.n_neighbors, "seed": seed},
         batch_size=None,
-        as_numpy=True,
+        form="numpy",
         show_progress=True,
         cache_dir=cache_dir,
     )
@@ -92,7 +103,7 @@ def cluster(
             "seed": seed,
         },
         batch_size=None,
-        as_numpy=True,
+        form="numpy",
         show_progress=True,
         cache_dir=cache_dir,
     )
@@ -162,8 +173,6 @@ def assign_table(batch: Batch, *, num_clusters: int, n_init: int, covariance_typ
 
 def _unique(instances: Dataset) -> Dataset:
     """Return each instruction once, sorted by id, so that the order of the rows does not matter."""
-    table = instances.select_columns(list(_UNIQUE)).with_format("arrow")[:].cast(_UNIQUE.arrow_schema)
     # If spellings or kinds differ for one id, the first in sorting order is kept.
-    table = table.sort_by([(name, "ascending") for name in _UNIQUE])
-    ids = np.array(table["instruction_id"].to_pylist())
-    return from_rows(table.filter(pa.array(np.append(True, ids[1:] != ids[:-1]))).to_pylist(), _UNIQUE)
+    rows, _ = list_unique(to_table(instances, list(_UNIQUE)), list(_UNIQUE))
+    return from_table(rows, _UNIQUE)

@@ -7,18 +7,24 @@ rows, the code of the phase, its settings by value, and the output columns.
 
 import hashlib
 import json
+import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, is_dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import datasets
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 from datasets import Dataset, Features
 
 from .code_version import code_version
 from .files import hash_file, is_intact, seal
 from .progress import ProgressLine
+from .units import Form, MakeResources, Units, Work, find_engine, map_batches, run_on
 
 Batch = Mapping[str, list[Any]]
 Columns = dict[str, list[Any]]
@@ -47,12 +53,14 @@ def apply(
     features: Features,
     settings: Mapping[str, object] | None = None,
     resources: Mapping[str, object] | None = None,
+    make_resources: MakeResources | None = None,
     depends_on: object = None,
     batch_size: int | None = 1000,
-    as_numpy: bool = False,
+    form: Form = "python",
     show_progress: bool = False,
     cache_dir: Path | None = None,
     is_final: Callable[[], bool] = lambda: True,
+    on_unit: Callable[[Batch, pa.Table], None] | None = None,
 ) -> Dataset:
     """Map a batch function over a dataset, cached on disk.
 
@@ -63,18 +71,22 @@ def apply(
         features: All output columns.
         settings: Keyword arguments that affect the result; part of the fingerprint, by value.
         resources: Keyword arguments that do not affect the result (a connection, a loaded model).
+        make_resources: Makes them where an engine computes units (see `units.running_on`), and here if `resources` is
+            None; None: the phase does not leave this process.
         depends_on: What else affects the result, by value, such as the name of a model behind a resource.
         batch_size: Rows per batch; None: all rows at once, for a table function.
-        as_numpy: Whether the function receives columns as numpy arrays.
+        form: What the function receives: columns as lists or as numpy arrays, or a table of Arrow, which takes no
+            memory for rows of a file.
         show_progress: Whether to show a progress line while rows are computed.
         cache_dir: Folder of the cache; None: the subfolder `auto_instruct_hf` of the cache of `datasets`.
         is_final: Called at the end: whether the result stands. If not, the next call computes it again.
+        on_unit: Called with each batch whose rows another process computed, and these rows.
 
     Returns:
         The mapped dataset. Its fingerprint is the same in every process for the same inputs, code and settings; if the
         result is not final, it covers the rows as well.
     """
-    settings, resources = settings or {}, resources or {}
+    settings = settings or {}
     digest = fingerprint(dataset._fingerprint, phase, code_version(function), settings, depends_on, repr(features))
     if len(dataset) == 0:
         return from_rows([], features, digest)
@@ -84,29 +96,47 @@ def apply(
     is_cached = is_intact(cache_file)
     if not is_cached:
         cache_file.unlink(missing_ok=True)  # datasets would read what is left of it
-    is_shown = None if show_progress and not is_cached else False
-    with ProgressLine(phase, len(dataset), is_shown=is_shown) as line, without_bars():
+    units = Units(Path(f"{cache_file}.units"), len(dataset), batch_size or len(dataset))
+    engine = None if is_cached or make_resources is None else find_engine()
+    is_shown = None if (show_progress or engine) and not is_cached else False
 
-        def call(batch: Batch) -> Mapping[str, Any]:
-            found = function(batch, **settings, **resources)
-            line.advance(len(batch[next(iter(batch))]))
+    @cache
+    def own_resources() -> Mapping[str, object]:
+        return make_resources(folder) if make_resources and resources is None else resources or {}
+
+    with ProgressLine(phase, len(dataset), is_shown=is_shown) as line, without_bars():
+        if engine and make_resources:
+            code = code_version(function)
+            work = Work(phase, function, settings, make_resources, features, units.batch_size, form, code)
+            run_on(engine, work, units, dataset, line.advance)
+
+        def call(batch: Batch, numbers: list[int]) -> object:
+            found = units.read(numbers[0])
+            if found is None or not engine:
+                line.advance(units.count_rows(numbers[0]))
+            if found is None:
+                return function(batch, **settings, **own_resources())
+            if on_unit is not None:
+                on_unit(batch, found)
             return found
 
-        mapped = dataset.with_format("numpy" if as_numpy else None).map(
+        mapped = map_batches(
+            dataset,
             call,
-            batched=True,
-            batch_size=batch_size,
-            remove_columns=dataset.column_names,
             features=features,
-            new_fingerprint=digest,
-            cache_file_name=str(cache_file),
+            batch_size=batch_size,
+            form=form,
+            cache_file=cache_file,
+            digest=digest,
         )
     mapped.reset_format()
     mapped._fingerprint = digest
-    if not is_cached and is_final():
-        seal(cache_file)
-    elif not is_cached:
+    if not is_cached and not is_final():
         mapped._fingerprint = fingerprint(digest, hash_file(cache_file))
+        return mapped
+    if not is_cached:
+        seal(cache_file)
+    shutil.rmtree(units.folder, ignore_errors=True)
     return mapped
 
 
@@ -133,15 +163,15 @@ def keep(judged: Dataset, *, phase: str, cache_dir: Path | None = None, trace: T
     The rows are cached as by `apply`, in the file of `phase`; the trace, if given, receives the dropped rows.
     """
     if trace is not None:
-        trace.rejected = judged.select([row for row, reason in enumerate(judged["rejected"][:]) if reason])
+        reasons = judged.select_columns("rejected").with_format("arrow")[:]["rejected"]
+        trace.rejected = judged.select(np.flatnonzero(pc.not_equal(reasons, "").to_numpy()))
     features = Features({name: feature for name, feature in judged.features.items() if name != "rejected"})
-    return apply(judged, kept_batch, phase=f"{phase}-kept", features=features, cache_dir=cache_dir)
+    return apply(judged, kept_batch, phase=f"{phase}-kept", features=features, form="arrow", cache_dir=cache_dir)
 
 
-def kept_batch(batch: Batch) -> Columns:
+def kept_batch(batch: pa.Table) -> pa.Table:
     """Return the rows of a batch whose `rejected` is "", without that column."""
-    kept = [row for row in rows(batch) if row["rejected"] == ""]
-    return columns(kept, [name for name in batch if name != "rejected"])
+    return batch.filter(pc.equal(batch["rejected"], "")).drop_columns("rejected")
 
 
 def from_rows(rows: Iterable[Mapping[str, object]], features: Features, digest: str | None = None) -> Dataset:

@@ -4,6 +4,7 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from datasets import Dataset
@@ -19,6 +20,7 @@ from ..core import (
     read_lines,
     read_rows,
     require_columns,
+    use_values,
     with_rejected,
 )
 from ..errors import SourceError
@@ -70,7 +72,7 @@ def decontaminate(
         phase="decontaminate",
         features=with_rejected(instances.features),
         settings={"settings": settings},
-        resources={"evaluation": sources},
+        make_resources=partial(use_values, evaluation=sources),
         depends_on=[(source.name, fingerprint(source.texts)) for source in sources],
         batch_size=_BATCH,
         show_progress=True,

@@ -6,7 +6,10 @@ in a connective; an instruction has the same input and output twice. Then the ru
 
 from pathlib import Path
 
-from datasets import Dataset
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from datasets import Dataset, Features, Value
 
 from ..core import (
     INSTANCES,
@@ -14,13 +17,18 @@ from ..core import (
     Columns,
     Trace,
     apply,
+    are_in,
     columns,
+    hash_rows,
+    is_first,
     keep,
     load_filters,
     normalise,
     require_columns,
     rows,
     text_or_nothing,
+    use_values,
+    with_columns,
     with_rejected,
 )
 from ..filters import clean_instruction, find_input_fault, find_instruction_fault, find_output_fault
@@ -29,6 +37,8 @@ from ..settings import FiltersSettings
 
 # Ours: an answer of one or two words may be a connective ("Which word joins the clauses?").
 _MIN_WORDS_TO_BREAK_OFF = 3
+_COMPARED = ("instruction_id", "is_classification", "input", "output", "rejected")
+_BATCH = 1000
 
 
 def curate(
@@ -58,17 +68,27 @@ def curate(
     features = with_rejected(instances.features)
     filters = load_filters(filters)
     values = {"settings": settings or CurationSettings(), "filters": filters}
-    judged = apply(instances, curate_batch, phase="curate", features=features, settings=values, cache_dir=cache_dir)
-    unique = apply(
-        judged,
-        compare_table,
-        phase="deduplicate",
+    judged = apply(
+        instances,
+        curate_batch,
+        phase="curate",
         features=features,
-        settings={"filters": filters},
-        batch_size=None,
+        settings=values,
+        make_resources=use_values,
+        batch_size=_BATCH,
         cache_dir=cache_dir,
     )
-    return keep(unique, phase="curate", cache_dir=cache_dir, trace=trace)
+    compared = apply(
+        judged.select_columns([*_COMPARED]),
+        compare_table,
+        phase="deduplicate",
+        features=Features({"rejected": Value("string")}),
+        settings={"filters": filters},
+        batch_size=None,
+        form="arrow",
+        cache_dir=cache_dir,
+    )
+    return keep(with_columns(judged, compared), phase="curate", cache_dir=cache_dir, trace=trace)
 
 
 def curate_batch(batch: Batch, *, settings: CurationSettings, filters: FiltersSettings | None = None) -> Columns:
@@ -100,33 +120,24 @@ def _judge_instruction(text: str, filters: FiltersSettings) -> tuple[str, str]:
     return clean_instruction(text, filters), f"instruction: {fault}" if fault else ""
 
 
-def compare_table(batch: Batch, *, filters: FiltersSettings) -> Columns:
+def compare_table(table: pa.Table, *, filters: FiltersSettings) -> Columns:
     """Reject rows that do not go with others of their instruction.
 
     Of rows with the same input and output all but the first; of a classification task all rows whose input has several
-    outputs. Reads the columns `instruction_id`, `is_classification`, `input`, `output` and `rejected` of all rows;
-    returns all columns.
+    outputs. `table` has the columns `instruction_id`, `is_classification`, `input`, `output` and `rejected` of all
+    rows; returns the column `rejected`.
     """
-    seen = set()
-    labels: dict[tuple[str, str], set[str]] = {}
-    judged = rows(batch)
-    for row in judged:
-        if row["rejected"]:
-            continue
-        given, output = normalise(row["input"]), normalise(row["output"])
-        key = (row["instruction_id"], given, output)
-        if key in seen:
-            row["rejected"] = "same input and output as an earlier instance"
-        seen.add(key)
-        if given and row["is_classification"]:
-            labels.setdefault(key[:2], set()).add(output)
-    ambiguous = {key for key, outputs in labels.items() if len(outputs) > 1}
-    if ambiguous and "input under several labels" not in filters.skip:
-        for row in judged:
-            is_labelled = not row["rejected"] and row["is_classification"]
-            if is_labelled and (row["instruction_id"], normalise(row["input"])) in ambiguous:
-                row["rejected"] = "input under several labels"
-    return columns(judged, batch)
+    inputs = hash_rows(table, ("instruction_id", "input"), normalised=("input",), needed="input")
+    instances = hash_rows(table, ("instruction_id", "input", "output"), normalised=("input", "output"))
+    is_whole = pc.equal(table["rejected"], "").to_numpy()
+    first = is_first(instances, is_whole)
+    reasons = table["rejected"].to_numpy().astype(object)
+    reasons[is_whole & ~first] = "same input and output as an earlier instance"
+    is_labelled = first & table["is_classification"].to_numpy() & (inputs > 0)
+    found, counts = np.unique(inputs[is_labelled], return_counts=True)
+    if "input under several labels" not in filters.skip:
+        reasons[is_labelled & are_in(inputs, found[counts > 1])] = "input under several labels"
+    return {"rejected": reasons}
 
 
 def find_instance_fault(given: str, output: str, is_classification: bool, *, settings: CurationSettings) -> str:

@@ -1,6 +1,8 @@
 """Encoders: from a model's name and a backend to a function from texts to vectors."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
@@ -74,26 +76,48 @@ def make_encoder(settings: EmbeddingSettings, folder: Path) -> Encode:
     """Return the function that encodes texts: float32 of unit length, shape (texts, dimensions).
 
     The model is loaded with the first texts, on a GPU if torch finds one; the ONNX backends run on the CPU, with the
-    exported model in `folder`.
+    exported model in `folder`. On the CPU the vectors do not depend on the number of threads.
     """
 
     def encode(texts: list[str]) -> Vectors:
         model = _load(settings.model, settings.backend, None if settings.backend == "torch" else folder)
         lengths = _count_tokens(model, [settings.prompt + text for text in texts])
         batches = split_by_tokens(lengths, settings.batch_tokens)
-        encoded = [
-            model.encode(
+        on_cpu = model.device.type == "cpu"
+
+        def run(batch: list[int]) -> Vectors:
+            found: Vectors = model.encode(
                 [texts[row] for row in batch],
                 prompt=settings.prompt or None,
                 batch_size=len(batch),
                 normalize_embeddings=True,
                 show_progress_bar=False,
             )
-            for batch in batches
-        ]
+            return found
+
+        with _one_thread_per_batch() as num_threads, ThreadPoolExecutor(num_threads if on_cpu else 1) as pool:
+            # The first batch sets the tokenizer's padding, which must not change while others use it.
+            encoded = [run(batches[0]), *pool.map(run, batches[1:])]
         return np.concatenate(encoded, dtype=np.float32)[np.argsort(np.concatenate(batches))]
 
     return encode
+
+
+@contextmanager
+def _one_thread_per_batch() -> Iterator[int]:
+    """Let each operation of torch use one thread; yield how many it used before, to run as many batches at once.
+
+    The last bits of a sum depend on the threads it is split over; and threads that wait for each other spin: two of
+    them took four times the CPU time of two batches side by side, on two cores that other processes shared.
+    """
+    import torch
+
+    num_threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield num_threads
+    finally:
+        torch.set_num_threads(num_threads)
 
 
 def split_by_tokens(lengths: Sequence[int], batch_tokens: int) -> list[list[int]]:

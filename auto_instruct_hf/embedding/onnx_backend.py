@@ -37,8 +37,7 @@ def use_onnx(model: "SentenceTransformer", exported: Path, *, in_8_bits: bool = 
         except Exception as error:  # the exporter raises errors of many kinds
             raise BuildError(f"the embedding model cannot be exported for ONNX Runtime ({error}): {_REMEDY}") from error
     options = onnxruntime.SessionOptions()
-    # Spinning threads would take the cores from other work.
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    options.intra_op_num_threads = 1  # batches run side by side instead: see `encoders`
     session = onnxruntime.InferenceSession(exported, options, providers=["CPUExecutionProvider"])
     names = [one.name for one in session.get_inputs()]
 

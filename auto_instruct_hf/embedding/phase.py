@@ -4,11 +4,13 @@ import hashlib
 import logging
 import sqlite3
 import zlib
-from contextlib import closing
+from collections.abc import Container, Iterator
+from contextlib import closing, suppress
 from functools import partial
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 from datasets import Dataset, Features, List, Value
 
 from ..core import SQLITE_FAILURES, Batch, Columns, Vectors, apply, default_folder
@@ -47,9 +49,11 @@ def embed(dataset: Dataset, *, settings: EmbeddingSettings | None = None, cache_
         features=EMBEDDED_COLUMNS,
         depends_on=identify(settings or EmbeddingSettings()),
         resources={"encode": open_encoder(settings, cache_dir)},
+        make_resources=partial(_open_reader, settings=settings or EmbeddingSettings()),
         batch_size=_TEXTS_PER_BATCH,
         show_progress=True,
         cache_dir=cache_dir,
+        on_unit=partial(_store_unit, store=_store(settings or EmbeddingSettings(), cache_dir or default_folder())),
     )
 
 
@@ -61,8 +65,20 @@ def open_encoder(settings: EmbeddingSettings | None = None, cache_dir: Path | No
     """
     settings, folder = settings or EmbeddingSettings(), cache_dir or default_folder()
     folder.mkdir(parents=True, exist_ok=True)
-    store = folder / f"vectors-{identify(settings)}.sqlite"
-    return partial(encode_new, encode=make_encoder(settings, folder), store=store)
+    return partial(encode_new, encode=make_encoder(settings, folder), store=_store(settings, folder))
+
+
+def _open_reader(folder: Path, settings: EmbeddingSettings) -> dict[str, Encode]:
+    """Return the resources of a worker, which reads the store and leaves writing to the process that gathers its units.
+
+    On a network file system an SQLite file must not have several writers.
+    """
+    encode = partial(encode_unstored, encode=make_encoder(settings, folder), store=_store(settings, folder))
+    return {"encode": encode}
+
+
+def _store(settings: EmbeddingSettings, folder: Path) -> Path:
+    return folder / f"vectors-{identify(settings)}.sqlite"
 
 
 def embed_batch(batch: Batch, *, encode: Encode) -> Columns:
@@ -100,20 +116,66 @@ def _encode_part(texts: list[str], encode: Encode, store: Path) -> Vectors:
 
 
 def _encode_new(texts: list[str], encode: Encode, store: Path) -> Vectors:
-    keys = [hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest() for text in texts]
+    keys = _make_keys(texts)
     with closing(sqlite3.connect(store, timeout=60)) as connection:
         connection.executescript(_SCHEMA)
         found = _read(connection, keys)
-        missing = {key: text for key, text in zip(keys, texts, strict=True) if key not in found}
-        new = sorted(missing, key=lambda key: (len(missing[key]), key))  # similar lengths together: less padding
-        for start in range(0, len(new), _TEXTS_PER_COMMIT):
-            part = new[start : start + _TEXTS_PER_COMMIT]
-            vectors = [vector.astype("<f4").tobytes() for vector in encode([missing[key] for key in part])]
-            packed = [_checksum(key, vector) + vector for key, vector in zip(part, vectors, strict=True)]
-            with connection:
-                connection.executemany("INSERT OR IGNORE INTO vectors VALUES (?, ?)", zip(part, packed, strict=True))
+        new = []
+        for part, vectors in _encode_missing(dict(zip(keys, texts, strict=True)), found, encode):
+            _write(connection, part, vectors)
+            new += part
         found |= _read(connection, new)
-    return np.stack([np.frombuffer(found[key], dtype="<f4") for key in keys]).astype(np.float32)
+    return _stack(found, keys)
+
+
+def encode_unstored(texts: list[str], *, encode: Encode, store: Path) -> Vectors:
+    """Return the same vectors as `encode_new` without writing to the store, which nobody writes to meanwhile."""
+    keys, found = _make_keys(texts), {}
+    if store.exists():
+        with (
+            suppress(*SQLITE_FAILURES),  # damaged: all texts are encoded
+            closing(sqlite3.connect(f"{store.resolve().as_uri()}?mode=ro&immutable=1", uri=True)) as connection,
+        ):
+            found = {key: vector for key in keys if (vector := _find(connection, key))}
+    for part, vectors in _encode_missing(dict(zip(keys, texts, strict=True)), dict(found), encode):
+        found |= dict(zip(part, vectors, strict=True))
+    return _stack(found, keys)
+
+
+def _store_unit(batch: Batch, unit: pa.Table, *, store: Path) -> None:
+    """Write the vectors of a unit that a worker computed to the store; it is a cache: without it nothing is lost."""
+    vectors = [np.asarray(vector.values, dtype="<f4").tobytes() for vector in unit["embedding"]]
+    try:
+        with closing(sqlite3.connect(store, timeout=60)) as connection:
+            connection.executescript(_SCHEMA)
+            _write(connection, _make_keys(batch["instruction"]), vectors)
+    except SQLITE_FAILURES as error:
+        _LOG.warning("%s cannot be written (%s): later phases may embed texts again", store, error)
+
+
+def _encode_missing(
+    texts: dict[bytes, str], found: Container[bytes], encode: Encode
+) -> Iterator[tuple[list[bytes], list[bytes]]]:
+    """Yield keys of texts that were not found, and their vectors. How they share batches affects the last bits."""
+    missing = {key: text for key, text in texts.items() if key not in found}
+    new = sorted(missing, key=lambda key: (len(missing[key]), key))  # similar lengths together: less padding
+    for start in range(0, len(new), _TEXTS_PER_COMMIT):
+        part = new[start : start + _TEXTS_PER_COMMIT]
+        yield part, [vector.astype("<f4").tobytes() for vector in encode([missing[key] for key in part])]
+
+
+def _write(connection: sqlite3.Connection, keys: list[bytes], vectors: list[bytes]) -> None:
+    packed = [_checksum(key, vector) + vector for key, vector in zip(keys, vectors, strict=True)]
+    with connection:
+        connection.executemany("INSERT OR IGNORE INTO vectors VALUES (?, ?)", zip(keys, packed, strict=True))
+
+
+def _make_keys(texts: list[str]) -> list[bytes]:
+    return [hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest() for text in texts]
+
+
+def _stack(vectors: dict[bytes, bytes], keys: list[bytes]) -> Vectors:
+    return np.stack([np.frombuffer(vectors[key], dtype="<f4") for key in keys]).astype(np.float32)
 
 
 def _checksum(key: bytes, vector: bytes) -> bytes:
@@ -126,9 +188,16 @@ def _read(connection: sqlite3.Connection, keys: list[bytes]) -> dict[bytes, byte
     found: dict[bytes, bytes] = {}
     with connection:
         for key in keys:
-            for (packed,) in connection.execute("SELECT vector FROM vectors WHERE key = ?", (key,)).fetchall():
-                if packed[:4] == _checksum(key, packed[4:]):
-                    found[key] = packed[4:]
-                else:
-                    connection.execute("DELETE FROM vectors WHERE key = ?", (key,))
+            vector = _find(connection, key)
+            if vector:
+                found[key] = vector
+            elif vector is not None:
+                connection.execute("DELETE FROM vectors WHERE key = ?", (key,))
     return found
+
+
+def _find(connection: sqlite3.Connection, key: bytes) -> bytes | None:
+    """Return the stored vector of a key; None if there is none, b"" if it has a wrong checksum."""
+    for (packed,) in connection.execute("SELECT vector FROM vectors WHERE key = ?", (key,)):
+        return packed[4:] if packed[:4] == _checksum(key, packed[4:]) else b""
+    return None

@@ -228,7 +228,7 @@ def _assume(
         seeds, recipe.num_instructions, recipe.clf_share, recipe.seed, recipe.bootstrap, per_request=per_request
     )
     # Seeds in place of earlier instructions, which are shown from the second round on.
-    pool.admitted += [{"instruction": row["instruction"], "domain": "", "classification": False} for row in seeds]
+    pool.admitted.extend([{**row, "domain": "", "classification": False} for row in seeds])
     planned: list[dict[str, Any]] = []
     while len(planned) < _SAMPLED_REQUESTS:
         planned += pool.plan()

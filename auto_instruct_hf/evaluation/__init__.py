@@ -5,7 +5,7 @@ Self-Instruct (arXiv:2212.10560, section 4.4).
 """
 
 from .built_folder import BuiltFolder, digest_splits, read_built
-from .intervals import measure_paired_difference, measure_share
+from .intervals import bootstrap_mean, measure_paired_difference, measure_share
 from .questions import NAMES, QUESTIONS, VERDICTS, DatasetRow, describe_verdicts
 
 __all__ = [
@@ -14,6 +14,7 @@ __all__ = [
     "VERDICTS",
     "BuiltFolder",
     "DatasetRow",
+    "bootstrap_mean",
     "describe_verdicts",
     "digest_splits",
     "measure_paired_difference",

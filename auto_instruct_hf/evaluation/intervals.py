@@ -1,8 +1,14 @@
-"""Shares of yes and their differences, with 95 % confidence intervals."""
+"""Shares of yes, their differences, and means of paired differences, with 95 % confidence intervals."""
 
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
+
+import numpy as np
+
+from ..core import FloatArray
+
+_NUM_DRAWS = 10_000
 
 
 @dataclass(frozen=True)
@@ -66,3 +72,37 @@ def measure_paired_difference(pairs: Iterable[tuple[bool | None, bool | None]]) 
     low = own - other - distance(own - first.low, second.high - other)
     high = own - other + distance(first.high - own, other - second.low)
     return Difference(size, own - other, low, high)
+
+
+@dataclass(frozen=True)
+class MeanDifference:
+    """The mean of paired differences over `tasks` and `runs`, with the bounds of its 95 % interval."""
+
+    tasks: int
+    runs: int
+    value: float
+    low: float
+    high: float
+
+
+def bootstrap_mean(differences: FloatArray, weights: FloatArray | None = None, seed: int = 0) -> MeanDifference:
+    """Measure the mean of paired differences, shape (runs, tasks), at least one of each.
+
+    Tasks have the given weights, by default the same.
+
+    The interval is the percentile interval of the bootstrap (Efron and Tibshirani 1993, "An introduction to the
+    bootstrap", chapter 13) with 10,000 draws. Runs and tasks are resampled independently of each other (the pigeonhole
+    bootstrap, Owen 2007), since a task is easy or hard in all runs; one run is not resampled.
+    """
+    draw = np.random.default_rng(seed)
+    num_runs, num_tasks = differences.shape
+    of_runs, of_tasks = (
+        draw.multinomial(size, np.full(size, 1 / size), size=_NUM_DRAWS) / size for size in (num_runs, num_tasks)
+    )
+    if weights is not None:
+        of_tasks = of_tasks * weights
+        of_tasks /= of_tasks.sum(axis=1, keepdims=True)
+    means = ((of_runs @ differences) * of_tasks).sum(axis=1)
+    low, high = np.quantile(means, (0.025, 0.975))
+    value = np.average(differences.mean(axis=0), weights=weights)
+    return MeanDifference(num_tasks, num_runs, float(value), float(low), float(high))

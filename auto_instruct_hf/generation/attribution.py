@@ -69,6 +69,7 @@ def attribute(
             features=with_rejected(Features({**instructions.features, **ATTRIBUTES})),
             settings={"prompts": chosen, "settings": settings, "filters": load_filters(filters)},
             resources={"ask": teacher.ask},
+            make_resources=teacher.share("attribute"),
             depends_on=teacher.identity,
             batch_size=ASKING_BATCH,
             cache_dir=cache_dir,

@@ -11,7 +11,6 @@ from pathlib import Path
 from datasets import Dataset, Features, List, Value
 
 from ..core import (
-    INSTRUCTIONS,
     SEEDS,
     Batch,
     Columns,
@@ -24,7 +23,6 @@ from ..core import (
     load_filters,
     require_columns,
     rows,
-    with_rejected,
 )
 from ..embedding import open_encoder
 from ..errors import BuildError
@@ -122,8 +120,7 @@ def bootstrap(
         _LOG.warning("bootstrap stopped at %s", stopped)
     if trace is not None:
         trace.facts.update(rounds=rounds.facts, stopped=stopped, in_meaning=in_meaning)
-    judged = from_rows(pool.judged, with_rejected(INSTRUCTIONS))
-    kept = keep(judged, phase="bootstrap", cache_dir=cache_dir, trace=trace)
+    kept = keep(pool.judged.to_dataset(), phase="bootstrap", cache_dir=cache_dir, trace=trace)
     if not len(kept):
         raise BuildError(f"the teacher {teacher.model} wrote no usable instruction: {stopped}")
     return kept if stop_after is None else kept.select(range(min(stop_after, len(kept))))

@@ -74,6 +74,7 @@ def complete(
             features=with_rejected(INSTANCES),
             settings={"prompts": chosen, "settings": settings, "filters": load_filters(filters)},
             resources={"ask": teacher.ask},
+            make_resources=teacher.share("complete"),
             depends_on=teacher.identity,
             batch_size=ASKING_BATCH,
             cache_dir=cache_dir,

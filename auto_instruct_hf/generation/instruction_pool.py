@@ -1,9 +1,12 @@
 """The pool of a bootstrap: plan the requests of a round, admit its new instructions."""
 
 import random
+from array import array
 from typing import Any
 
-from ..core import count_words, instruction_id
+from datasets import Features, Value
+
+from ..core import INSTRUCTIONS, RowTable, count_words, instruction_id, with_rejected
 from ..embedding import Encode
 from ..errors import BuildError
 from ..novelty import CosineIndex, NoveltyIndex, choose_tokenizer
@@ -12,6 +15,7 @@ from .rounds import Rounds
 
 MORE_THAN_ASKED_FOR = "more than asked for"
 _Row = dict[str, Any]
+_EXAMPLES = Features({"instruction": Value("string"), "domain": Value("string"), "classification": Value("bool")})
 
 
 class InstructionPool:
@@ -65,15 +69,16 @@ class InstructionPool:
         self._meanings, self._encode = CosineIndex(settings.max_cosine or 1.0), encode
         if encode:
             self._meanings.add(encode(texts))
-        # The ids of the texts in both indexes.
-        self._word_ids = list(map(instruction_id, texts))
-        self._meaning_ids = list(self._word_ids)
+        # The ids of the texts in both indexes, as numbers.
+        self._word_ids = array("Q", (int(instruction_id(text), 16) for text in texts))
+        self._meaning_ids = self._word_ids[:]
         self._seen_ids = set(self._word_ids)
         self._num_planned = {False: 0, True: 0}
         self.rounds = Rounds(target, clf_share, per_request, settings)
-        self.admitted: list[_Row] = []
+        self.admitted = RowTable(_EXAMPLES)
         """Examples: `instruction`, `domain` and `classification`, the latter two as its request said."""
-        self.judged: list[_Row] = []
+        self.judged = RowTable(with_rejected(INSTRUCTIONS))
+        """All candidates, with the reason why one is not admitted."""
 
     def plan(self) -> list[_Row]:
         """Return the next round's requests."""
@@ -103,17 +108,17 @@ class InstructionPool:
         ]
         sound = []
         for row in judged:
-            if not row["rejected"] and row["instruction_id"] in self._seen_ids:
+            number = int(row["instruction_id"], 16)
+            if not row["rejected"] and number in self._seen_ids:
                 row["rejected"] = "repeats an earlier instruction"
             elif not row["rejected"]:
-                self._seen_ids.add(row["instruction_id"])
+                self._seen_ids.add(number)
                 sound.append(row)
         for row in self._keep_new_meanings(self._keep_new_words(sound)):
-            if self.rounds.admit(row["classification"]):
-                self.admitted.append({name: row[name] for name in ("instruction", "domain", "classification")})
-            else:
+            if not self.rounds.admit(row["classification"]):
                 row["rejected"] = MORE_THAN_ASKED_FOR
-        self.judged += judged
+        self.admitted.extend([row for row in judged if not row["rejected"]])
+        self.judged.extend(judged)
         self.rounds.close(len(candidates))
 
     def _keep_new_words(self, rows: list[_Row]) -> list[_Row]:
@@ -121,9 +126,9 @@ class InstructionPool:
         verdicts = self._words.add_novel([row["instruction"] for row in rows])
         columns = (verdicts.is_novel.tolist(), verdicts.similarity.tolist(), verdicts.nearest.tolist())
         for row, is_novel, similarity, nearest in zip(rows, *columns, strict=True):
-            row.update(similarity=similarity, most_similar=self._word_ids[nearest] if nearest >= 0 else "")
+            row.update(similarity=similarity, most_similar=_name(self._word_ids[nearest]) if nearest >= 0 else "")
             if is_novel:
-                self._word_ids.append(row["instruction_id"])
+                self._word_ids.append(int(row["instruction_id"], 16))
             else:
                 row["rejected"] = f"ROUGE-L above {self._settings.max_similarity} with an earlier instruction"
         return [row for row in rows if not row["rejected"]]
@@ -135,9 +140,9 @@ class InstructionPool:
         verdicts = self._meanings.add_novel(self._encode([row["instruction"] for row in rows]))
         columns = (verdicts.is_novel.tolist(), verdicts.similarity.tolist(), verdicts.nearest.tolist())
         for row, is_novel, cosine, nearest in zip(rows, *columns, strict=True):
-            row.update(cosine=cosine, nearest=self._meaning_ids[nearest])
+            row.update(cosine=cosine, nearest=_name(self._meaning_ids[nearest]))
             if is_novel:
-                self._meaning_ids.append(row["instruction_id"])
+                self._meaning_ids.append(int(row["instruction_id"], 16))
             else:
                 row["rejected"] = f"cosine above {self._settings.max_cosine} with an earlier instruction"
         return [row for row in rows if not row["rejected"]]
@@ -155,6 +160,12 @@ class InstructionPool:
         labelled = [example for example in self._examples if example["classification"]]
         seeds = labelled if is_classification and labelled else self._examples
         chosen = generator.sample(seeds, min(settings.seed_examples, len(seeds)))
-        chosen += generator.sample(self.admitted, min(settings.machine_examples, len(self.admitted)))
+        rows = generator.sample(range(len(self.admitted)), min(settings.machine_examples, len(self.admitted)))
+        chosen += [self.admitted[row] for row in rows]
         generator.shuffle(chosen)
         return chosen
+
+
+def _name(number: int) -> str:
+    """Return the id of an instruction."""
+    return f"{number:016x}"

@@ -58,7 +58,7 @@ class Rounds:
         sent = sum(item["requests"] for item in self.facts)
         limit = min(max(sent, _FIRST_REQUESTS), self._settings.requests_per_round)
         if (total := sum(sizes.values())) > limit:
-            num_clf = min(max(self._balance(limit), limit - sizes[False]), sizes[True])
+            num_clf = min(max(self._balance(limit), limit - sizes[False], 0), sizes[True], limit)
             sizes, total = {False: limit - num_clf, True: num_clf}, limit
         self._counts.append({kind: _Counts(size) for kind, size in sizes.items()})
         # Evenly spaced: any run of requests has the share.

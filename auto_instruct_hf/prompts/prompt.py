@@ -69,6 +69,9 @@ class Prompt:
     exchanges: Sequence[Mapping[str, Any]] = ()
     each: Mapping[str, Any] | None = None
 
+    def __getstate__(self) -> dict[str, Any]:
+        return {one.name: getattr(self, one.name) for one in fields(self)}  # the validator cannot be pickled
+
     @cached_property
     def _validator(self) -> jsonschema.Draft202012Validator:
         return jsonschema.Draft202012Validator(self.schema)

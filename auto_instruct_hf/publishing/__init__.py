@@ -2,7 +2,7 @@
 
 from .build_folder import add_evaluation, push_build, write_build
 from .build_report import PHASES, BuildReport, format_figure
-from .card_figures import CardInputs
+from .card_figures import CardInputs, plot_gains
 from .collect import collect_report, count_reasons, list_costs, tabulate_phases
 from .finished_build import require_same_build
 from .hub import Pushed, check_access, check_name
@@ -21,6 +21,7 @@ __all__ = [
     "count_reasons",
     "format_figure",
     "list_costs",
+    "plot_gains",
     "push_build",
     "require_same_build",
     "tabulate_phases",

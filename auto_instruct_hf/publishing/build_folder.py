@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pyarrow.parquet as pq
 from datasets import DatasetDict
@@ -17,7 +18,7 @@ from ..prompts import REQUESTS, find_folder, list_names
 from ..recipe import Recipe, TeacherSettings
 from .build_report import CUSTOM, BuildReport, Facts, parse_report
 from .card import render_card
-from .card_figures import CAPTIONS, CardInputs, draw_plots
+from .card_figures import CAPTIONS, GAINS, CardInputs, draw_plots, plot_gains
 from .hub import Pushed, push_files
 from .hub_terms import check_terms
 
@@ -27,7 +28,7 @@ _SHARD_BYTES = 500_000_000
 _OURS = "|".join(
     [
         r"data/[^/]+/[^/]+-\d{5}-of-\d{5}\.parquet",
-        *(rf"assets/{name}\.png" for name in (*CAPTIONS, "curve", "acceptance", "cost")),
+        *(rf"assets/{name}\.png" for name in (*CAPTIONS, GAINS, "curve", "acceptance", "cost")),
         *(rf"prompts/{name}\.yaml" for name in REQUESTS),
     ]
 )
@@ -73,6 +74,7 @@ def write_build(
         "recipe.yaml": _resolve(recipe, report).to_yaml().encode(),
         "report.json": public.to_json(),
         **{f"assets/{name}.png": png for name, png in plots.items()},
+        **_draw_gains(evaluation),
     }
     configs = {"default": inputs.sample, "instances": inputs.instances}
     write_dataset(out / "dataset", configs | ({"preferences": preferences} if preferences else {}), files)
@@ -94,11 +96,20 @@ def add_evaluation(out: Path, figures: Mapping[str, object]) -> None:
     a file but the card is not as it was built.
     """
     folder = out / "dataset"
-    names = read_manifest(folder, without="README.md")
+    names = set(read_manifest(folder, without="README.md")) - {f"assets/{GAINS}.png"}
     report = replace(_read_report(folder), evaluation=dict(figures))
+    gains = _draw_gains(figures)
+    for name, png in gains.items():
+        write_changed(folder / name, png)
     write_changed(folder / "report.json", report.to_json())
     write_changed(folder / "README.md", render_card(report, folder.as_posix(), on_hub=False).encode())
-    write_manifest(folder, make_manifest(folder, names))
+    write_manifest(folder, make_manifest(folder, {*names, *gains}))
+
+
+def _draw_gains(evaluation: Mapping[str, Any] | None) -> dict[str, bytes]:
+    """Return the figure of fine-tuning by its path; {} without figures of it."""
+    training = (evaluation or {}).get("training")
+    return {f"assets/{GAINS}.png": plot_gains(training)} if training else {}
 
 
 def write_dataset(folder: Path, configs: Mapping[str, DatasetDict], files: Mapping[str, bytes]) -> None:

@@ -73,6 +73,7 @@ def render_card(report: BuildReport, location: str, *, on_hub: bool = True) -> s
             "has_completions": "completion" in report.columns,
             "compared": phases.get("preferences"),
             "filtered": phases.get("judge"),
+            "training": evaluation.get("training"),
             "sampled": evaluation.get("judge"),
             "rated": evaluation.get("ratings"),
             "agreement": evaluation.get("agreement"),

@@ -7,6 +7,7 @@ import numpy as np
 from datasets import Dataset, DatasetDict, Features, Value, concatenate_datasets
 
 from ..core import Batch, Columns, apply, count_words, from_rows, root_verb_and_object
+from .build_report import Facts
 
 _NAMES = Features({"name": Value("string")})
 CAPTIONS = {
@@ -17,6 +18,8 @@ CAPTIONS = {
     "verbs": "The 20 most frequent root verbs, each with its four most frequent objects, beside those of the seeds",
 }
 """The figures in the order of the card: file name without suffix -> caption."""
+GAINS = "gains"
+"""The figure of fine-tuning, which the card shows if there are figures of it."""
 
 
 @dataclass(frozen=True)
@@ -57,6 +60,17 @@ def draw_plots(inputs: CardInputs, *, cache_dir: Path | None = None) -> dict[str
         cache_dir=cache_dir,
     )
     return dict(zip(drawn["name"], drawn["png"], strict=True))
+
+
+def plot_gains(training: Facts) -> bytes:
+    """Draw the gains of fine-tuning as PNG; `training` are the figures as `finetuning.finetune` returns them."""
+    from .plots import draw_gains, to_png
+
+    gains = {}
+    for name in training["shown"]:
+        trained = {arm: one["gain"] for arm, one in training["losses"][name].items() if "gain" in one}
+        gains[name] = [(arm, one["value"], one["low"], one["high"]) for arm, one in trained.items()]
+    return to_png(draw_gains(gains, training["main"], training["summary"]))
 
 
 def plot_batch(batch: Batch, *, inputs: CardInputs) -> Columns:

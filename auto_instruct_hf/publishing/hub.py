@@ -30,6 +30,8 @@ from ..errors import HubError, RecipeError
 _Result = TypeVar("_Result")
 
 _ATTEMPTS = 4
+# Of thousands of files, so many are hashed and uploaded before the next; the commit is one.
+_FILES_AT_ONCE = 100
 _SECONDS_TO_WAIT = 1.0
 _TRANSIENT = (409, 412, 429, 500, 502, 503, 504)
 _SAFE = "The build is safe, and files already sent are not sent again"
@@ -126,6 +128,10 @@ def push_files(
             raise HubError(f"the tag already exists on another commit of {repo_id}: use another name")
         if not operations:
             return Pushed(url, head, is_new=head != heads[0])
+        added = [one for one in operations if isinstance(one, CommitOperationAdd)]
+        for start in range(0, len(added), _FILES_AT_ONCE):  # an attempt that fails later does not send them again
+            part = added[start : start + _FILES_AT_ONCE]
+            api.preupload_lfs_files(repo_id, part, repo_type="dataset", revision=branch, create_pr=create_pr)
         made = api.create_commit(
             repo_id,
             operations,

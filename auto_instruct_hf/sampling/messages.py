@@ -1,12 +1,17 @@
 """Rows of a dataset as chats, ready for fine-tuning."""
 
-from collections.abc import Mapping, Set
+from collections.abc import Mapping
 from pathlib import Path
 
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 from datasets import Dataset, DatasetDict, Features
 
-from ..core import CHAT, Batch, Columns, apply, hide_folder
+from ..core import CHAT, Batch, Columns, Keys, apply, are_in, hash_rows, hide_folder, to_table
 from ..recipe import ChatSettings
+
+_NEEDED = ("instruction_id", "input", "instance_id", "attribute", "is_classification")
 
 
 def add_messages(
@@ -32,7 +37,7 @@ def add_messages(
         after the system message if there is one; `completion`: an assistant turn (output); `messages`: both.
     """
     settings, instances = settings or ChatSettings(), instances or splits
-    with_strategy = _find_stated(instances, settings.strategy)
+    stated = _find_stated(instances, settings.strategy)
     chats = DatasetDict()
     for name, dataset in splits.items():
         chats[name] = apply(
@@ -41,22 +46,24 @@ def add_messages(
             phase="messages",
             features=Features({**dataset.features, **CHAT}),
             settings={"system": settings.system, "teacher": hide_folder(teacher)},
-            resources={"with_strategy": with_strategy},
+            resources={"stated": stated},
             depends_on=[settings.strategy, *(part._fingerprint for part in instances.values())],
             cache_dir=cache_dir,
         )
     return chats
 
 
-def chat_batch(batch: Batch, *, with_strategy: Set[str], system: str, teacher: str) -> Columns:
+def chat_batch(batch: Batch, *, stated: Keys, system: str, teacher: str) -> Columns:
     """Add the columns of `schema.CHAT` to a batch with the columns of `schema.INSTANCES`.
 
-    `with_strategy` has the ids of the instances whose prompt asks for their strategy.
+    `stated` has the sorted keys (`core.hash_rows` of `instance_id`) of the instances whose prompt asks for their
+    strategy.
     """
-    columns = (batch[name] for name in ("instance_id", "instruction", "attribute", "input"))
+    keys = hash_rows(pa.table({"instance_id": batch["instance_id"]}), ["instance_id"])
+    columns = (batch[name] for name in ("instruction", "attribute", "input"))
     prompts = [
-        make_prompt(instruction, given, attribute if key in with_strategy else "", system=system)
-        for key, instruction, attribute, given in zip(*columns, strict=True)
+        make_prompt(instruction, given, attribute if is_stated else "", system=system)
+        for instruction, attribute, given, is_stated in zip(*columns, are_in(keys, stated), strict=True)
     ]
     completions = [make_completion(output) for output in batch["output"]]
     messages = [prompt + completion for prompt, completion in zip(prompts, completions, strict=True)]
@@ -76,17 +83,22 @@ def make_completion(output: str) -> list[dict[str, str]]:
     return [{"role": "assistant", "content": output}]
 
 
-def _find_stated(instances: Mapping[str, Dataset], when: str) -> frozenset[str]:
-    """Return the ids of the instances whose prompt asks for their strategy, by `ChatSettings.strategy`."""
+def _find_stated(instances: Mapping[str, Dataset], when: str) -> Keys:
+    """Return the sorted keys of the instances whose prompt asks for their strategy, by `ChatSettings.strategy`."""
     if when == "never":
-        return frozenset()
-    by_prompt: dict[tuple[str, str], set[tuple[str, str]]] = {}
-    for part in instances.values():
-        names = ("instruction_id", "input", "instance_id", "attribute", "is_classification")
-        for instruction, given, key, attribute, is_classification in zip(
-            *(part[name][:] for name in names), strict=True
-        ):
-            if not is_classification:  # the label of a classification task is its answer
-                by_prompt.setdefault((instruction, given), set()).add((key, attribute))
+        return np.array([], dtype=np.uint64)
+    tables = [to_table(part, _NEEDED) for part in instances.values()]
+    # The label of a classification task is its answer.
+    tables = [table.filter(pc.invert(table["is_classification"])) for table in tables]
+    rows, prompts, stated = (
+        np.concatenate([hash_rows(table, names, needed=needed) for table in tables])
+        for names, needed in (
+            (("instance_id",), None),
+            (("instruction_id", "input"), None),
+            (("attribute", "instance_id"), "attribute"),
+        )
+    )
+    _, once = np.unique(rows, return_index=True)
+    _, prompt_of, counts = np.unique(prompts[once], return_inverse=True, return_counts=True)
     fewest = 1 if when == "always" else 2
-    return frozenset(key for same in by_prompt.values() if len(same) >= fewest for key, attribute in same if attribute)
+    return np.unique(rows[once][(counts[prompt_of] >= fewest) & (stated[once] > 0)])

@@ -1,17 +1,41 @@
 """Phase 4: train, validation and test, without an instruction or near duplicates of it in two of them."""
 
 import logging
-from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 from datasets import Dataset, DatasetDict, Features, Value
 
-from ..core import CLUSTERED, Batch, Columns, Trace, apply, make_id, normalise, require_columns
+from ..core import (
+    CLUSTERED,
+    Columns,
+    IntArray,
+    Keys,
+    Trace,
+    apply,
+    hash_rows,
+    list_unique,
+    make_id,
+    rank,
+    require_columns,
+    to_table,
+    with_columns,
+)
 from ..embedding import Encode, identify, open_encoder
-from ..novelty import CosineIndex, choose_tokenizer, cosine_groups, highest_similarity, knows_script, near_groups
+from ..novelty import (
+    CosineIndex,
+    choose_tokenizer,
+    connect,
+    cosine_groups,
+    highest_similarity,
+    knows_script,
+    near_groups,
+)
 from ..recipe import EmbeddingSettings, SplittingSettings
-from .stratified_groups import Stratum, allocate_groups
+from .stratified_groups import allocate_groups
 
 _LOG = logging.getLogger(__name__)
 _NEEDED = ("instruction_id", "instruction", "is_classification", "attribute", "input", "cluster")
@@ -61,35 +85,31 @@ def split(
         needed,
         split_table,
         phase="split",
-        features=Features({**needed.features, "split": Value("string"), "group": Value("string")}),
+        features=Features({"split": Value("string"), "group": Value("string")}),
         settings={"settings": settings, "seed": seed},
         resources=resources,
         depends_on=depends_on,
         batch_size=None,
+        form="arrow",
         show_progress=True,
         cache_dir=cache_dir,
     )
-    names = assigned["split"][:]
-    if trace is not None and names:
-        sizes = Counter(dict(zip(assigned["instruction_id"][:], assigned["group"][:], strict=True)).values())
-        nearest = apply(
-            assigned,
-            measure_table,
-            phase="leak",
-            features=_LEAK,
-            settings={"seed": seed, "max_pairs": _MAX_PAIRS},
-            batch_size=None,
-            cache_dir=cache_dir,
-        )
-        trace.facts.update(groups=len(sizes), largest_group=max(sizes.values()), nearest=dict(nearest[0]))
+    names = to_table(assigned, ["split"])["split"]
+    if trace is not None and len(names):
+        texts = with_columns(needed.select_columns("instruction"), assigned.select_columns("split"))
+        options: dict[str, Any] = {"batch_size": None, "form": "arrow", "cache_dir": cache_dir}
+        values = {"seed": seed, "max_pairs": _MAX_PAIRS}
+        nearest = apply(texts, measure_table, phase="leak", features=_LEAK, settings=values, **options)
+        sizes = _count_members(to_table(with_columns(needed, assigned), ["instruction_id", "group"]))
+        trace.facts.update(groups=len(sizes), largest_group=int(sizes.max()), nearest=dict(nearest[0]))
         if in_meaning:
-            options = {"features": _COSINES, "resources": resources, "depends_on": depends_on, "batch_size": None}
-            cosines = apply(assigned, measure_cosines_table, phase="leak-cosine", **options, cache_dir=cache_dir)
+            options |= {"resources": resources, "depends_on": depends_on}
+            cosines = apply(texts, measure_cosines_table, phase="leak-cosine", features=_COSINES, **options)
             trace.facts["in_meaning"] = dict(cosines[0])
     splits = DatasetDict()
     for name, share in _list_shares(settings).items():
-        chosen = [row for row, found in enumerate(names) if found == name]
-        if chosen:
+        chosen = np.flatnonzero(pc.equal(names, name).to_numpy())
+        if len(chosen):
             splits[name] = instances.select(chosen)
         elif share > 0:
             _LOG.warning("no instruction is left for the split %s: more instructions are needed to fill it", name)
@@ -101,69 +121,63 @@ def _list_shares(settings: SplittingSettings) -> dict[str, float]:
     return {"train": 1 - settings.validation - settings.test, **held_out}
 
 
-def split_table(batch: Batch, *, settings: SplittingSettings, seed: int, encode: Encode | None = None) -> Columns:
+def split_table(table: pa.Table, *, settings: SplittingSettings, seed: int, encode: Encode | None = None) -> pa.Table:
     """Assign each row to a split.
 
-    Reads the columns that `split` reads, of all rows; returns them with `split`, and `group`: the lowest
-    `instruction_id` of the row's group. `seed` orders equal groups. `encode` embeds texts; without it `max_cosine` has
-    no effect.
+    `table` has the columns that `split` reads, of all rows. Returns `split`, and `group`: the lowest `instruction_id`
+    of the row's group. `seed` orders equal groups. `encode` embeds texts; without it `max_cosine` has no effect.
     """
     # If an id has several texts or strata, the lowest: the result must not depend on the order of rows.
-    tasks: dict[str, tuple[str, Stratum]] = {}
-    columns = (batch[name] for name in ("instruction_id", "instruction", "is_classification", "cluster"))
-    for key, *values in zip(*columns, strict=True):
-        task = (values[0], (values[1], values[2]))
-        tasks[key] = min(tasks.get(key, task), task)
-    groups = _group(batch, {key: task[0] for key, task in tasks.items()}, settings, encode)
-    groups.sort(key=lambda group: make_id(str(seed), group[0]))
+    tasks, task_of = list_unique(table, ["instruction_id", "instruction", "is_classification", "cluster"])
+    ids = tasks["instruction_id"]
+    groups = _group(table, tasks, task_of, settings, encode)
+    _, first = np.unique(groups, return_index=True)
+    order = np.argsort(np.argsort(_draw(ids.take(pa.array(first)), seed)))
+    kinds = tasks["cluster"].to_numpy() + (tasks["is_classification"].to_numpy() << 32)
+    strata = np.unique(kinds, return_inverse=True)[1]
     shares = {name: share for name, share in _list_shares(settings).items() if share > 0}
-    chosen = allocate_groups(groups, {key: task[1] for key, task in tasks.items()}, shares)
-    by_id = {key: (name, group[0]) for group, name in zip(groups, chosen, strict=True) for key in group}
-    names, firsts = zip(*(by_id[key] for key in batch["instruction_id"]), strict=True)
-    return {**batch, "split": list(names), "group": list(firsts)}
+    chosen = allocate_groups(order[groups], strata, list(shares.values()))
+    names = pa.array(shares).take(pa.array(chosen[order[groups]][task_of]))
+    return pa.table({"split": names, "group": ids.take(pa.array(first[groups][task_of]))})
 
 
-def measure_table(batch: Batch, *, seed: int, max_pairs: int) -> Columns:
+def measure_table(table: pa.Table, *, seed: int, max_pairs: int) -> Columns:
     """Find the highest ROUGE-L F1 of two instructions in different splits.
 
     All pairs are compared if there are at most `max_pairs`. Otherwise, a random sample of the held-out instructions
-    (those of all splits but the largest) is compared with all instructions of the other splits. Reads the columns
+    (those of all splits but the largest) is compared with all instructions of the other splits. `table` has the columns
     `instruction` and `split` of all rows; returns one row: `similarity`; `compared`, the number of compared held-out
     instructions; `held_out`, the number of all.
     """
-    texts: dict[str, set[str]] = {}
-    for text, name in zip(batch["instruction"], batch["split"], strict=True):
-        texts.setdefault(name, set()).add(text)
+    texts = _list_texts(table)
     largest, *others = sorted(texts, key=lambda name: (-len(texts[name]), name))
-    held_out = sorted(
-        ((name, text) for name in others for text in texts[name]), key=lambda one: make_id(str(seed), *one)
-    )
-    compared = held_out[: max(1, max_pairs // max(1, sum(map(len, texts.values()))))]
-    tokenizer = choose_tokenizer(sorted(set().union(*texts.values())))
+    held_out = sum(len(texts[name]) for name in others)
+    num_compared = min(held_out, max(1, max_pairs // (held_out + len(texts[largest]))))
+    keys = [_draw(texts[name], seed, name) for name in others]
+    last = np.sort(np.concatenate(keys))[num_compared - 1] if held_out else 0
+    tokenizer = choose_tokenizer(text.as_py() for found in texts.values() for text in found)
     highest = 0.0
-    for number, name in enumerate(others):
-        own = [text for other, text in compared if other == name]
+    for number, (name, own_keys) in enumerate(zip(others, keys, strict=True)):
+        own = texts[name].filter(pa.array(own_keys <= last)).to_pylist()
         # If all are compared, pairs of two held-out splits are compared from one side only.
-        rest = others[:number] if len(compared) == len(held_out) else [other for other in others if other != name]
-        references = sorted(set().union(*(texts[one] for one in (largest, *rest))))
+        rest = others[:number] if num_compared == held_out else [other for other in others if other != name]
+        references = pa.concat_arrays([texts[one] for one in (largest, *rest)]).to_pylist()
         highest = max(highest, highest_similarity(own, references, tokenizer))
-    return {"similarity": [highest], "compared": [len(compared)], "held_out": [len(held_out)]}
+    return {"similarity": [highest], "compared": [num_compared], "held_out": [held_out]}
 
 
-def measure_cosines_table(batch: Batch, *, encode: Encode) -> Columns:
+def measure_cosines_table(table: pa.Table, *, encode: Encode) -> Columns:
     """Measure the cosines of instructions in different splits, over all pairs.
 
-    Reads the columns `instruction` and `split` of all rows; `encode` embeds texts. Returns one row: `cosine`, the
+    `table` has the columns `instruction` and `split` of all rows; `encode` embeds texts. Returns one row: `cosine`, the
     highest; `of_test`, the share of the test split whose nearest instruction of another split is above 0.85, and above
     0.9 (None without a test split or another one).
     """
-    texts: dict[str, set[str]] = {}
-    for text, name in zip(batch["instruction"], batch["split"], strict=True):
-        texts.setdefault(name, set()).add(text)
+    texts = _list_texts(table)
     pool, highest = CosineIndex(1.0), 0.0
     shares: dict[str, float | None] = dict.fromkeys(_EDGES)
     for name in sorted(texts, key=lambda name: (name == "test", name)):
-        vectors = encode(sorted(texts[name]))
+        vectors = encode(texts[name].to_pylist())
         if len(pool):
             nearest = pool.compare(vectors).similarity
             highest = max(highest, float(nearest.max()))
@@ -173,29 +187,46 @@ def measure_cosines_table(batch: Batch, *, encode: Encode) -> Columns:
     return {"cosine": [highest], "of_test": [shares]}
 
 
-def _group(batch: Batch, texts: dict[str, str], settings: SplittingSettings, encode: Encode | None) -> list[list[str]]:
-    """Return the sorted ids of each group of instructions that must stay together."""
-    from scipy.sparse import coo_array
-    from scipy.sparse.csgraph import connected_components
+def _draw(texts: pa.Array, seed: int, *parts: str) -> Keys:
+    """Return a random number for each text, always the same."""
+    drawn = (int(make_id(str(seed), *parts, text.as_py()), 16) for text in texts)
+    return np.fromiter(drawn, np.uint64, len(texts))
 
-    ids = sorted(texts)
-    position = {key: row for row, key in enumerate(ids)}
-    instructions = [texts[key] for key in ids]
-    near = near_groups(instructions, settings.max_similarity, choose_tokenizer(instructions)).tolist()
-    in_meaning = cosine_groups(encode(instructions), settings.max_cosine) if encode and settings.max_cosine else ids
-    shared: list[tuple[object, str]] = [
-        *zip(near, ids, strict=True),
-        *((("meaning", group), key) for group, key in zip(in_meaning, ids, strict=True)),
-        *zip(map(normalise, instructions), ids, strict=True),
+
+def _list_texts(table: pa.Table) -> dict[str, pa.Array]:
+    """Return the different instructions of each split, sorted."""
+    texts = {}
+    for name in pc.unique(table["split"]).to_pylist():
+        found = pc.unique(table["instruction"].filter(pc.equal(table["split"], name)))
+        texts[name] = found.take(pc.sort_indices(found))
+    return texts
+
+
+def _group(
+    table: pa.Table, tasks: pa.Table, task_of: IntArray, settings: SplittingSettings, encode: Encode | None
+) -> IntArray:
+    """Return the group of each instruction that must stay together, numbered from 0 by first occurrence."""
+    instructions = tasks["instruction"].to_pylist()
+    every = np.arange(len(instructions))
+    links = [
+        _link(near_groups(instructions, settings.max_similarity, choose_tokenizer(instructions)), every),
+        _link(hash_rows(tasks, ["instruction"], normalised=["instruction"]), every),
     ]
-    columns = (batch[name] for name in ("instruction_id", "attribute", "input"))
-    for key, attribute, given in zip(*columns, strict=True):
-        if normalise(given):
-            shared.append(((normalise(attribute), normalise(given)), key))
-    first: dict[object, str] = {}
-    links = np.array([(position[first.setdefault(name, key)], position[key]) for name, key in shared])
-    graph = coo_array((np.ones(len(links)), (links[:, 0], links[:, 1])), shape=(len(ids), len(ids)))
-    groups: dict[int, list[str]] = {}
-    for key, label in zip(ids, connected_components(graph, directed=False)[1].tolist(), strict=True):
-        groups.setdefault(label, []).append(key)
-    return list(groups.values())
+    if encode and settings.max_cosine:
+        links.append(_link(cosine_groups(encode(instructions), settings.max_cosine), every))
+    shared = ("attribute", "input")
+    keys = hash_rows(table, shared, normalised=shared, needed="input")
+    links.append(_link(keys[keys > 0], task_of[keys > 0]))
+    return connect(len(instructions), links)
+
+
+def _link(keys: Keys | IntArray, tasks: IntArray) -> IntArray:
+    """Return pairs of instructions, shape (n, 2), that connect those with the same key."""
+    _, first, inverse = np.unique(keys, return_index=True, return_inverse=True)
+    return np.stack([tasks[first][inverse], tasks], axis=1)
+
+
+def _count_members(table: pa.Table) -> IntArray:
+    """Return the number of different instructions of each group."""
+    groups, tasks = rank(table["group"]), rank(table["instruction_id"])
+    return np.bincount(groups[np.unique(tasks, return_index=True)[1]])

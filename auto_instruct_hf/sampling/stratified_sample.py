@@ -4,15 +4,19 @@ import logging
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 from datasets import Dataset, DatasetDict, Features, Value
 
-from ..core import CLUSTERED, Batch, Columns, Trace, apply, require_columns
+from ..core import CLUSTERED, IntArray, Trace, apply, rank, require_columns, to_table
 from ..recipe import SamplingSettings
 from .allocation import allocate_by_kind, apportion, spread
 
 SAMPLES_AN_INSTRUCTION = 5
 """The published ratio: 50k rows of 10k instructions."""
 _LOG = logging.getLogger(__name__)
+_NEEDED = ("instance_id", "instruction_id", "is_classification", "cluster")
+_DRAWN = Features({"row": Value("int64"), "num_draws": Value("int32")})
 
 
 def stratify(
@@ -43,25 +47,35 @@ def stratify(
         The same splits and columns, and `num_draws` (int32): how often the row is in its split.
     """
     for dataset in splits.values():
-        needed = ("instance_id", "instruction_id", "is_classification", "cluster")
-        require_columns(dataset, CLUSTERED, "stratify", needed)
+        require_columns(dataset, CLUSTERED, "stratify", _NEEDED)
     settings = settings or SamplingSettings()
     counts = _count_rows(splits, num_samples, seed)
     clf_counts = _count_clf(splits, counts, clf_share, seed)
     sample, most, repeated = DatasetDict(), {}, {}
     for name, dataset in splits.items():
-        sample[name] = apply(
-            dataset,
+        drawn = apply(
+            dataset.select_columns(list(_NEEDED)),
             sample_table,
-            phase="sample",
-            features=Features({**dataset.features, "num_draws": Value("int32")}),
+            phase="draw",
+            features=_DRAWN,
             settings={"num_samples": counts[name], "num_clf": clf_counts[name], "settings": settings, "seed": seed},
             batch_size=None,
+            form="arrow",
             cache_dir=cache_dir,
         )
-        draws = dict(zip(sample[name]["instance_id"][:], sample[name]["num_draws"][:], strict=True)).values()
-        most[name] = max(draws, default=0)
-        repeated[name] = sum(count > settings.max_draws for count in draws)
+        sample[name] = apply(
+            drawn,
+            take_batch,
+            phase="sample",
+            features=Features({**dataset.features, "num_draws": Value("int32")}),
+            resources={"dataset": dataset.with_format("arrow")},
+            depends_on=dataset._fingerprint,
+            form="arrow",
+            cache_dir=cache_dir,
+        )
+        rows, draws = (column.to_numpy() for column in to_table(drawn, list(_DRAWN)).columns)
+        most[name] = int(draws.max(initial=0))
+        repeated[name] = len(np.unique(rows[draws > settings.max_draws]))
         if repeated[name]:
             _LOG.warning(
                 "the split %s samples %d rows more than %d times, one of them %d times: ask for fewer samples, or for "
@@ -72,26 +86,29 @@ def stratify(
     return sample
 
 
-def sample_table(batch: Batch, *, num_samples: int, num_clf: int, settings: SamplingSettings, seed: int) -> Columns:
+def sample_table(
+    table: pa.Table, *, num_samples: int, num_clf: int, settings: SamplingSettings, seed: int
+) -> dict[str, IntArray]:
     """Sample the rows of one split.
 
-    Reads all rows, columns as after `cluster`, each `instance_id` once, in any order; returns `num_samples` rows,
-    shuffled, with the same columns and `num_draws`. `num_clf` of them are classification, unless all rows are of one
-    kind.
+    `table` has the columns `instance_id`, `instruction_id`, `is_classification` and `cluster` of all rows, each
+    `instance_id` once, in any order. Returns the sampled rows, shuffled: `row`, the position in the table, and
+    `num_draws`. `num_clf` of the `num_samples` are classification, unless all rows are of one kind.
     """
     generator = np.random.default_rng(seed)
-    order = np.argsort(np.array(batch["instance_id"]), kind="stable")
-    names = ("is_classification", "cluster", "instruction_id")
-    is_clf, clusters, instructions = (np.array(batch[name])[order] for name in names)
+    order = pc.sort_indices(table["instance_id"]).to_numpy().astype(np.int64)
+    is_clf, clusters = (table[name].to_numpy()[order] for name in ("is_classification", "cluster"))
+    instructions = rank(table["instruction_id"])[order]
     counts = allocate_by_kind(
         num_samples, num_clf, is_clf, clusters, instructions, generator, balance=settings.balance, shuffle=True
     )
     chosen = generator.permutation(np.repeat(np.arange(len(order)), counts))
-    positions = order[chosen].tolist()
-    return {
-        **{name: [column[row] for row in positions] for name, column in batch.items()},
-        "num_draws": counts[chosen].tolist(),
-    }
+    return {"row": order[chosen], "num_draws": counts[chosen]}
+
+
+def take_batch(batch: pa.Table, *, dataset: Dataset) -> pa.Table:
+    """Return the rows of `dataset`, whose format is Arrow, at the positions in the column `row`, with `num_draws`."""
+    return dataset[batch["row"].to_numpy()].append_column("num_draws", batch["num_draws"])
 
 
 def pick(instances: Dataset, size: int, seed: int = 42) -> Dataset:
@@ -108,12 +125,12 @@ def pick(instances: Dataset, size: int, seed: int = 42) -> Dataset:
     """
     require_columns(instances, CLUSTERED, "pick", ("instance_id", "instruction_id", "is_classification"))
     generator = np.random.default_rng(seed)
-    order = np.argsort(np.array(instances["instance_id"][:]), kind="stable")
-    order = order[generator.permutation(len(order))]
-    instructions = np.array(instances["instruction_id"][:])[order]
-    order = order[np.sort(np.unique(instructions, return_index=True)[1])]
     names = [name for name in ("is_classification", "cluster") if name in instances.column_names]
-    strata = np.column_stack([np.array(instances[name][:])[order] for name in names])
+    table = to_table(instances, ["instance_id", "instruction_id", *names])
+    order = pc.sort_indices(table["instance_id"]).to_numpy().astype(np.int64)
+    order = order[generator.permutation(len(order))]
+    order = order[np.sort(np.unique(rank(table["instruction_id"])[order], return_index=True)[1])]
+    strata = np.column_stack([table[name].to_numpy()[order] for name in names])
     stratum = np.unique(strata, axis=0, return_inverse=True)[1].reshape(-1)
     counts = apportion(min(size, len(order)), np.bincount(stratum).astype(float), generator)
     return instances.select(generator.permutation(order[spread(counts, stratum) > 0]))
@@ -121,7 +138,8 @@ def pick(instances: Dataset, size: int, seed: int = 42) -> Dataset:
 
 def _count_rows(splits: DatasetDict, num_samples: int | None, seed: int) -> dict[str, int]:
     """Return the rows of each split, by its instructions, at least one."""
-    sizes = np.array([len(set(dataset["instruction_id"][:])) for dataset in splits.values()])
+    ids = [to_table(dataset, ["instruction_id"])["instruction_id"] for dataset in splits.values()]
+    sizes = np.array([pc.count_distinct(column).as_py() for column in ids])
     total = SAMPLES_AN_INSTRUCTION * int(sizes.sum()) if num_samples is None else num_samples
     if total < len(sizes):
         _LOG.warning("%d rows are asked for and there are %d splits: each gets one", total, len(sizes))
@@ -135,7 +153,8 @@ def _count_rows(splits: DatasetDict, num_samples: int | None, seed: int) -> dict
 
 def _count_clf(splits: DatasetDict, counts: dict[str, int], clf_share: float, seed: int) -> dict[str, int]:
     """Return the classification rows of each split: the share of the rows of all splits with both kinds."""
-    kinds = {name: set(dataset["is_classification"][:]) for name, dataset in splits.items()}
+    tables = {name: to_table(dataset, ["is_classification"]) for name, dataset in splits.items()}
+    kinds = {name: set(pc.unique(table["is_classification"]).to_pylist()) for name, table in tables.items()}
     faults = [
         f"{name} has {'only' if True in found else 'no'} classification tasks"
         for name, found in kinds.items()

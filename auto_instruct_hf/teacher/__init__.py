@@ -1,8 +1,9 @@
 """All requests to language models: the client, its journal, budget and prices."""
 
 from .client import Teacher
+from .embedded import find_packaged_weights
 from .endpoint import EMBEDDED, EMBEDDED_MODEL, Endpoint
-from .exchange import NO_ANSWER, Ask, Reply, Request
+from .exchange import NO_ANSWER, NOT_YET, Ask, Reply, Request
 from .groups import GroupedItem, ask_groups
 from .inspection import (
     PERCENTILES,
@@ -17,10 +18,12 @@ from .inspection import (
 from .journal import Journal, Usage
 from .prices import Cost, Prices, Rates, find_provider, rates_from
 from .redaction import without_secrets
+from .shared_ask import SharedAsk
 
 __all__ = [
     "EMBEDDED",
     "EMBEDDED_MODEL",
+    "NOT_YET",
     "NO_ANSWER",
     "PERCENTILES",
     "Ask",
@@ -33,10 +36,12 @@ __all__ = [
     "Rates",
     "Reply",
     "Request",
+    "SharedAsk",
     "Teacher",
     "Usage",
     "ask_groups",
     "failed_requests",
+    "find_packaged_weights",
     "find_provider",
     "find_request",
     "open_journal",

@@ -24,6 +24,7 @@ from .journal import Entry, Journal
 from .prices import Cost, Prices, rates_from
 from .progress import RequestProgress
 from .sender import MAX_CONCURRENCY, Job, Sender
+from .shared_ask import SharedAsk
 
 _LOG = logging.getLogger(__name__)
 _GRACE = 10.0  # seconds to wait for requests in flight when a run must stop: they are paid for
@@ -111,6 +112,25 @@ class Teacher:
         """What determines the replies in addition to the requests, for a fingerprint."""
         effort = {"reasoning_effort": self._settings.reasoning_effort} if self._settings.reasoning_effort else {}
         return {"model": self.model, "attempts": self._settings.max_attempts, **effort}
+
+    def arguments(self) -> dict[str, Any]:
+        """Return the arguments that make a teacher with the same endpoint, key, journal and limits."""
+        base_url, api_key = self.endpoint.base_url_and_key
+        return {
+            "model": self.model,
+            "base_url": base_url,
+            "api_key": api_key,
+            "journal": self.journal.path.resolve(),
+            "settings": self._settings,
+        }
+
+    def share(self, phase: str) -> SharedAsk | None:
+        """Return what lets workers of an engine ask through one teacher; None: only this process can ask.
+
+        That is so for a model on this machine, and for batches, which are larger the fewer ask.
+        """
+        is_here = self.endpoint.local_model is not None or self._batch_rounds is not None
+        return None if is_here else SharedAsk(self, phase)
 
     def close(self) -> None:
         """Close the connections, the journal and the embedded server for good."""

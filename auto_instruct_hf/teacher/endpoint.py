@@ -71,6 +71,11 @@ class Endpoint:
         """Whether the endpoint is OpenAI's."""
         return not self.local_model and _is_openai(self._base_url)
 
+    @property
+    def base_url_and_key(self) -> tuple[str | None, str | None]:
+        """The arguments of a Teacher for the same endpoint."""
+        return self._base_url, self._api_key or None
+
     def base_url_or(self, base_url: str | None) -> tuple[str | None, str | None]:
         """Return the arguments `base_url` and `api_key` of a Teacher for another model; None: the base URL of this one.
 

@@ -68,6 +68,7 @@ def judge(
             features=with_rejected(CHECKED if as_checks else JUDGEMENTS),
             settings={"prompts": judge_prompts(teacher, settings), "rater": hide_folder(teacher.model)},
             resources={"ask": teacher.ask},
+            make_resources=teacher.share("judge"),
             depends_on=teacher.identity,
             batch_size=ASKING_BATCH,
             cache_dir=cache_dir,

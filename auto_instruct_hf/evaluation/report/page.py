@@ -54,6 +54,7 @@ def render_page(evaluation: Evaluation) -> str:
             "peers": list(dict.fromkeys(peer for row in figures["table"] for peer in row["published"])),
             "faults": list_faults(figures["judge"]),
             "tiles": list_headlines(figures),
+            "gains": _place_gains(figures["training"]) if figures["training"] else [],
             "histograms": _list_histograms(figures),
             "groups": [
                 (name, list(rows))
@@ -104,6 +105,21 @@ def list_headlines(figures: Mapping[str, object]) -> list[tuple[str, str, str]]:
 def list_faults(judge: Figures | None) -> list[tuple[str, Figures]]:
     """Return the name and the figures of each kind of fault in `JudgeFigures.checks` as JSON; None: no judge."""
     return [(name, found) for name, found in judge["checks"].items() if "caught" in found] if judge else []
+
+
+def _place_gains(training: Figures) -> list[tuple[str, list[tuple[str, float, float, float, str]], float]]:
+    """Return each set of tasks, its arms with low, high and gain as shares of the axis and as text, and where 0 is."""
+    found = []
+    for name in training["shown"]:
+        gains = {arm: one["gain"] for arm, one in training["losses"][name].items() if "gain" in one}
+        low = min([0.0, *(one["low"] for one in gains.values())])
+        span = max([0.0, *(one["high"] for one in gains.values())]) - low or 1.0
+        rows = [
+            (arm, *((one[key] - low) / span for key in ("low", "high", "value")), f"{one['value']:+.3f}")
+            for arm, one in gains.items()
+        ]
+        found.append((name, rows, -low / span))
+    return found
 
 
 def _mark(row: DatasetRow) -> Figures:

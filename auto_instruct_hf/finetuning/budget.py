@@ -1,0 +1,110 @@
+"""The same number of trained answer tokens and of steps for every arm."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from datasets import Dataset
+
+from ..core import IntArray
+from ..errors import SourceError
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+# Ours: how far from the budget an arm may be.
+_TOLERANCE = 0.005
+_MAX_SWAPS, _MAX_CANDIDATES = 1000, 1000
+
+
+@dataclass(frozen=True)
+class Tokens:
+    """An example as tokens; the loss is on those from `num_prompt` on."""
+
+    ids: list[int]
+    num_prompt: int
+
+    @property
+    def num_answer(self) -> int:
+        """Number of the tokens with a loss."""
+        return len(self.ids) - self.num_prompt
+
+
+def tokenize_examples(
+    examples: Dataset, tokenizer: "PreTrainedTokenizerBase", max_length: int | None = None, *, with_end: bool = True
+) -> list[Tokens]:
+    """Tokenize chats as TRL does, truncated to `max_length` tokens; columns as `rows.EXAMPLES`.
+
+    Without the end, answers are without the tokens that end a turn.
+    """
+    found = []
+    for prompt, completion in zip(examples["prompt"][:], examples["completion"][:], strict=True):
+        before = tokenizer.apply_chat_template(prompt, add_generation_prompt=True, return_dict=True)
+        whole = tokenizer.apply_chat_template(
+            prompt + completion, return_dict=True, continue_final_message=not with_end
+        )
+        assert isinstance(before, Mapping)
+        assert isinstance(whole, Mapping)
+        ids = list(whole["input_ids"])[:max_length]
+        found.append(Tokens(ids, min(len(before["input_ids"]), len(ids))))
+    return found
+
+
+@dataclass(frozen=True)
+class Share:
+    """The rows that an arm is trained on: `rows_per_step` in each step, some rows perhaps several times."""
+
+    positions: list[int]
+    rows_per_step: int
+    answer_tokens: int
+
+
+def share_budget(tokens: Sequence[Tokens], steps: int, budget: int, seed: int, *, multiple_of: int = 1) -> Share:
+    """Choose rows of an arm at random so that they have `budget` answer tokens and fill `steps` steps.
+
+    Each step has the same number of rows: arms with short answers have more rows in a step, so that the mean number of
+    answer tokens in a step, over which the loss is averaged, is the same in all arms. Rows are drawn without
+    replacement, again and again if there are too few; then some are exchanged until the number of tokens fits.
+
+    Args:
+        tokens: The rows of the arm.
+        steps: Number of optimizer steps.
+        budget: Number of answer tokens.
+        seed: Seed of the draw.
+        multiple_of: Rows of a step are a multiple of this: those of a forward pass on all devices.
+
+    Returns:
+        The rows, in a random order.
+
+    Raises:
+        SourceError: If no row has an answer within the maximum length.
+    """
+    lengths = np.array([one.num_answer for one in tokens], dtype=np.int64)
+    usable = np.flatnonzero(lengths > 0)
+    if not len(usable):
+        raise SourceError("no row has an answer within max_length: raise --max_length")
+    rows_per_step = max(1, round(budget / steps / float(lengths[usable].mean()) / multiple_of)) * multiple_of
+    draw = np.random.default_rng(seed)
+    rounds = -(-steps * rows_per_step // len(usable))
+    order = np.concatenate([draw.permutation(usable) for _ in range(rounds)])
+    chosen, spare = order[: steps * rows_per_step], order[steps * rows_per_step :]
+    if not len(spare):
+        spare = draw.permutation(usable)
+    # Of large arms some rows are enough to choose from: all pairs are compared.
+    excess = int(lengths[chosen].sum()) - budget
+    _exchange(chosen[:_MAX_CANDIDATES], spare[:_MAX_CANDIDATES], lengths, excess, _TOLERANCE * budget)
+    return Share(draw.permutation(chosen).tolist(), rows_per_step, int(lengths[chosen].sum()))
+
+
+def _exchange(chosen: IntArray, spare: IntArray, lengths: IntArray, excess: int, tolerance: float) -> None:
+    """Exchange rows in place, each time the pair that brings `excess` (tokens above the budget) nearest to 0."""
+    for _ in range(_MAX_SWAPS):
+        if abs(excess) <= tolerance:
+            return
+        left = np.abs(excess - (lengths[chosen][:, None] - lengths[spare][None, :]))
+        out, into = np.unravel_index(int(left.argmin()), left.shape)
+        if left[out, into] >= abs(excess):
+            return
+        excess -= int(lengths[chosen[out]] - lengths[spare[into]])
+        chosen[out], spare[into] = spare[into], chosen[out]

@@ -1,0 +1,135 @@
+"""All training runs of a comparison, in order, with an estimate of their time."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from datasets import Dataset
+
+from ..core import fingerprint, hash_file, without_bars, write_changed
+from ..errors import RecipeError
+from .arguments import TrainingArguments
+from .budget import Tokens, share_budget
+from .comparison import choose_rate
+from .runs import UNTOUCHED, Result, Run, Runner, TestTasks
+
+# Ours: how long a CPU may be kept busy without being asked.
+_MAX_SECONDS = 3600.0
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What all arms have in common, and how many runs each of them has."""
+
+    steps: int
+    answer_tokens: int
+    seeds: tuple[int, ...]
+    rates: tuple[float, ...]
+    rates_per_arm: bool
+    """Whether each arm has its own learning rate; else all have that of the first arm."""
+
+    def count_runs(self, num_arms: int) -> int:
+        """Return the number of training runs."""
+        return num_arms * len(self.seeds) + (len(self.rates) - 1) * (num_arms if self.rates_per_arm else 1)
+
+
+def make_plan(arguments: TrainingArguments, tokens: Sequence[Tokens], num_seeds: int, *, rates_per_arm: bool) -> Plan:
+    """Return the plan: steps as TRL would make on the main arm, whose rows are `tokens`, and their answer tokens."""
+    sft = arguments.sft
+    usable = [one.num_answer for one in tokens if one.num_answer]
+    rows_per_step = sft.per_device_train_batch_size * sft.gradient_accumulation_steps * max(1, sft.world_size)
+    in_epochs = round(sft.num_train_epochs * len(usable) / rows_per_step)
+    steps = sft.max_steps if sft.max_steps > 0 else max(1, in_epochs)
+    budget = round(steps * rows_per_step * sum(usable) / max(1, len(usable)))
+    seeds = tuple(range(sft.seed, sft.seed + num_seeds))
+    return Plan(steps, budget, seeds, arguments.rates, rates_per_arm)
+
+
+class Schedule:
+    """The runs of all arms in a folder; `limit` are the seconds they may take, None: any."""
+
+    def __init__(
+        self,
+        folder: Path,
+        arguments: TrainingArguments,
+        plan: Plan,
+        rows: Mapping[str, Dataset],
+        tokens: Mapping[str, Sequence[Tokens]],
+        tasks: TestTasks,
+        say: Callable[[str], None],
+        *,
+        has_limit: bool,
+    ) -> None:
+        self._folder, self._arguments, self._plan = folder, arguments, plan
+        self._rows, self._tokens = rows, tokens
+        self._say, self._limit = say, _MAX_SECONDS if has_limit else None
+        key = _identify(arguments)
+        self._runner = Runner(folder / "runs", arguments, key, plan.steps, tasks, self._estimate)
+        self._scoring_seconds = 0.0
+        self._is_estimated = False
+        self.finished: list[Result] = []
+        """All results so far, those of rates that were not chosen too."""
+
+    def run_all(self) -> dict[str, list[Result]]:
+        """Return the results of each arm, one for each training seed, after that of the untouched model."""
+        results = {UNTOUCHED: [self._runner.run(Run(UNTOUCHED))]}
+        self._scoring_seconds = results[UNTOUCHED][0].scoring_seconds
+        rates = self._plan.rates
+        for arm in self._rows:
+            chosen = choose_rate([self._run(arm, rate, self._plan.seeds[0]) for rate in rates])
+            results[arm] = [chosen, *(self._run(arm, chosen.rate, seed) for seed in self._plan.seeds[1:])]
+            if not self._plan.rates_per_arm:
+                rates = (chosen.rate,)
+        return results
+
+    def write_rows(self, results: Mapping[str, Sequence[Result]], main: str) -> None:
+        """Write the rows that each arm's first run read, and `sft.yaml`, with which `trl sft` trains the main arm."""
+        for arm in self._rows:
+            path = self._folder / "arms" / arm / "train.parquet"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            fresh = path.with_name(".new")
+            with without_bars():
+                self._share(arm, results[arm][0].seed)[1].select_columns(["prompt", "completion"]).to_parquet(fresh)
+            fresh.replace(path)
+        run = results[main][0]
+        sft = self._arguments.for_run(self._folder / "sft", self._plan.steps, run.rows_per_step, run.rate, run.seed)
+        content = self._arguments.to_yaml(sft, self._folder / "arms" / main)
+        write_changed(self._folder / "sft.yaml", content.encode())
+
+    def _run(self, arm: str, rate: float, seed: int) -> Result:
+        run, rows = self._share(arm, seed, rate)
+        result = self._runner.run(run, rows)
+        self.finished.append(result)
+        return result
+
+    def _share(self, arm: str, seed: int, rate: float = 0.0) -> tuple[Run, Dataset]:
+        sft = self._arguments.sft
+        per_pass = sft.per_device_train_batch_size * max(1, sft.world_size)
+        share = share_budget(self._tokens[arm], self._plan.steps, self._plan.answer_tokens, seed, multiple_of=per_pass)
+        return Run(arm, rate, seed, share), self._rows[arm].select(share.positions)
+
+    def _estimate(self, seconds_per_step: float) -> None:
+        """Say how long the remaining runs take; raise a RecipeError if that is too long."""
+        if self._is_estimated:
+            return
+        self._is_estimated = True
+        left = self._plan.count_runs(len(self._rows)) - len(self.finished)
+        seconds = left * (self._plan.steps * seconds_per_step + self._scoring_seconds)
+        self._say(
+            f"{left} training runs of {self._plan.steps:,} steps at {seconds_per_step:.1f} s, each with "
+            f"{self._scoring_seconds:.0f} s of scoring: about {seconds / 3600:.1f} hours"
+        )
+        if self._limit is not None and seconds > self._limit:
+            raise RecipeError(
+                f"that would keep this CPU busy for {seconds / 3600:.1f} hours: pass --yes, or lower --max_steps or "
+                "--training-seeds"
+            )
+
+
+def _identify(arguments: TrainingArguments) -> str:
+    """Return what identifies the weights that training starts from."""
+    model = arguments.model
+    folder = Path(str(model.model_name_or_path))
+    if not folder.is_dir():
+        return f"{model.model_name_or_path}@{model.model_revision}"
+    return fingerprint([(path.name, hash_file(path)) for path in sorted(folder.glob("*.*")) if path.is_file()])
