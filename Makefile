@@ -33,9 +33,10 @@ finetune: install
 	$(BIN)/auto-instruct finetune $(ROWS) $(if $(filter-out $(SEEDS),$(ROWS)),--seeds $(SEEDS)) --held-out $(TASKS) \
 		--out $(OUT)/finetune
 
-# One worker more than cores: tests of interrupts and retries wait as much as they work.
+# One worker more than cores: tests of interrupts and retries wait as much as they work. In the order of their names: files
+# of few and long tests would come last, one by one.
 test: install
-	$(BIN)/python -m pytest -n $$($(BIN)/python -c "import os; print((os.cpu_count() or 1) + 1)") --dist loadfile
+	$(BIN)/python -m pytest -n $$($(BIN)/python -c "import os; print((os.cpu_count() or 1) + 1)") --dist loadfile --no-loadscope-reorder
 
 check: install
 	$(BIN)/ruff check .
