@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 from datasets import Dataset, Features, Value, load_dataset
+from stub_instances import patch_plots
 from stub_teacher import KEY, StubTeacher, serve_stub
 
 from auto_instruct_hf import Recipe, Teacher, build, complete, read_seeds
@@ -177,7 +178,10 @@ def made(out: Path, engine: RayEngine | None) -> tuple[list[Any], list[str], lis
     return [part.to_list() for config in configs for part in config.values()], sorted(stub.bodies()), usage
 
 
-def test_a_build_on_ray_has_the_rows_and_requests_of_a_plain_one(engine: RayEngine, tmp_path: Path) -> None:
+def test_a_build_on_ray_has_the_rows_and_requests_of_a_plain_one(
+    engine: RayEngine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    patch_plots(monkeypatch)
     computed = Recording(engine)
     assert made(tmp_path / "ray", computed) == made(tmp_path / "plain", None)  # type: ignore[arg-type]
     assert computed.phases == ["attribute", "complete", "curate", "embed"]

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 from datasets import Dataset, Features, Value, load_dataset
+from stub_instances import patch_plots
 from stub_teacher import KEY, serve_stub
 from typer.testing import CliRunner, Result
 
@@ -227,6 +228,7 @@ def published(out: Path) -> list[list[dict[str, Any]]]:
 
 
 def test_a_build_in_four_shells_has_the_rows_of_a_plain_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    patch_plots(monkeypatch)
     recipe = tmp_path / "recipe.yaml"
     recipe.write_text("bootstrap: {requests_per_round: 4}\nclustering: {num_clusters: 2}\n")
     with serve_stub() as stub:
