@@ -13,7 +13,18 @@ from pydantic import BeforeValidator, Field
 from pydantic.dataclasses import dataclass
 
 from .errors import RecipeError
-from .settings import STRICT, FiltersSettings, Settings, beside, check, current_names, require_mapping
+from .settings import (
+    STRICT,
+    ChatSettings,
+    CurationSettings,
+    DecontaminationSettings,
+    FiltersSettings,
+    Settings,
+    beside,
+    check,
+    current_names,
+    require_mapping,
+)
 
 _RECIPES = Path(__file__).parent / "recipes"
 _Words = Annotated[tuple[str, ...], Field(strict=False)]
@@ -132,35 +143,6 @@ class CompletionSettings(Settings):
 
 
 @dataclass(frozen=True, config=STRICT)
-class CurationSettings(Settings):
-    """Phase 4, first step. The rules are the published ones; the list of connectives is ours."""
-
-    leaks: _Words = ("Strategy:", "Input:")
-    connectives: _Words = (
-        "and", "or", "but", "nor", "because", "although", "though", "whereas", "unless", "than", "the",
-    )  # fmt: skip
-
-
-@dataclass(frozen=True, config=STRICT)
-class DecontaminationSettings(Settings):
-    """Phase 4, between curation and clustering, if there are sources. Ours: the original has no such step."""
-
-    sources: _Words = ()
-    """Evaluation sets: `USER/NAME:COLUMN`, `USER/NAME:CONFIG:COLUMN` or `PATH:COLUMN`. The column can be omitted if
-    only one column holds text."""
-    method: Literal["rouge", "ngram"] = "rouge"
-    """`rouge`: drop if ROUGE-L F1 is above `max_similarity`. `ngram`: drop if `ngram` consecutive words are shared, as
-    in Brown et al. 2020 (arXiv:2005.14165, appendix C)."""
-    max_similarity: _Similarity = 0.7
-    """The threshold of the bootstrap (Self-Instruct)."""
-    ngram: _Count = 13
-    """Words; the value of Brown et al. 2020."""
-
-    def __post_init__(self) -> None:
-        check(all(self.sources), "decontamination.sources", self.sources, "names of files or datasets, none empty")
-
-
-@dataclass(frozen=True, config=STRICT)
 class EmbeddingSettings(Settings):
     """Phase 4: any sentence-transformers model. The default is read from its package if that is installed."""
 
@@ -228,17 +210,6 @@ class SamplingSettings(Settings):
     max_draws: _Count = 20
     """Warn if a row is sampled more often. Ours: twice the published ratio of 5,200 classification rows to 515
     instances. No row is dropped for it: the counts are exact."""
-
-
-@dataclass(frozen=True, config=STRICT)
-class ChatSettings(Settings):
-    """How rows are written as chats. Ours: the published prompts have neither a strategy nor a system message."""
-
-    strategy: Literal["several", "always", "never"] = "several"
-    """When the user asks for the strategy of the output: where the same prompt has several outputs, always where there
-    is a strategy, or never. The reasons for the default are in `docs/publish.md`."""
-    system: str = ""
-    """Text of a system message before each chat; "": none."""
 
 
 @dataclass(frozen=True, config=STRICT)

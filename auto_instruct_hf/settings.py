@@ -1,4 +1,4 @@
-"""What the sections of a recipe share: strict types, clear errors, the names of earlier versions, and the filters."""
+"""What the sections of a recipe share, and those of the filters, curation, decontamination and chats."""
 
 import logging
 import re
@@ -149,3 +149,43 @@ def beside(recipe: str | Path, name: str) -> str:
     path = Path(recipe).parent / name
     exists = path.exists() or path.with_name(path.name.rpartition(":")[0] or path.name).exists()
     return str(path) if exists and name not in ("default", "small") else name
+
+
+@dataclass(frozen=True, config=STRICT)
+class CurationSettings(Settings):
+    """Phase 4, first step. The rules are the published ones; the list of connectives is ours."""
+
+    leaks: Annotated[tuple[str, ...], Field(strict=False)] = ("Strategy:", "Input:")
+    connectives: Annotated[tuple[str, ...], Field(strict=False)] = (
+        "and", "or", "but", "nor", "because", "although", "though", "whereas", "unless", "than", "the",
+    )  # fmt: skip
+
+
+@dataclass(frozen=True, config=STRICT)
+class DecontaminationSettings(Settings):
+    """Phase 4, between curation and clustering, if there are sources. Ours: the original has no such step."""
+
+    sources: Annotated[tuple[str, ...], Field(strict=False)] = ()
+    """Evaluation sets: `USER/NAME:COLUMN`, `USER/NAME:CONFIG:COLUMN` or `PATH:COLUMN`. The column can be omitted if
+    only one column holds text."""
+    method: Literal["rouge", "ngram"] = "rouge"
+    """`rouge`: drop if ROUGE-L F1 is above `max_similarity`. `ngram`: drop if `ngram` consecutive words are shared, as
+    in Brown et al. 2020 (arXiv:2005.14165, appendix C)."""
+    max_similarity: Annotated[float, Field(gt=0, le=1)] = 0.7
+    """The threshold of the bootstrap (Self-Instruct)."""
+    ngram: Annotated[int, Field(ge=1)] = 13
+    """Words; the value of Brown et al. 2020."""
+
+    def __post_init__(self) -> None:
+        check(all(self.sources), "decontamination.sources", self.sources, "names of files or datasets, none empty")
+
+
+@dataclass(frozen=True, config=STRICT)
+class ChatSettings(Settings):
+    """How rows are written as chats. Ours: the published prompts have neither a strategy nor a system message."""
+
+    strategy: Literal["several", "always", "never"] = "several"
+    """When the user asks for the strategy of the output: where the same prompt has several outputs, always where there
+    is a strategy, or never. The reasons for the default are in `docs/publish.md`."""
+    system: str = ""
+    """Text of a system message before each chat; "": none."""

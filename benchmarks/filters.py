@@ -19,7 +19,8 @@ import typer
 from auto_instruct_hf.core import load_filters, read_rows, text_or_nothing, to_flag
 from auto_instruct_hf.curation.rules import find_instance_fault
 from auto_instruct_hf.filters import clean_instruction, find_input_fault, find_instruction_fault, find_output_fault
-from auto_instruct_hf.recipe import PUBLISHED_BANNED, CurationSettings
+from auto_instruct_hf.recipe import PUBLISHED_BANNED
+from auto_instruct_hf.settings import CurationSettings
 
 FILTERS = load_filters()
 BANNED = re.compile(rf"\b(?:{'|'.join(PUBLISHED_BANNED)})\b", re.IGNORECASE)

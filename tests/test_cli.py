@@ -69,7 +69,7 @@ def test_sigkill_at_random_points_costs_only_what_was_in_flight(tmp_path: Path) 
         stub.answered.clear()
         stub.struck.clear()
         out, draw = tmp_path / "killed", random.Random(5)
-        for target in [*sorted(draw.sample(range(1, len(calmly)), 2)), None]:
+        for target in [*sorted(draw.sample(range(1, len(calmly)), 3)), None]:
             known, first = journal_requests(out), len(stub.answered)
             process = start(out)
             while target and len(stub.answered) < target and process.is_alive():
@@ -81,7 +81,7 @@ def test_sigkill_at_random_points_costs_only_what_was_in_flight(tmp_path: Path) 
         assert process.exitcode == 0, log.read_text()
         assert published(out) == expected
         assert sorted(set(stub.bodies())) == calmly
-        assert len(stub.answered) - len(calmly) <= 2 * 4  # a kill costs at most what was in flight
+        assert len(stub.answered) - len(calmly) <= 3 * 4  # a kill costs at most what was in flight
 
 
 def test_ctrl_c_exits_with_130_and_says_what_is_safe(tmp_path: Path) -> None:

@@ -9,8 +9,7 @@ from auto_instruct_hf import curate
 from auto_instruct_hf.core import INSTANCES, Trace, from_rows
 from auto_instruct_hf.curation.rules import find_instance_fault
 from auto_instruct_hf.errors import SchemaError
-from auto_instruct_hf.recipe import CurationSettings
-from auto_instruct_hf.settings import FiltersSettings
+from auto_instruct_hf.settings import CurationSettings, FiltersSettings
 
 
 def instance(number: int = 0, **values: Any) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from auto_instruct_hf.curation.decontamination import EvaluationSet, decontamina
 from auto_instruct_hf.curation.shared_ngrams import find_shared_runs
 from auto_instruct_hf.errors import SourceError
 from auto_instruct_hf.novelty import tokenize_unicode
-from auto_instruct_hf.recipe import DecontaminationSettings
+from auto_instruct_hf.settings import DecontaminationSettings
 
 QUESTION = (
     "A farmer has seventeen sheep and sells nine of them at the market on Monday, then buys four more on Tuesday. "

@@ -8,8 +8,8 @@ from datasets import DatasetDict
 from stub_instances import instance, table
 
 from auto_instruct_hf.core import CHAT
-from auto_instruct_hf.recipe import ChatSettings
 from auto_instruct_hf.sampling import add_messages
+from auto_instruct_hf.settings import ChatSettings
 
 SONG = {"instruction_id": "song", "instruction": "Write a song.", "is_classification": False, "input": ""}
 ROWS: dict[str, dict[str, Any]] = {

@@ -25,7 +25,7 @@ from ..core import (
 )
 from ..errors import SourceError
 from ..novelty import choose_tokenizer, near_copies
-from ..recipe import DecontaminationSettings
+from ..settings import DecontaminationSettings
 from .shared_ngrams import find_shared_runs
 
 # Of a dataset on the Hub, in this order; all splits if it has none of these.

@@ -32,8 +32,7 @@ from ..core import (
     with_rejected,
 )
 from ..filters import clean_instruction, find_input_fault, find_instruction_fault, find_output_fault
-from ..recipe import CurationSettings
-from ..settings import FiltersSettings
+from ..settings import CurationSettings, FiltersSettings
 
 # Ours: an answer of one or two words may be a connective ("Which word joins the clauses?").
 _MIN_WORDS_TO_BREAK_OFF = 3

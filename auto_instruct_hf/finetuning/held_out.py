@@ -11,7 +11,8 @@ from ..curation import EvaluationSet, decontaminate_batch
 from ..embedding import open_encoder, require_model
 from ..errors import BuildError, SourceError, WeightsError
 from ..novelty import CosineIndex, knows_script, near_copies
-from ..recipe import DecontaminationSettings, EmbeddingSettings, SplittingSettings
+from ..recipe import EmbeddingSettings, SplittingSettings
+from ..settings import DecontaminationSettings
 from .rows import read_examples
 
 SELF_INSTRUCT_TASKS = "self-instruct"

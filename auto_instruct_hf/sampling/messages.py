@@ -9,7 +9,7 @@ import pyarrow.compute as pc
 from datasets import Dataset, DatasetDict, Features
 
 from ..core import CHAT, Batch, Columns, Keys, apply, are_in, hash_rows, hide_folder, to_table
-from ..recipe import ChatSettings
+from ..settings import ChatSettings
 
 _NEEDED = ("instruction_id", "input", "instance_id", "attribute", "is_classification")
 

@@ -16,7 +16,7 @@ import threading
 import time
 import unicodedata
 import zlib
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, closing, contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -137,7 +137,7 @@ class RatingStore(AbstractContextManager["RatingStore"]):
                 self._file.executescript(f"BEGIN IMMEDIATE; {_UPGRADE} PRAGMA user_version = 2; COMMIT")
             if version <= RATINGS_FORMAT:
                 stored = {row[1] for row in self._file.execute("PRAGMA table_info(ratings)")}
-                self._check(_list_checked(name for name in self.names if name in stored))
+                self._check(_list_checked([name for name in self.names if name in stored]))
                 self._add_answers([name for name in self.names if name not in stored])
         except (*_FAILURES, OSError) as error:
             raise RatingAppError(f"cannot open the ratings {path}: {' '.join(str(error).split())}. {_REMEDY}") from None
@@ -320,10 +320,9 @@ class RatingStore(AbstractContextManager["RatingStore"]):
             raise RatingAppError(f"cannot write to {self.path}: {error}. {advice}") from None
 
 
-def _list_checked(answers: Iterable[str]) -> dict[str, str]:
+def _list_checked(answers: Sequence[str]) -> dict[str, str]:
     """Return table -> the columns in the checksum of its rows."""
-    joined = ", ".join(answers)
-    return {table: names.format(answers=joined) for table, names in _CHECKED.items()}
+    return {table: names.format(answers=", ".join(answers)) for table, names in _CHECKED.items()}
 
 
 def _row_checksum(*values: object) -> int:
