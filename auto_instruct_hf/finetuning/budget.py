@@ -89,11 +89,12 @@ def share_budget(tokens: Sequence[Tokens], steps: int, budget: int, seed: int, *
     rounds = -(-steps * rows_per_step // len(usable))
     order = np.concatenate([draw.permutation(usable) for _ in range(rounds)])
     chosen, spare = order[: steps * rows_per_step], order[steps * rows_per_step :]
-    if not len(spare):
-        spare = draw.permutation(usable)
-    # Of large arms some rows are enough to choose from: all pairs are compared.
-    excess = int(lengths[chosen].sum()) - budget
-    _exchange(chosen[:_MAX_CANDIDATES], spare[:_MAX_CANDIDATES], lengths, excess, _TOLERANCE * budget)
+    # Of large arms some rows are enough to choose from: all pairs are compared. Where the rows left over are too few or
+    # too much alike, any row may stand in for another.
+    for others in (spare, usable.copy()):
+        excess = int(lengths[chosen].sum()) - budget
+        if len(others):
+            _exchange(chosen[:_MAX_CANDIDATES], others[:_MAX_CANDIDATES], lengths, excess, _TOLERANCE * budget)
     return Share(draw.permutation(chosen).tolist(), rows_per_step, int(lengths[chosen].sum()))
 
 
