@@ -26,7 +26,7 @@ from tiny_model import make_tokenizer, save_model
 
 from auto_instruct_hf.finetuning import ON_CPU, FinetuningSize, finetune, packaged_model, runs, schedule, training
 from auto_instruct_hf.finetuning.arguments import parse_arguments
-from auto_instruct_hf.finetuning.budget import Tokens, share_budget, tokenize_examples
+from auto_instruct_hf.finetuning.budget import Tokens, pack_examples, share_budget, to_blocks, tokenize_examples
 from auto_instruct_hf.finetuning.comparison import judge_answers
 from auto_instruct_hf.finetuning.held_out import drop_near, read_held_out
 from auto_instruct_hf.finetuning.rows import read_examples, shuffle_outputs, to_examples
@@ -191,6 +191,48 @@ def test_a_share_fills_every_step_with_usable_rows(lengths: list[int], steps: in
     assert all(tokens[row].num_answer for row in found.positions)
     assert abs(found.answer_tokens - 40 * 8 * steps) <= 0.02 * 40 * 8 * steps
     assert found == share_budget(tokens, steps, 40 * 8 * steps, seed, multiple_of=multiple)
+
+
+@settings(max_examples=50)
+@given(lengths=st.lists(st.integers(1, 50), min_size=12, max_size=80), multiple=st.sampled_from([1, 4, 12]))
+def test_packing_keeps_rows_whole_and_fills_every_step(lengths: list[int], multiple: int) -> None:
+    blocks = pack_examples([Tokens([0] * length, 0) for length in lengths], 50, multiple)
+    assert sorted(row for rows in blocks for row in rows) == list(range(len(lengths)))
+    assert all(0 < sum(lengths[row] for row in rows) <= 50 for rows in blocks)
+    assert len(blocks) % multiple == 0
+
+
+def test_a_step_on_packed_rows_is_the_step_on_the_same_rows_apart(trained: Trained, tmp_path: Path) -> None:
+    rows = read_examples(trained.rows).select(range(8))
+    tokens = tokenize_examples(rows, make_tokenizer())
+    losses, weights = [], []
+    for packing, passes in ((), 8), (("--packing", "--max_length", "200"), 4):
+        arguments = parse_arguments(["--model_name_or_path", trained.model, *packing], has_gpu=False)
+        blocks = to_blocks(tokens, pack_examples(tokens, 200, 4))
+        sft = arguments.for_run(tmp_path / str(passes), 1, passes, 0.1, 1)
+        chats = rows.select_columns(["prompt", "completion"])
+        trainer = training.train(blocks if packing else chats, arguments, sft, "one step", lambda _: None)
+        losses.append(trainer.state.log_history[0]["loss"])
+        assert trainer.model is not None
+        weights.append(trainer.model.get_input_embeddings().weight.detach().numpy())
+    assert losses[0] == pytest.approx(losses[1], abs=1e-4)
+    np.testing.assert_allclose(*weights, atol=1e-3)
+
+
+def test_arms_with_packing_have_equal_budgets_and_steps(trained: Trained, tmp_path: Path) -> None:
+    other = write_rows(tmp_path / "short.jsonl", [{**one, "output": "b"} for one in make_tasks(50, seed=5)])
+    arguments = ("--model_name_or_path", trained.model, "--packing", "--max_length", "300", "--learning_rate", "0.01")
+    size = replace(SIZE, num_seeds=1, num_answers=0)
+    figures = finetune(
+        trained.rows, tmp_path / "out", arguments, held_out=[trained.held_out], arms={"short": other}, size=size
+    )
+    files = [json.loads(path.read_text()) for path in (tmp_path / "out" / "runs").glob("*.json")]
+    assert {len(one["train_losses"]) for one in files if one["arm"] != "untouched"} == {figures["steps"]}
+    tokens = [one["answer_tokens"] for one in figures["arms"].values()]
+    assert tokens == pytest.approx([figures["answer_tokens"]] * 3, rel=0.01)
+    assert figures["arms"]["dataset"]["rows"] > figures["steps"] * figures["arms"]["dataset"]["rows_per_step"]
+    written = yaml.safe_load((tmp_path / "out" / "sft.yaml").read_text())
+    assert (written["packing"], written["padding_free"]) == (False, True)
 
 
 def test_rows_near_to_a_held_out_task_leave_the_arms_and_are_counted(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 # Ours. On a CPU: what 135 million parameters take in a few minutes and 4 GB.
 _CPU: dict[str, Any] = {
-    "max_steps": 12,
+    "max_steps": 10,
     "per_device_train_batch_size": 1,
     "gradient_accumulation_steps": 8,
     "max_length": 192,
@@ -45,7 +45,10 @@ _BOTH: dict[str, Any] = {
 # Ours: usual rates for full fine-tuning of small models, and for LoRA.
 FULL_RATES, LORA_RATES = (2e-5, 5e-5), (1e-4, 3e-4)
 # The same run with another of these trains the same model.
-_OF_A_RUN = ("output_dir", "max_steps", "gradient_accumulation_steps", "learning_rate", "seed", "data_seed")
+_OF_A_RUN = (
+    *("output_dir", "max_steps", "gradient_accumulation_steps", "learning_rate", "seed", "data_seed"),
+    *("packing", "padding_free"),
+)
 _OF_OURS = ("output_dir", "disable_tqdm", "save_strategy", "save_total_limit", "logging_steps")
 
 
@@ -59,17 +62,26 @@ class TrainingArguments:
     given: Mapping[str, Any]
     """The arguments that differ from TRL's defaults, ready for YAML."""
 
+    @property
+    def rows_per_pass(self) -> int:
+        """Rows, or blocks of packed rows, of one forward pass on all devices."""
+        return self.sft.per_device_train_batch_size * max(1, self.sft.world_size)
+
     def for_run(self, folder: Path, steps: int, rows_per_step: int, rate: float, seed: int) -> "SFTConfig":
-        """Return the arguments of one training run of a known number of steps and rows per step, in its folder."""
+        """Return the arguments of one training run of a known number of steps and rows per step, in its folder.
+
+        With packing, the rows are blocks that are packed already, which TRL concatenates without padding.
+        """
         sft = copy.copy(self.sft)
-        per_pass = sft.per_device_train_batch_size * max(1, sft.world_size)
         changes = {
             "output_dir": str(folder),
             "max_steps": steps,
-            "gradient_accumulation_steps": max(1, rows_per_step // per_pass),
+            "gradient_accumulation_steps": max(1, rows_per_step // self.rows_per_pass),
             "learning_rate": rate,
             "seed": seed,
             "data_seed": seed,
+            "padding_free": sft.padding_free or sft.packing,
+            "packing": False,
         }
         for name, value in changes.items():
             setattr(sft, name, value)
@@ -121,8 +133,10 @@ def parse_arguments(arguments: Sequence[str], *, has_gpu: bool) -> TrainingArgum
             sft, model = parser.parse_args_and_config(args=list(arguments))
     except (ValueError, TypeError, OSError, yaml.YAMLError) as error:
         _fail(" ".join(str(error).split()))
-    if sft.packing:
-        _fail("--packing puts another number of rows in each step; the arms would not have equal steps")
+    if sft.packing and sft.packing_strategy != "bfd":
+        _fail("--packing keeps rows whole here: leave --packing_strategy out")
+    if sft.packing and not sft.max_length:
+        _fail("--packing needs --max_length, the length of a block")
     rates = (sft.learning_rate,) if sft.learning_rate else LORA_RATES if model.use_peft else FULL_RATES
     return TrainingArguments(sft, model, rates, _list_given(parser, arguments, (SFTConfig, ModelConfig)))
 

@@ -1,11 +1,12 @@
 """The same number of trained answer tokens and of steps for every arm."""
 
+import heapq
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-from datasets import Dataset
+from datasets import Dataset, Features, List, Value
 
 from ..core import IntArray
 from ..errors import SourceError
@@ -13,6 +14,10 @@ from ..errors import SourceError
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
+BLOCKS = Features(
+    {"input_ids": List(Value("int32")), "labels": List(Value("int32")), "seq_lengths": List(Value("int32"))}
+)
+_NO_LOSS = -100
 # Ours: how far from the budget an arm may be.
 _TOLERANCE = 0.005
 _MAX_SWAPS, _MAX_CANDIDATES = 1000, 1000
@@ -53,10 +58,11 @@ def tokenize_examples(
 
 @dataclass(frozen=True)
 class Share:
-    """The rows that an arm is trained on: `rows_per_step` in each step, some rows perhaps several times."""
+    """The rows that an arm is trained on, some of them perhaps several times."""
 
     positions: list[int]
     rows_per_step: int
+    """Of each step; with packing, blocks."""
     answer_tokens: int
 
 
@@ -96,6 +102,47 @@ def share_budget(tokens: Sequence[Tokens], steps: int, budget: int, seed: int, *
         if len(others):
             _exchange(chosen[:_MAX_CANDIDATES], others[:_MAX_CANDIDATES], lengths, excess, _TOLERANCE * budget)
     return Share(draw.permutation(chosen).tolist(), rows_per_step, int(lengths[chosen].sum()))
+
+
+def pack_examples(tokens: Sequence[Tokens], max_length: int, multiple_of: int) -> list[list[int]]:
+    """Put examples into as few blocks of at most `max_length` tokens as `multiple_of` allows, all about as long.
+
+    The longest goes first, each into the shortest block (Graham 1969). TRL's packing fills blocks one after the other, so
+    that their number, and with it the number of steps, would differ between arms.
+
+    Args:
+        tokens: The examples, none longer than a block; at least `multiple_of`.
+        max_length: Tokens of a block.
+        multiple_of: The number of blocks is a multiple of this, so that no block is empty.
+
+    Returns:
+        Positions of the examples of each block.
+    """
+    order = sorted(range(len(tokens)), key=lambda row: -len(tokens[row].ids))
+    count = -(-sum(len(one.ids) for one in tokens) // (max_length * multiple_of)) * multiple_of
+    while True:
+        blocks = [(0, number, list[int]()) for number in range(count)]
+        for row in order:
+            length, number, rows = blocks[0]
+            rows.append(row)
+            heapq.heapreplace(blocks, (length + len(tokens[row].ids), number, rows))
+        if max(length for length, _, _ in blocks) <= max_length:
+            return [rows for _, _, rows in blocks]
+        count += multiple_of
+
+
+def to_blocks(tokens: Sequence[Tokens], blocks: Sequence[Sequence[int]]) -> Dataset:
+    """Return blocks as TRL's trainer reads them without packing them itself; columns as BLOCKS."""
+    chosen = [[tokens[row] for row in rows] for rows in blocks]
+    columns = {
+        "input_ids": [[token for one in block for token in one.ids] for block in chosen],
+        "labels": [
+            [token for one in block for token in [_NO_LOSS] * one.num_prompt + one.ids[one.num_prompt :]]
+            for block in chosen
+        ],
+        "seq_lengths": [[len(one.ids) for one in block] for block in chosen],
+    }
+    return Dataset.from_dict(columns, features=BLOCKS)
 
 
 def _exchange(chosen: IntArray, spare: IntArray, lengths: IntArray, excess: int, tolerance: float) -> None:

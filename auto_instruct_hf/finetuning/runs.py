@@ -59,6 +59,7 @@ class Result:
     seed: int
     rows: int
     rows_per_step: int
+    """With packing, blocks."""
     answer_tokens: int
     train_losses: list[float]
     losses: dict[str, list[float]]
@@ -102,7 +103,7 @@ class Runner:
 
     def _digest(self, run: Run, rows: Dataset | None) -> str:
         texts = {name: part["prompt"][:] + part["completion"][:] for name, part in self.tasks.rows.items()}
-        trained = rows and rows["prompt"][:] + rows["completion"][:]
+        trained = rows and rows.to_dict()
         limits = (self.tasks.num_answers, self.tasks.max_new_tokens)
         return fingerprint(
             self.model_key, self.arguments.to_key(), self.steps, run.rate, run.seed, run.share, trained, texts, limits
@@ -126,7 +127,7 @@ class Runner:
         found = [float(entry["loss"]) for entry in trainer.state.log_history if "loss" in entry]
         trainer.accelerator.wait_for_everyone()
         remove_checkpoints(sft)
-        return replace(result, train_losses=found, rows=len(rows), seconds=time.monotonic() - started)
+        return replace(result, train_losses=found, rows=len(run.share.positions), seconds=time.monotonic() - started)
 
     def _score(self, run: Run, model: "PreTrainedModel", tokenizer: "PreTrainedTokenizerBase") -> Result:
         started = time.monotonic()

@@ -1,7 +1,7 @@
 """All training runs of a comparison, in order, with an estimate of their time."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from datasets import Dataset
@@ -9,7 +9,7 @@ from datasets import Dataset
 from ..core import fingerprint, hash_file, without_bars, write_changed
 from ..errors import RecipeError
 from .arguments import TrainingArguments
-from .budget import Tokens, share_budget
+from .budget import Tokens, pack_examples, share_budget, to_blocks
 from .comparison import choose_rate
 from .runs import UNTOUCHED, Result, Run, Runner, TestTasks
 
@@ -36,11 +36,12 @@ class Plan:
 def make_plan(arguments: TrainingArguments, tokens: Sequence[Tokens], num_seeds: int, *, rates_per_arm: bool) -> Plan:
     """Return the plan: steps as TRL would make on the main arm, whose rows are `tokens`, and their answer tokens."""
     sft = arguments.sft
-    usable = [one.num_answer for one in tokens if one.num_answer]
-    rows_per_step = sft.per_device_train_batch_size * sft.gradient_accumulation_steps * max(1, sft.world_size)
-    in_epochs = round(sft.num_train_epochs * len(usable) / rows_per_step)
+    rows = [one for one in tokens if one.num_answer]
+    number = len(pack_examples(rows, sft.max_length or 0, 1)) if sft.packing else len(rows)
+    rows_per_step = arguments.rows_per_pass * sft.gradient_accumulation_steps
+    in_epochs = round(sft.num_train_epochs * number / rows_per_step)
     steps = sft.max_steps if sft.max_steps > 0 else max(1, in_epochs)
-    budget = round(steps * rows_per_step * sum(usable) / max(1, len(usable)))
+    budget = round(steps * rows_per_step * sum(one.num_answer for one in rows) / max(1, number))
     seeds = tuple(range(sft.seed, sft.seed + num_seeds))
     return Plan(steps, budget, seeds, arguments.rates, rates_per_arm)
 
@@ -89,7 +90,7 @@ class Schedule:
             path.parent.mkdir(parents=True, exist_ok=True)
             fresh = path.with_name(".new")
             with without_bars():
-                self._share(arm, results[arm][0].seed)[1].select_columns(["prompt", "completion"]).to_parquet(fresh)
+                self._share(arm, results[arm][0].seed)[1].to_parquet(fresh)
             fresh.replace(path)
         run = results[main][0]
         sft = self._arguments.for_run(self._folder / "sft", self._plan.steps, run.rows_per_step, run.rate, run.seed)
@@ -103,10 +104,16 @@ class Schedule:
         return result
 
     def _share(self, arm: str, seed: int, rate: float = 0.0) -> tuple[Run, Dataset]:
-        sft = self._arguments.sft
-        per_pass = sft.per_device_train_batch_size * max(1, sft.world_size)
-        share = share_budget(self._tokens[arm], self._plan.steps, self._plan.answer_tokens, seed, multiple_of=per_pass)
-        return Run(arm, rate, seed, share), self._rows[arm].select(share.positions)
+        """Return a run and what it reads: chats, or blocks of packed tokens."""
+        tokens, steps, sft = self._tokens[arm], self._plan.steps, self._arguments.sft
+        per_pass = self._arguments.rows_per_pass
+        share = share_budget(tokens, steps, self._plan.answer_tokens, seed, multiple_of=per_pass)
+        if not sft.packing:
+            chats = self._rows[arm].select_columns(["prompt", "completion"])
+            return Run(arm, rate, seed, share), chats.select(share.positions)
+        chosen = [tokens[row] for row in share.positions]
+        blocks = pack_examples(chosen, sft.max_length or 0, steps * per_pass)
+        return Run(arm, rate, seed, replace(share, rows_per_step=len(blocks) // steps)), to_blocks(chosen, blocks)
 
     def _estimate(self, seconds_per_step: float) -> None:
         """Say how long the remaining runs take; raise a RecipeError if that is too long."""

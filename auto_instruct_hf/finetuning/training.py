@@ -26,10 +26,10 @@ def train(
     name: str,
     on_speed: Callable[[float], None],
 ) -> SFTTrainer:
-    """Train on rows, columns `prompt` and `completion`, from the last checkpoint in `sft.output_dir` if there is one.
+    """Train on chats or blocks, from the last checkpoint in `sft.output_dir` if there is one.
 
     Args:
-        rows: What one pass over the data reads.
+        rows: What one pass over the data reads: columns `prompt` and `completion`, or as `budget.BLOCKS`.
         arguments: The model.
         sft: The arguments of this run.
         name: What the progress line calls it.
@@ -42,7 +42,7 @@ def train(
         trainer = SFTTrainer(
             str(arguments.model.model_name_or_path),
             args=sft,
-            train_dataset=rows.select_columns(["prompt", "completion"]),
+            train_dataset=rows,
             quantization_config=get_quantization_config(arguments.model),
             peft_config=get_peft_config(arguments.model),
         )
