@@ -4,6 +4,8 @@ import tempfile
 
 # Before any library reads them: a test never reaches for the network, shows no bars, and writes nowhere else.
 os.environ["HF_MODULES_CACHE"] = os.path.join(tempfile.gettempdir(), f"hf-modules-{getpass.getuser()}")
+# Several tests run at once: threads of torch that wait for each other would keep the cores busy.
+os.environ["OMP_NUM_THREADS"] = "1"
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["HF_DATASETS_OFFLINE"] = "1"
 os.environ.pop("OPENAI_API_KEY", None)

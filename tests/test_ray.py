@@ -22,7 +22,13 @@ from auto_instruct_hf.core import ATTRIBUTED, apply, from_rows, running_on, use_
 from auto_instruct_hf.embedding import phase as embedding
 from auto_instruct_hf.engines import RayEngine
 from auto_instruct_hf.errors import BudgetError, BuildError, TeacherError
-from auto_instruct_hf.recipe import BootstrapSettings, ClusteringSettings, TeacherSettings
+from auto_instruct_hf.recipe import (
+    BootstrapSettings,
+    ClusteringSettings,
+    DecontaminationSettings,
+    JudgeSettings,
+    TeacherSettings,
+)
 from auto_instruct_hf.teacher import Journal
 
 if find_spec("ray") is None:
@@ -40,9 +46,10 @@ def engine() -> Iterator[RayEngine]:
 
 @pytest.fixture(autouse=True)
 def small_units(monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in ("generation.completion", "generation.attribution"):
+    for module in ("generation.completion", "generation.attribution", "evaluation.judging.verdicts"):
         monkeypatch.setattr(f"auto_instruct_hf.{module}.ASKING_BATCH", 5)
-    monkeypatch.setattr("auto_instruct_hf.curation.rules._BATCH", 6)
+    for module in ("rules", "decontamination"):
+        monkeypatch.setattr(f"auto_instruct_hf.curation.{module}._BATCH", 6)
     monkeypatch.setattr(embedding, "_TEXTS_PER_BATCH", 6)
 
 
@@ -161,9 +168,14 @@ def test_a_budget_holds_for_all_workers_together(engine: RayEngine, tmp_path: Pa
 
 
 def made(out: Path, engine: RayEngine | None) -> tuple[list[Any], list[str], list[Any]]:
-    """Return rows, requests and counts of a small build."""
+    """Return rows, requests and counts of a small build with a judge and an evaluation set."""
+    out.mkdir()
+    exam = out / "exam.txt"
+    exam.write_text(read_seeds()["instruction"][0])
     recipe = Recipe(
         num_instructions=14,
+        decontamination=DecontaminationSettings(sources=(str(exam),)),
+        judge=JudgeSettings(model="another", min_judge=0.0),
         bootstrap=BootstrapSettings(requests_per_round=4),
         clustering=ClusteringSettings(num_clusters=2),
     )
@@ -184,7 +196,7 @@ def test_a_build_on_ray_has_the_rows_and_requests_of_a_plain_one(
     patch_plots(monkeypatch)
     computed = Recording(engine)
     assert made(tmp_path / "ray", computed) == made(tmp_path / "plain", None)  # type: ignore[arg-type]
-    assert computed.phases == ["attribute", "complete", "curate", "embed"]
+    assert computed.phases == ["attribute", "complete", "curate", "decontaminate", "judge", "embed"]
     secrets = [path for path in tmp_path.rglob("*") if path.is_file() and KEY.encode() in path.read_bytes()]
     assert secrets == []
 

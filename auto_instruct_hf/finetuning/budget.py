@@ -111,9 +111,9 @@ def pack_examples(tokens: Sequence[Tokens], max_length: int, multiple_of: int) -
     that their number, and with it the number of steps, would differ between arms.
 
     Args:
-        tokens: The examples, none longer than a block; at least `multiple_of`.
+        tokens: The examples, none longer than a block.
         max_length: Tokens of a block.
-        multiple_of: The number of blocks is a multiple of this, so that no block is empty.
+        multiple_of: The number of blocks is a multiple of this; if that of the examples is one too, no block is empty.
 
     Returns:
         Positions of the examples of each block.
