@@ -223,6 +223,21 @@ def test_a_step_on_packed_rows_is_the_step_on_the_same_rows_apart(trained: Train
     np.testing.assert_allclose(*weights, atol=1e-3)
 
 
+def test_adapters_are_trained_and_scored(trained: Trained, tmp_path: Path) -> None:
+    arguments = ["--use_peft", "--lora_r", "4", "--max_steps", "3", "--learning_rate", "0.05"]
+    figures = finetune(
+        trained.rows,
+        tmp_path / "out",
+        ["--model_name_or_path", trained.model, *arguments],
+        held_out=[trained.held_out],
+        size=replace(SIZE, num_seeds=1),
+    )
+    assert figures["method"] == "LoRA"
+    losses = figures["losses"]["people.jsonl"]
+    assert losses["dataset"]["loss"] != losses["untouched"]["loss"]
+    assert yaml.safe_load((tmp_path / "out" / "sft.yaml").read_text())["use_peft"] is True
+
+
 def test_arms_with_packing_have_equal_budgets_and_steps(trained: Trained, tmp_path: Path) -> None:
     other = write_rows(tmp_path / "short.jsonl", [{**one, "output": "b"} for one in make_tasks(50, seed=5)])
     arguments = ["--packing", "--max_length", "300", "--max_steps", "3", "--learning_rate", "0.01"]
