@@ -20,8 +20,8 @@ INSTRUCTIONS = Features(
     {"instruction_id": _TEXT, "instruction": _TEXT, **_IN_WORDS, **_IN_MEANING, "round": Value("int32")}
 )
 """After bootstrap: one row an instruction; `similarity` is the highest ROUGE-L F1 against the pool when admitted,
-`most_similar` the id of that instruction (or seed), "" if none shares a token; `cosine` and `nearest` are the same by
-embeddings, 0 and "" if they were not compared."""
+`most_similar` the id of that instruction (or seed), "" if none shares a token, null and "" without `bootstrap.nearest`;
+`cosine` and `nearest` are the same by embeddings, 0 and "" if they were not compared."""
 
 ATTRIBUTES = Features({"is_classification": _BOOL, "input": _TEXT, "attributes": List(_TEXT)})
 ATTRIBUTED = Features({**INSTRUCTIONS, **ATTRIBUTES})

@@ -1,5 +1,6 @@
 """The pool of a bootstrap: plan the requests of a round, admit its new instructions."""
 
+import math
 import random
 from array import array
 from typing import Any
@@ -64,7 +65,7 @@ class InstructionPool:
         self._domains: list[str] = sorted(set(named) - {""})
         texts = [row["instruction"] for row in seeds]
         tokenizer = choose_tokenizer(texts) if settings.tokenizer == "auto" else settings.tokenizer
-        self._words = NoveltyIndex(settings.max_similarity, tokenizer)
+        self._words = NoveltyIndex(settings.max_similarity, tokenizer, nearest=settings.nearest)
         self._words.add(texts)
         self._meanings, self._encode = CosineIndex(settings.max_cosine or 1.0), encode
         if encode:
@@ -126,7 +127,8 @@ class InstructionPool:
         verdicts = self._words.add_novel([row["instruction"] for row in rows])
         columns = (verdicts.is_novel.tolist(), verdicts.similarity.tolist(), verdicts.nearest.tolist())
         for row, is_novel, similarity, nearest in zip(rows, *columns, strict=True):
-            row.update(similarity=similarity, most_similar=_name(self._word_ids[nearest]) if nearest >= 0 else "")
+            row["similarity"] = None if math.isnan(similarity) else similarity  # unknown without `nearest`
+            row["most_similar"] = _name(self._word_ids[nearest]) if nearest >= 0 else ""
             if is_novel:
                 self._word_ids.append(int(row["instruction_id"], 16))
             else:

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 from datasets import Dataset, DatasetDict, Features, Value, concatenate_datasets
 
-from ..core import Batch, Columns, apply, count_words, from_rows, root_verb_and_object
+from ..core import Batch, Columns, apply, count_words, from_rows, root_verb_and_object, to_table
 from .build_report import Facts
 
 _NAMES = Features({"name": Value("string")})
@@ -44,12 +44,15 @@ def draw_plots(inputs: CardInputs, *, cache_dir: Path | None = None) -> dict[str
         cache_dir: Folder of the cache; None: as in `core.apply`.
 
     Returns:
-        PNG files by name, in the order of CAPTIONS; the map is left out if there is none.
+        PNG files by name, in the order of CAPTIONS, without the map if there is none, and without similarities if they
+        are not known.
     """
     tables = [inputs.instructions, *inputs.instances.values(), *inputs.sample.values(), inputs.seeds]
     tables += [inputs.map] if inputs.map else []
+    similarity = to_table(inputs.instructions, ["similarity"])["similarity"]
+    missing = {"map": inputs.map is None, "similarity": similarity.null_count > 0}
     drawn = apply(
-        from_rows([{"name": name} for name in CAPTIONS if name != "map" or inputs.map is not None], _NAMES),
+        from_rows([{"name": name} for name in CAPTIONS if not missing.get(name)], _NAMES),
         plot_batch,
         phase="plots",
         features=Features({**_NAMES, "png": Value("binary")}),
