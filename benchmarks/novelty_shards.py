@@ -2,8 +2,8 @@
 
     python benchmarks/novelty_shards.py --data instructions.jsonl --texts 3000000 --shards 1 4
 
-Each is a process of its own that reads the texts from a memory-mapped file. Memory is anonymous memory above that of the
-start, at its highest. The search is compiled before.
+Each is a process of its own that reads the texts from a memory-mapped file. Memory is anonymous memory above that of
+the start, at its highest. The search is compiled before.
 """
 
 import argparse

@@ -2,6 +2,7 @@
 
 import random
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -78,6 +79,18 @@ def test_the_target_is_met_exactly_with_novel_instructions(teacher: Teacher, tmp
     rounds = trace.facts["rounds"]
     assert sum(item["admitted"] for item in rounds) == 60
     assert sum(item["candidates"] for item in rounds) == 60 + len(trace.rejected)
+
+
+def test_without_nearest_the_same_is_kept_and_its_similarity_is_unknown(teacher: Teacher, tmp_path: Path) -> None:
+    found, traces = [], [Trace(), Trace()]
+    for nearest, trace in zip((True, False), traces, strict=True):
+        options = {"settings": replace(SMALL, max_similarity=0.3, nearest=nearest), "trace": trace}
+        found.append(grow(read_seeds(), teacher, tmp_path / str(nearest), num_instructions=60, **options))
+    unknown = ["similarity", "most_similar"]
+    assert found[0].remove_columns(unknown).to_list() == found[1].remove_columns(unknown).to_list()
+    assert (set(found[1]["similarity"]), set(found[1]["most_similar"])) == ({None}, {""})
+    dropped = [[row for row in trace.rejected or () if row["rejected"].startswith("ROUGE-L")] for trace in traces]
+    assert dropped[0] == dropped[1] != []
 
 
 def test_a_rerun_repeats_every_round_without_a_request(teacher: Teacher, stub: StubTeacher, tmp_path: Path) -> None:

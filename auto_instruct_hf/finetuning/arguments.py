@@ -65,7 +65,7 @@ class TrainingArguments:
     @property
     def rows_per_pass(self) -> int:
         """Rows, or blocks of packed rows, of one forward pass on all devices."""
-        return self.sft.per_device_train_batch_size * max(1, self.sft.world_size)
+        return int(self.sft.per_device_train_batch_size) * max(1, int(self.sft.world_size))
 
     def for_run(self, folder: Path, steps: int, rows_per_step: int, rate: float, seed: int) -> "SFTConfig":
         """Return the arguments of one training run of a known number of steps and rows per step, in its folder.

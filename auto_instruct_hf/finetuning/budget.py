@@ -107,8 +107,8 @@ def share_budget(tokens: Sequence[Tokens], steps: int, budget: int, seed: int, *
 def pack_examples(tokens: Sequence[Tokens], max_length: int, multiple_of: int) -> list[list[int]]:
     """Put examples into as few blocks of at most `max_length` tokens as `multiple_of` allows, all about as long.
 
-    The longest goes first, each into the shortest block (Graham 1969). TRL's packing fills blocks one after the other, so
-    that their number, and with it the number of steps, would differ between arms.
+    The longest goes first, each into the shortest block (Graham 1969). TRL's packing fills one block after the other:
+    their number, and with it the number of steps, would differ between arms.
 
     Args:
         tokens: The examples, none longer than a block.
