@@ -1,6 +1,9 @@
 """SQLite files are opened in the right format, and a failed write leaves them as they were."""
 
 import sqlite3
+import subprocess
+import sys
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -46,3 +49,33 @@ def test_a_locked_file_is_an_error(path: Path) -> None:
     first.execute("BEGIN IMMEDIATE")
     with pytest.raises(TeacherError, match=r"cannot write to .*: database is locked"):
         transaction(second, path, TeacherError).__enter__()
+
+
+_ADD_A_ROW = """
+import sqlite3, sys
+connection = sqlite3.connect(sys.argv[1])
+connection.execute("INSERT INTO rows VALUES (?)", (int(sys.argv[2]),))
+connection.commit()
+connection.close()
+"""
+
+
+def test_a_file_that_one_process_opens_twice_stays_whole_when_another_closes_it(path: Path) -> None:
+    """A log that the other one removed, as the last to have the file open, would lose what is written after."""
+    first = connect(path)
+    for number in range(3):
+        second = connect(path)
+        second.execute("INSERT INTO rows VALUES (?)", (number,))
+        subprocess.run([sys.executable, "-c", _ADD_A_ROW, path, str(10 + number)], check=True)
+        assert len(first.execute("SELECT n FROM rows").fetchall()) == 2 * number + 2
+    first.execute("INSERT INTO rows VALUES (99)")
+    with closing(connect(path)) as last:
+        assert last.execute("SELECT n FROM rows ORDER BY n").fetchall() == [
+            (0,),
+            (1,),
+            (2,),
+            (10,),
+            (11,),
+            (12,),
+            (99,),
+        ]

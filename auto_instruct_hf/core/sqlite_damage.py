@@ -38,12 +38,18 @@ def count_logged_pages(path: Path) -> int:
 
 
 def has_foreign_log(path: Path) -> bool:
-    """Return whether the write-ahead log beside an SQLite file is that of another one, by their application ids."""
+    """Return whether the write-ahead log beside an SQLite file is that of another one, by their application ids.
+
+    Raise sqlite3.DatabaseError if the file is not one of SQLite.
+    """
     log = Path(f"{path}-wal")
     if not log.exists() or not path.exists():
         return False
-    with path.open("rb") as file:
-        ids = {file.read(100)[_ID], *(page.start[_ID] for page in _read_log(log) if page.number == 1)}
+    # By SQLite, without its log: whoever else opens and closes the file removes the locks of this process on it
+    # (sqlite.org/howtocorrupt.html, section 2.2).
+    with closing(sqlite3.connect(f"{path.resolve().as_uri()}?immutable=1", uri=True)) as file:
+        own = file.execute("PRAGMA application_id").fetchone()[0].to_bytes(4, "big", signed=True)
+    ids = {own, *(page.start[_ID] for page in _read_log(log) if page.number == 1)}
     return len(ids - {b"", bytes(4)}) > 1
 
 
