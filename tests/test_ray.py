@@ -196,7 +196,7 @@ def test_a_build_on_ray_has_the_rows_and_requests_of_a_plain_one(
     patch_plots(monkeypatch)
     computed = Recording(engine)
     assert made(tmp_path / "ray", computed) == made(tmp_path / "plain", None)  # type: ignore[arg-type]
-    assert computed.phases == ["attribute", "complete", "curate", "decontaminate", "judge", "embed"]
+    assert computed.phases == ["attribute", "complete", "curate", "decontaminate", "judge", "judge-checks", "embed"]
     secrets = [path for path in tmp_path.rglob("*") if path.is_file() and KEY.encode() in path.read_bytes()]
     assert secrets == []
 
