@@ -1,6 +1,6 @@
 """The memory and time of the table functions, by the number of rows; what 21 million instances would take.
 
-Each runs in a process of its own on made-up instances, read from a memory-mapped file. Memory is anonymous memory above
+Each runs in a process of its own on made-up instances, read from memory-mapped files. Memory is anonymous memory above
 that of the start: the pages of mapped files can be dropped. Usage:
 
     python benchmarks/scale.py [--instances 2000000] [--only curate split stratify]
@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
-from datasets import ClassLabel, Dataset, DatasetDict, Features, disable_progress_bars
+from datasets import ClassLabel, Dataset, DatasetDict, Features, concatenate_datasets, disable_progress_bars
 
 from auto_instruct_hf import curate, split, stratify
 from auto_instruct_hf.core import INSTANCES
@@ -80,10 +80,10 @@ RUNS: dict[str, Callable[[Dataset, Path], None]] = {
 }
 
 
-def measure(name: str, file: Path, queue: "multiprocessing.Queue[str]") -> None:
+def measure(name: str, files: list[str], queue: "multiprocessing.Queue[str]") -> None:
     """Run one function; put its CPU seconds, and the highest anonymous memory above that of the start, in MB."""
     disable_progress_bars()
-    rows = Dataset.from_file(str(file))
+    rows = concatenate_datasets(list(map(Dataset.from_file, files)))
     with tempfile.TemporaryDirectory() as empty:  # what is loaded and compiled once
         RUNS[name](rows.select(range(min(60_000, len(rows)))), Path(empty))
     start, highest, is_over = anonymous(), 0.0, threading.Event()
@@ -132,10 +132,10 @@ def main() -> None:
             gen_kwargs={"num_instances": arguments.instances},
             cache_dir=folder,
         )
-        file = Path(made.cache_files[0]["filename"])
+        files = [one["filename"] for one in made.cache_files]
         for name in arguments.only:
             queue = context.Queue()
-            process = context.Process(target=measure, args=(name, file, queue))
+            process = context.Process(target=measure, args=(name, files, queue))
             process.start()
             found = json.loads(queue.get())
             process.join()
