@@ -99,9 +99,8 @@ class BootstrapSettings(Settings):
     """Of the others, drop a candidate whose cosine (by `embedding.model`) with any earlier instruction is higher; None:
     compare words only, as published."""
     nearest: bool = True
-    """Find the most similar earlier instruction of each one that is kept too (`similarity`, `most_similar`; else null
-    and ""). The time grows with the square of the instructions: on two cores a minute at 150,000, by that figure three
-    quarters of an hour at a million. What is kept is the same."""
+    """Find what each kept instruction is most similar to as well (`similarity`, `most_similar`; else null and ""), in a
+    time that grows with the square of the instructions: a minute at 150,000 on two cores. What is kept is the same."""
     tokenizer: Literal["auto", "rouge", "unicode"] = "auto"
     """Of ROUGE-L: `rouge` keeps a-z and 0-9 only, as `rouge_score` does; `unicode` keeps all scripts; `auto` uses
     `unicode` if most letters of the seeds are not a-z."""

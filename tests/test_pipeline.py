@@ -147,7 +147,7 @@ def test_a_change_recomputes_exactly_what_follows_from_it(done: Any) -> None:
     assert computed(out, stub) == set()
     assert computed(out, stub, recipe=replace(RECIPE, num_samples=33)) == after_split
     assert computed(out, stub, recipe=replace(RECIPE, splitting=replace(RECIPE.splitting, test=0.3))) == {
-        "split", "leak", "leak-cosine", *after_split,
+        "split", "split-train", "split-validation", "split-test", "leak", "leak-cosine", *after_split,
     }  # fmt: skip
     assert computed(out, stub, recipe=replace(RECIPE, teacher=TeacherSettings(concurrency=2))) == set()
     fewer = replace(RECIPE, attribution=replace(RECIPE.attribution, max_strategies=1))

@@ -188,7 +188,7 @@ def _drop_copies(
         left = found.list_kept()
         if len(left) and len(rows):
             index = make_index()
-            index.add(shard.select(rows)[column][:])
+            index.add(to_table(shard.select(rows), [column])[column].to_pylist())
             found.drop(left, index.compare([texts[row] for row in left]), start + rows, reason)
         start += len(shard)
     left = found.list_kept()

@@ -38,6 +38,7 @@ from ..recipe import EmbeddingSettings, SplittingSettings
 from .stratified_groups import allocate_groups
 
 _LOG = logging.getLogger(__name__)
+_ASSIGNED = "_assigned"
 _NEEDED = ("instruction_id", "instruction", "is_classification", "attribute", "input", "cluster")
 _LEAK = Features({"similarity": Value("float64"), "compared": Value("int64"), "held_out": Value("int64")})
 _EDGES = ("0.85", "0.9")
@@ -106,14 +107,28 @@ def split(
             options |= {"resources": resources, "depends_on": depends_on}
             cosines = apply(texts, measure_cosines_table, phase="leak-cosine", features=_COSINES, **options)
             trace.facts["in_meaning"] = dict(cosines[0])
+    # Files, not selections of rows: what reads a selection as a whole keeps an object for each row.
+    whole = with_columns(instances, assigned.select_columns("split").rename_column("split", _ASSIGNED))
     splits = DatasetDict()
     for name, share in _list_shares(settings).items():
-        chosen = np.flatnonzero(pc.equal(names, name).to_numpy())
-        if len(chosen):
-            splits[name] = instances.select(chosen)
+        if pc.any(pc.equal(names, name)).as_py():
+            splits[name] = apply(
+                whole,
+                take_split_batch,
+                phase=f"split-{name}",
+                features=instances.features,
+                settings={"name": name},
+                form="arrow",
+                cache_dir=cache_dir,
+            )
         elif share > 0:
             _LOG.warning("no instruction is left for the split %s: more instructions are needed to fill it", name)
     return splits
+
+
+def take_split_batch(batch: pa.Table, *, name: str) -> pa.Table:
+    """Return the rows of a batch that are assigned to a split, without the column that says so."""
+    return batch.filter(pc.equal(batch[_ASSIGNED], name)).drop_columns(_ASSIGNED)
 
 
 def _list_shares(settings: SplittingSettings) -> dict[str, float]:
