@@ -6,9 +6,10 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 
+import pyarrow.compute as pc
 from datasets import ClassLabel, Dataset, DatasetDict, DatasetInfo, List, SplitDict, SplitInfo, concatenate_datasets
 
-from ..core import CHAT, Trace, hide_folder
+from ..core import CHAT, Trace, hide_folder, to_table
 from ..estimate import PhaseComparison
 from ..generation import BUNDLED_NAME
 from ..recipe import Recipe
@@ -71,22 +72,27 @@ def tabulate_phases(
 
 
 def _count(instances: Dataset) -> dict[str, Figure]:
-    kinds = instances["is_classification"][:]
-    kind_of = dict(zip(instances["instruction_id"], kinds, strict=True))
-    num_clf = sum(kind_of.values())
-    rows = list(zip(kinds, instances["instruction_id"], instances["attribute"], instances["instance_id"], strict=True))
-    labels = {(key, attribute) for _, key, attribute, _ in rows if kind_of[key] and attribute}
+    table = to_table(instances, ["instruction_id", "instance_id", "is_classification", "attribute", "input"])
+    is_clf = table["is_classification"]
+    clf, others = table.filter(is_clf), table.filter(pc.invert(is_clf))
+    instructions, num_clf = (pc.count_distinct(one["instruction_id"]).as_py() for one in (table, clf))
+    labelled = clf.filter(pc.not_equal(clf["attribute"], ""))
+    labels = labelled.group_by(["instruction_id", "attribute"]).aggregate([]).num_rows
+    strategies = pc.count_distinct(others["instance_id"]).as_py()
     return {
-        "instructions": len(kind_of),
-        "instances": len(instances),
-        "empty input": sum(text == "" for text in instances["input"]),
+        "instructions": instructions,
+        "instances": table.num_rows,
+        "empty input": pc.equal(table["input"], "").to_numpy().sum().item(),
         "CLF instructions": num_clf,
-        "CLF instances": sum(kinds),
-        "labels a CLF instruction": _divide(len(labels), num_clf),
-        "strategies a NON-CLF instruction": _divide(
-            len({instance for kind, *_, instance in rows if not kind}), len(kind_of) - num_clf
-        ),
+        "CLF instances": clf.num_rows,
+        "labels a CLF instruction": _divide(labels, num_clf),
+        "strategies a NON-CLF instruction": _divide(strategies, instructions - num_clf),
     }
+
+
+def _count_distinct(splits: DatasetDict, name: str) -> int:
+    """Return the number of different values of a column."""
+    return int(pc.count_distinct(to_table(concatenate_datasets(list(splits.values())), [name])[name]).as_py())
 
 
 def _divide(total: float, count: int) -> float | None:
@@ -140,7 +146,7 @@ def collect_report(
     is_bundled = name == BUNDLED_NAME
     features = next(iter(next(iter(configs.values())).values())).features
     instances = list(configs["instances"].values())
-    num_instructions = len({key for part in instances for key in part["instruction_id"]})
+    num_instructions = _count_distinct(configs["instances"], "instruction_id")
     cleaning = recipe.decontamination
     columns, usage = seeds.info.description or "", list_costs(teacher)
     options = [("--seeds", "" if is_bundled else name), *(("--column", pair) for pair in columns.split())]
@@ -161,7 +167,7 @@ def collect_report(
         max_cosine=recipe.bootstrap.max_cosine if traces["bootstrap"].facts["in_meaning"] else None,
         max_similarity_across_splits=recipe.splitting.max_similarity,
         max_cosine_across_splits=recipe.splitting.max_cosine if "in_meaning" in traces["split"].facts else None,
-        num_distinct=len({key for part in configs["default"].values() for key in part["instance_id"]}),
+        num_distinct=_count_distinct(configs["default"], "instance_id"),
         clf_share=recipe.clf_share,
         balance=recipe.sampling.balance,
         decontamination=DecontaminationInfo(cleaning.method, cleaning.max_similarity, cleaning.ngram),
@@ -218,14 +224,20 @@ def _pick_examples(instances: DatasetDict) -> dict[str, Facts]:
     """Return the first row of each kind of task, texts over 600 characters truncated."""
     found: dict[str, Facts] = {}
     for part in instances.values():
-        topics = part.features["cluster"].names
-        for row in part.select_columns([name for name in part.column_names if name not in CHAT]):
-            kind = "an open task with an input" if row["input"] else "an open task without an input"
-            kind = "a classification task" if row["is_classification"] else kind
-            if kind not in found:
-                row["cluster"] = topics[row["cluster"]]
-                found[kind] = {
-                    name: f"{value[:600]} …" if isinstance(value, str) and len(value) > 600 else value
-                    for name, value in row.items()
-                }
+        table = to_table(part, ["is_classification", "input"])
+        is_clf, has_input = table["is_classification"].to_numpy(), pc.not_equal(table["input"], "").to_numpy()
+        kinds = {
+            "a classification task": is_clf,
+            "an open task with an input": ~is_clf & has_input,
+            "an open task without an input": ~is_clf & ~has_input,
+        }
+        firsts = {kind: int(of_kind.argmax()) for kind, of_kind in kinds.items() if of_kind.any() and kind not in found}
+        topics, shown = part.features["cluster"].names, [name for name in part.column_names if name not in CHAT]
+        for kind, row in sorted(firsts.items(), key=lambda one: one[1]):
+            example = {**part.select_columns(shown)[row]}
+            example["cluster"] = topics[example["cluster"]]
+            found[kind] = {
+                name: f"{value[:600]} …" if isinstance(value, str) and len(value) > 600 else value
+                for name, value in example.items()
+            }
     return found
