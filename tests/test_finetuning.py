@@ -3,7 +3,7 @@
 import json
 import os
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -73,8 +73,8 @@ class Trained:
     model: str
     figures: dict[str, Any]
 
-    def again(self, folder: Path, **options: Any) -> dict[str, Any]:
-        arguments = ["--model_name_or_path", self.model, *TRAINING]
+    def again(self, folder: Path, training: Sequence[str] = TRAINING, **options: Any) -> dict[str, Any]:
+        arguments = ["--model_name_or_path", self.model, *training]
         return finetune(self.rows, folder, arguments, held_out=[self.held_out], **{"size": SIZE, **options})
 
 
@@ -224,14 +224,8 @@ def test_a_step_on_packed_rows_is_the_step_on_the_same_rows_apart(trained: Train
 
 
 def test_adapters_are_trained_and_scored(trained: Trained, tmp_path: Path) -> None:
-    arguments = ["--use_peft", "--lora_r", "4", "--max_steps", "3", "--learning_rate", "0.05"]
-    figures = finetune(
-        trained.rows,
-        tmp_path / "out",
-        ["--model_name_or_path", trained.model, *arguments],
-        held_out=[trained.held_out],
-        size=replace(SIZE, num_seeds=1),
-    )
+    arguments = ("--use_peft", "--lora_r", "4", "--max_steps", "3", "--learning_rate", "0.05")
+    figures = trained.again(tmp_path / "out", arguments, size=replace(SIZE, num_seeds=1))
     assert figures["method"] == "LoRA"
     losses = figures["losses"]["people.jsonl"]
     assert losses["dataset"]["loss"] != losses["untouched"]["loss"]
@@ -240,15 +234,9 @@ def test_adapters_are_trained_and_scored(trained: Trained, tmp_path: Path) -> No
 
 def test_arms_with_packing_have_equal_budgets_and_steps(trained: Trained, tmp_path: Path) -> None:
     other = write_rows(tmp_path / "short.jsonl", [{**one, "output": "b"} for one in make_tasks(50, seed=5)])
-    arguments = ["--packing", "--max_length", "300", "--max_steps", "3", "--learning_rate", "0.01"]
-    figures = finetune(
-        trained.rows,
-        tmp_path / "out",
-        ["--model_name_or_path", trained.model, *arguments],
-        held_out=[trained.held_out],
-        arms={"short": other},
-        size=replace(SIZE, num_seeds=1, num_answers=0),
-    )
+    arguments = ("--packing", "--max_length", "300", "--max_steps", "3", "--learning_rate", "0.01")
+    size = replace(SIZE, num_seeds=1, num_answers=0)
+    figures = trained.again(tmp_path / "out", arguments, arms={"short": other}, size=size)
     files = [json.loads(path.read_text()) for path in (tmp_path / "out" / "runs").glob("*.json")]
     assert {len(one["train_losses"]) for one in files if one["arm"] != "untouched"} == {figures["steps"]}
     tokens = [one["answer_tokens"] for one in figures["arms"].values()]

@@ -121,7 +121,7 @@ class RayEngine:
         import ray
 
         needs: dict[str, float] = {"CPU": _WAITING_CPUS if teacher else 1.0, "GPU": 0.0 if teacher else self._gpus}
-        free: dict[str, float] = ray.available_resources()  # type: ignore[no-untyped-call]
+        free: dict[str, float] = ray.available_resources()  # type: ignore[no-untyped-call]  # untyped
         fitting = min(int(free.get(name, 0.0) / need) for name, need in needs.items() if need)
         # More than fit would be given units and wait.
         cores = int(free.get("CPU", 1))

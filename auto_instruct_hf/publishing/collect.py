@@ -234,7 +234,7 @@ def _pick_examples(instances: DatasetDict) -> dict[str, Facts]:
         firsts = {kind: int(of_kind.argmax()) for kind, of_kind in kinds.items() if of_kind.any() and kind not in found}
         topics, shown = part.features["cluster"].names, [name for name in part.column_names if name not in CHAT]
         for kind, row in sorted(firsts.items(), key=lambda one: one[1]):
-            example = {**part.select_columns(shown)[row]}
+            example = part.select_columns(shown)[row]
             example["cluster"] = topics[example["cluster"]]
             found[kind] = {
                 name: f"{value[:600]} …" if isinstance(value, str) and len(value) > 600 else value
