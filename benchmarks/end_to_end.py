@@ -2,8 +2,9 @@
 
 The teacher returns random words of a vocabulary of 40,000, by a Zipf-Mandelbrot law as in `novelty_data`, without a
 network and a journal; embeddings are random vectors around 50 topics; nothing is compared in meaning, and the nearest
-of a kept instruction is found with `--nearest` only: both take a time that grows with the square of the rows. Everything
-else is a build's. Memory is anonymous memory above that of the start: the pages of mapped files can be dropped.
+of a kept instruction is found with `--nearest` only: both take a time that grows with the square of the rows.
+Everything else is a build's. Memory is anonymous memory above that of the start: the pages of mapped files can be
+dropped.
 
     python benchmarks/end_to_end.py --instructions 100000
 """
