@@ -31,6 +31,14 @@ hypothesis.settings.register_profile("suite", deadline=None)
 hypothesis.settings.load_profile("suite")
 
 
+# Those that take longest start first: the last one would else run alone, on one core.
+_LONGEST = ("test_ray.py", "test_pipeline.py", "test_cli.py", "test_units.py", "test_rate.py")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: item.path.name not in _LONGEST)
+
+
 @pytest.fixture(autouse=True)
 def no_names(monkeypatch: pytest.MonkeyPatch) -> None:
     """Fail where a name of the network would be resolved."""
