@@ -30,7 +30,7 @@ TASKS := $(firstword $(wildcard $(SHARED)/self_instruct_seed_tasks.jsonl) self-i
 
 finetune: install
 	@echo "Training SmolLM2-135M-Instruct on $(ROWS): about 17 minutes on two cores"
-	MALLOC_MMAP_MAX_=0 MALLOC_TRIM_THRESHOLD_=17179869184 \
+	GOMP_SPINCOUNT=100000 MALLOC_MMAP_MAX_=0 MALLOC_TRIM_THRESHOLD_=17179869184 \
 		$(BIN)/auto-instruct finetune $(ROWS) $(if $(filter-out $(SEEDS),$(ROWS)),--seeds $(SEEDS)) --held-out $(TASKS) \
 		--out $(OUT)/finetune
 

@@ -31,6 +31,7 @@ from auto_instruct_hf.finetuning.comparison import judge_answers
 from auto_instruct_hf.finetuning.held_out import drop_near, read_held_out
 from auto_instruct_hf.finetuning.rows import read_examples, shuffle_outputs, to_examples
 from auto_instruct_hf.finetuning.runs import Result, TestTasks
+from auto_instruct_hf.finetuning.schedule import Plan
 
 SIZE = FinetuningSize(2, 40, 2, 4, rates_per_arm=False)
 TRAINING = (
@@ -101,6 +102,18 @@ def test_arms_have_equal_budgets_and_schedules(trained: Trained) -> None:
     assert [one["answer_tokens"] for one in arms.values()] == [trained.figures["answer_tokens"]] * 2
     files = [json.loads(path.read_text()) for path in (trained.folder / "runs").glob("*.json")]
     assert [len(one["train_losses"]) for one in files if one["arm"] != "untouched"] == [30] * 4
+
+
+def test_the_control_has_the_rate_of_the_dataset(
+    trained: Trained, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("auto_instruct_hf.finetuning.arguments.FULL_RATES", (0.03, 0.01))
+    two_steps = ("--max_steps", "2", *TRAINING[4:])  # without a learning rate
+    figures = trained.again(tmp_path, two_steps, size=replace(SIZE, num_seeds=1, rates_per_arm=True))
+    files = [json.loads(path.read_text()) for path in (tmp_path / "runs").glob("*.json")]
+    assert sorted(one["arm"] for one in files) == ["dataset", "dataset", "shuffled", "untouched"]
+    assert figures["arms"]["shuffled"]["learning_rate"] == figures["arms"]["dataset"]["learning_rate"]
+    assert Plan(2, 1, (1,), (0.03, 0.01), rates_per_arm=True).count_runs(2) == 3
 
 
 def test_the_figures_say_what_was_trained_on_what(trained: Trained) -> None:

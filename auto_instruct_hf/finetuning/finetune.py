@@ -48,7 +48,7 @@ class FinetuningSize:
     max_new_tokens: int
     """Length of an answer."""
     rates_per_arm: bool
-    """Whether each arm has its own learning rate; else all have that of the first one."""
+    """Whether each arm has its own learning rate, the control that of the dataset's; else all have the first one's."""
 
 
 # Ours. On a CPU: what takes a minute for each arm.
@@ -119,10 +119,11 @@ def finetune(
     scored = {name: tokenize_examples(part, tokenizer, with_end=False) for name, part in sets.items()}
     tasks = TestTasks(sets, scored, size.num_answers, size.max_new_tokens)
     plan = make_plan(arguments, tokens[main], size.num_seeds, rates_per_arm=size.rates_per_arm)
-    schedule = Schedule(folder, arguments, plan, rows, tokens, tasks, say, has_limit=not (has_gpu or may_take_long))
+    has_limit = not (has_gpu or may_take_long)
+    schedule = Schedule(folder, arguments, plan, main, rows, tokens, tasks, say, has_limit=has_limit)
     results = schedule.run_all()
     if is_main:
-        schedule.write_rows(results, main)
+        schedule.write_rows(results)
     figures: Figures = {
         "source": hide_folder(str(source)),
         "main": main,

@@ -9,6 +9,7 @@ from datasets import Dataset
 from ..core import fingerprint, hash_file, without_bars, write_changed
 from ..errors import RecipeError
 from .arguments import TrainingArguments
+from .arms import SHUFFLED
 from .budget import Tokens, pack_examples, share_budget, to_blocks
 from .comparison import choose_rate
 from .runs import UNTOUCHED, Result, Run, Runner, TestTasks
@@ -29,8 +30,8 @@ class Plan:
     """Whether each arm has its own learning rate; else all have that of the first arm."""
 
     def count_runs(self, num_arms: int) -> int:
-        """Return the number of training runs."""
-        return num_arms * len(self.seeds) + (len(self.rates) - 1) * (num_arms if self.rates_per_arm else 1)
+        """Return the number of training runs; the control has the rate of the dataset's arm."""
+        return num_arms * len(self.seeds) + (len(self.rates) - 1) * (num_arms - 1 if self.rates_per_arm else 1)
 
 
 def make_plan(arguments: TrainingArguments, tokens: Sequence[Tokens], num_seeds: int, *, rates_per_arm: bool) -> Plan:
@@ -47,13 +48,14 @@ def make_plan(arguments: TrainingArguments, tokens: Sequence[Tokens], num_seeds:
 
 
 class Schedule:
-    """The runs of all arms in a folder; `limit` are the seconds they may take, None: any."""
+    """The runs of all arms in a folder, of which `main` is the dataset's; on a CPU they may be limited to an hour."""
 
     def __init__(
         self,
         folder: Path,
         arguments: TrainingArguments,
         plan: Plan,
+        main: str,
         rows: Mapping[str, Dataset],
         tokens: Mapping[str, Sequence[Tokens]],
         tasks: TestTasks,
@@ -61,7 +63,7 @@ class Schedule:
         *,
         has_limit: bool,
     ) -> None:
-        self._folder, self._arguments, self._plan = folder, arguments, plan
+        self._folder, self._arguments, self._plan, self._main = folder, arguments, plan, main
         self._rows, self._tokens = rows, tokens
         self._say, self._limit = say, _MAX_SECONDS if has_limit else None
         key = _identify(arguments)
@@ -77,13 +79,15 @@ class Schedule:
         self._scoring_seconds = results[UNTOUCHED][0].scoring_seconds
         rates = self._plan.rates
         for arm in self._rows:
+            if arm == SHUFFLED:  # at a rate of its own, it would differ in more than the outputs
+                rates = (results[self._main][0].rate,)
             chosen = choose_rate([self._run(arm, rate, self._plan.seeds[0]) for rate in rates])
             results[arm] = [chosen, *(self._run(arm, chosen.rate, seed) for seed in self._plan.seeds[1:])]
             if not self._plan.rates_per_arm:
                 rates = (chosen.rate,)
         return results
 
-    def write_rows(self, results: Mapping[str, Sequence[Result]], main: str) -> None:
+    def write_rows(self, results: Mapping[str, Sequence[Result]]) -> None:
         """Write the rows that each arm's first run read, and `sft.yaml`, with which `trl sft` trains the main arm."""
         for arm in self._rows:
             path = self._folder / "arms" / arm / "train.parquet"
@@ -92,9 +96,9 @@ class Schedule:
             with without_bars():
                 self._share(arm, results[arm][0].seed)[1].to_parquet(fresh)
             fresh.replace(path)
-        run = results[main][0]
+        run = results[self._main][0]
         sft = self._arguments.for_run(self._folder / "sft", self._plan.steps, run.rows_per_step, run.rate, run.seed)
-        content = self._arguments.to_yaml(sft, self._folder / "arms" / main)
+        content = self._arguments.to_yaml(sft, self._folder / "arms" / self._main)
         write_changed(self._folder / "sft.yaml", content.encode())
 
     def _run(self, arm: str, rate: float, seed: int) -> Result:
