@@ -22,11 +22,18 @@ from auto_instruct_hf.evaluation import bootstrap_mean
 
 pytest.importorskip("trl", reason="needs the extra finetune")
 
-from tiny_model import make_tokenizer, save_model
+from tiny_model import TEMPLATE, make_tokenizer, save_model
 
 from auto_instruct_hf.finetuning import ON_CPU, FinetuningSize, finetune, packaged_model, runs, schedule, training
 from auto_instruct_hf.finetuning.arguments import parse_arguments
-from auto_instruct_hf.finetuning.budget import Tokens, pack_examples, share_budget, to_blocks, tokenize_examples
+from auto_instruct_hf.finetuning.budget import (
+    Tokens,
+    pack_examples,
+    share_budget,
+    to_blocks,
+    tokenize_examples,
+    tokenize_outputs,
+)
 from auto_instruct_hf.finetuning.comparison import judge_answers
 from auto_instruct_hf.finetuning.held_out import drop_near, read_held_out
 from auto_instruct_hf.finetuning.rows import read_examples, shuffle_outputs, to_examples
@@ -195,18 +202,33 @@ def test_tokens_are_those_that_trl_has_a_loss_on(tmp_path: Path) -> None:
 @given(
     lengths=st.lists(st.integers(0, 60), min_size=20, max_size=80),
     steps=st.integers(2, 12),
-    multiple=st.sampled_from([1, 2]),
+    batch_size=st.integers(1, 8),
+    num_devices=st.sampled_from([1, 2]),
     seed=st.integers(0, 9),
 )
-def test_a_share_fills_every_step_with_usable_rows(lengths: list[int], steps: int, multiple: int, seed: int) -> None:
+def test_a_share_fills_every_step_with_usable_rows(
+    lengths: list[int], steps: int, batch_size: int, num_devices: int, seed: int
+) -> None:
+    devices = {"batch_size": batch_size, "num_devices": num_devices}
     tokens = [Tokens([0] * (5 + length), 5) for length in [*lengths, *range(1, 60, 3)]]
-    found = share_budget(tokens, steps, 40 * 8 * steps, seed, multiple_of=multiple)
+    found = share_budget(tokens, steps, 40 * 8 * steps, seed, **devices)
     assert len(found.positions) == steps * found.rows_per_step
-    assert found.rows_per_step % multiple == 0
+    assert found.rows_per_step % num_devices == 0
     assert found.answer_tokens == sum(tokens[row].num_answer for row in found.positions)
     assert all(tokens[row].num_answer for row in found.positions)
     assert abs(found.answer_tokens - 40 * 8 * steps) <= 0.02 * 40 * 8 * steps
-    assert found == share_budget(tokens, steps, 40 * 8 * steps, seed, multiple_of=multiple)
+    assert found == share_budget(tokens, steps, 40 * 8 * steps, seed, **devices)
+
+
+@pytest.mark.parametrize(("mean", "num_devices"), [(20, 1), (79, 1), (238, 1), (79, 8)])
+def test_a_large_arm_has_the_budget_whatever_the_length_of_its_answers(mean: int, num_devices: int) -> None:
+    lengths = np.random.default_rng(0).lognormal(np.log(mean) - 0.5, 1, 10_000).astype(int)
+    tokens = [Tokens([0] * (5 + length), 5) for length in lengths]
+    steps, budget = 1250 // num_devices, 1250 * 16 * 58
+    found = share_budget(tokens, steps, budget, 1, batch_size=8, num_devices=num_devices)
+    assert found.answer_tokens == pytest.approx(budget, rel=0.005)
+    shown = np.array([tokens[row].num_answer for row in found.positions])
+    assert shown.mean() == pytest.approx(lengths[lengths > 0].mean(), rel=0.1)
 
 
 @settings(max_examples=50)
@@ -219,6 +241,61 @@ def test_packing_keeps_rows_whole_and_fills_every_step(lengths: list[int], multi
     assert len(blocks) % multiple == 0
 
 
+def test_what_a_template_writes_around_an_output_is_trained_and_not_scored() -> None:
+    tokenizer = make_tokenizer()
+    tokenizer.chat_template = (
+        "{% for turn in messages %}<{{ turn.role }}>{% if turn.role == 'assistant' %}<think></think>{% endif %}"
+        "{{ turn.content }}{{ eos_token }}{% endfor %}{% if add_generation_prompt %}<assistant><think>{% endif %}"
+    )
+    rows = to_examples([{"instruction": "Add.", "input": "", "output": "Four", "is_classification": False}])
+    (trained,), (scored,) = tokenize_examples(rows, tokenizer), tokenize_outputs(rows, tokenizer)
+    assert tokenizer.decode(trained.ids[trained.num_prompt :]) == "</think>Four<eos>"
+    assert tokenizer.decode(scored.ids[scored.num_prompt :]) == "Four"
+
+
+def test_a_template_that_writes_a_prompt_in_another_way_is_cut_where_trl_cuts_it() -> None:
+    tokenizer = make_tokenizer()
+    tokenizer.chat_template = TEMPLATE.replace("<assistant>{%", "<assistant>thinks{%")
+    rows = to_examples([{"instruction": "Add.", "input": "", "output": "Four", "is_classification": False}])
+    (found,) = tokenize_examples(rows, tokenizer)
+    assert tokenizer.decode(found.ids[found.num_prompt :]) == "Four<eos>"
+
+
+@pytest.mark.parametrize(
+    ("training", "message"),
+    [
+        (["--hub_token", "hf_secret"], "would push a model for each run"),
+        (["--push_to_hub", "true"], "would push a model for each run"),
+        (["--chat_template_path", "some/model"], "should be a file with the ending .jinja"),
+    ],
+)
+def test_arguments_that_would_do_something_else_here_are_refused(training: list[str], message: str) -> None:
+    with pytest.raises(RecipeError, match=message) as caught:
+        parse_arguments(training, has_gpu=False)
+    assert "hf_secret" not in str(caught.value)
+
+
+def test_a_model_without_a_chat_template_is_refused_before_training(trained: Trained, tmp_path: Path) -> None:
+    model = save_model(tmp_path / "base")
+    (model / "chat_template.jinja").unlink()
+    with pytest.raises(RecipeError, match="has no chat template: give one with --chat_template_path"):
+        replace(trained, model=str(model)).again(tmp_path / "out")
+
+
+def test_without_tasks_to_choose_a_rate_on_one_must_be_given(trained: Trained, tmp_path: Path) -> None:
+    trained_on = [{**row, "split": "train"} for row in make_tasks(8, seed=4)]
+    tested_on = [{**row, "split": "test"} for row in make_tasks(8, seed=5)]
+    rows = write_rows(tmp_path / "rows.jsonl", trained_on + tested_on)
+    with pytest.raises(SourceError, match="has no validation split to choose a rate on: give --learning_rate"):
+        finetune(rows, tmp_path / "out", ["--model_name_or_path", trained.model], size=SIZE)
+
+
+def test_held_out_tasks_without_answers_are_refused(tmp_path: Path) -> None:
+    empty = write_rows(tmp_path / "empty.jsonl", [{"instruction": "Add.", "output": " ", "is_classification": False}])
+    with pytest.raises(SourceError, match=r"empty\.jsonl has no task with an answer"):
+        read_held_out(empty, None)
+
+
 def test_a_step_on_packed_rows_is_the_step_on_the_same_rows_apart(trained: Trained, tmp_path: Path) -> None:
     rows = read_examples(trained.rows).select(range(8))
     tokens = tokenize_examples(rows, make_tokenizer())
@@ -228,7 +305,9 @@ def test_a_step_on_packed_rows_is_the_step_on_the_same_rows_apart(trained: Train
         blocks = to_blocks(tokens, pack_examples(tokens, 200, 4))
         sft = arguments.for_run(tmp_path / str(passes), 1, passes, 0.1, 1)
         chats = rows.select_columns(["prompt", "completion"])
-        trainer = training.train(blocks if packing else chats, arguments, sft, "one step", lambda _: None)
+        trainer = training.train(
+            blocks if packing else chats, arguments, sft, make_tokenizer(), "one step", lambda _: None
+        )
         losses.append(trainer.state.log_history[0]["loss"])
         assert trainer.model is not None
         weights.append(trainer.model.get_input_embeddings().weight.detach().numpy())

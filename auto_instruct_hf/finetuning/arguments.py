@@ -46,7 +46,8 @@ _BOTH: dict[str, Any] = {
 FULL_RATES, LORA_RATES = (2e-5, 5e-5), (1e-4, 3e-4)
 # The same run with another of these trains the same model.
 _OF_A_RUN = (
-    *("output_dir", "max_steps", "gradient_accumulation_steps", "learning_rate", "seed", "data_seed"),
+    *("output_dir", "max_steps", "per_device_train_batch_size", "gradient_accumulation_steps"),
+    *("learning_rate", "seed", "data_seed"),
     *("packing", "padding_free", "max_length"),
 )
 _OF_OURS = ("output_dir", "disable_tqdm", "save_strategy", "save_total_limit", "logging_steps")
@@ -63,9 +64,24 @@ class TrainingArguments:
     """The arguments that differ from TRL's defaults, ready for YAML."""
 
     @property
-    def rows_per_pass(self) -> int:
-        """Rows, or blocks of packed rows, of one forward pass on all devices."""
-        return int(self.sft.per_device_train_batch_size) * max(1, int(self.sft.world_size))
+    def batch_size(self) -> int:
+        """Rows, or blocks of packed rows, of a forward pass on one device; an arm may have fewer."""
+        return int(self.sft.per_device_train_batch_size)
+
+    @property
+    def num_devices(self) -> int:
+        """Number of processes that `accelerate launch` started, each on a device of its own."""
+        return max(1, int(self.sft.world_size))
+
+    def loading(self) -> dict[str, Any]:
+        """Return what `from_pretrained` takes besides the name and the quantization."""
+        given = self.sft.model_init_kwargs
+        return {
+            "revision": self.model.model_revision,
+            "attn_implementation": self.model.attn_implementation,
+            "dtype": self.model.dtype,
+            **(given if isinstance(given, dict) else {}),
+        }
 
     def for_run(self, folder: Path, steps: int, rows_per_step: int, rate: float, seed: int) -> "SFTConfig":
         """Return the arguments of one training run of a known number of steps and rows per step, in its folder.
@@ -73,10 +89,13 @@ class TrainingArguments:
         With packing, the rows are blocks that are packed already, which TRL concatenates without padding.
         """
         sft = copy.copy(self.sft)
+        rows = rows_per_step // self.num_devices
+        passes = next(passes for passes in range(-(-rows // self.batch_size), rows + 1) if rows % passes == 0)
         changes = {
             "output_dir": str(folder),
             "max_steps": steps,
-            "gradient_accumulation_steps": max(1, rows_per_step // self.rows_per_pass),
+            "per_device_train_batch_size": rows // passes,
+            "gradient_accumulation_steps": passes,
             "learning_rate": rate,
             "seed": seed,
             "data_seed": seed,
@@ -84,13 +103,7 @@ class TrainingArguments:
         }
         for name, value in changes.items():
             setattr(sft, name, value)
-        given = self.sft.model_init_kwargs
-        sft.model_init_kwargs = {
-            "revision": self.model.model_revision,
-            "attn_implementation": self.model.attn_implementation,
-            "dtype": self.model.dtype,
-            **(given if isinstance(given, dict) else {}),
-        }
+        sft.model_init_kwargs = self.loading()
         return sft
 
     def to_key(self) -> dict[str, Any]:
@@ -136,6 +149,14 @@ def parse_arguments(arguments: Sequence[str], *, has_gpu: bool) -> TrainingArgum
         _fail("--packing keeps rows whole here: leave --packing_strategy out")
     if sft.packing and not sft.max_length:
         _fail("--packing needs --max_length, the length of a block")
+    if sft.push_to_hub or sft.hub_token:
+        _fail(
+            "--push_to_hub and --hub_token would push a model for each run: push the one of `trl sft --config sft.yaml`"
+        )
+    if sft.chat_template_path and not sft.chat_template_path.endswith((".jinja", ".j2")):
+        _fail("--chat_template_path should be a file with the ending .jinja or .j2 here")
+    if sft.n_gpu > 1:
+        _fail("there are several GPUs: start with `accelerate launch`, or let one be seen with CUDA_VISIBLE_DEVICES=0")
     rates = (sft.learning_rate,) if sft.learning_rate else LORA_RATES if model.use_peft else FULL_RATES
     return TrainingArguments(sft, model, rates, _list_given(parser, arguments, (SFTConfig, ModelConfig)))
 

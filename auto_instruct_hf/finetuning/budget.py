@@ -3,6 +3,7 @@
 import heapq
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -19,7 +20,7 @@ BLOCKS = Features(
 )
 _NO_LOSS = -100
 # Ours: how far from the budget an arm may be.
-_TOLERANCE = 0.005
+TOLERANCE = 0.005
 _MAX_SWAPS, _MAX_CANDIDATES = 1000, 1000
 
 
@@ -37,22 +38,34 @@ class Tokens:
 
 
 def tokenize_examples(
-    examples: Dataset, tokenizer: "PreTrainedTokenizerBase", max_length: int | None = None, *, with_end: bool = True
+    examples: Dataset, tokenizer: "PreTrainedTokenizerBase", max_length: int | None = None
 ) -> list[Tokens]:
-    """Tokenize chats as TRL does, truncated to `max_length` tokens; columns as `rows.EXAMPLES`.
-
-    Without the end, answers are without the tokens that end a turn.
-    """
+    """Tokenize chats as TRL does, truncated to `max_length` tokens; columns as `rows.EXAMPLES`."""
     found = []
     for prompt, completion in zip(examples["prompt"][:], examples["completion"][:], strict=True):
         before = tokenizer.apply_chat_template(prompt, add_generation_prompt=True, return_dict=True)
-        whole = tokenizer.apply_chat_template(
-            prompt + completion, return_dict=True, continue_final_message=not with_end
-        )
+        whole = tokenizer.apply_chat_template(prompt + completion, return_dict=True)
         assert isinstance(before, Mapping)
         assert isinstance(whole, Mapping)
+        # Some templates write the end of a prompt in another way where an answer follows.
+        pairs = zip(before["input_ids"], whole["input_ids"], strict=False)
+        num_prompt = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
         ids = list(whole["input_ids"])[:max_length]
-        found.append(Tokens(ids, min(len(before["input_ids"]), len(ids))))
+        found.append(Tokens(ids, min(num_prompt, len(ids))))
+    return found
+
+
+def tokenize_outputs(examples: Dataset, tokenizer: "PreTrainedTokenizerBase") -> list[Tokens]:
+    """Tokenize chats to score the output alone.
+
+    What a template writes around it, such as empty thoughts and the end of the turn, any training teaches.
+    """
+    found = []
+    for prompt, completion in zip(examples["prompt"][:], examples["completion"][:], strict=True):
+        text = tokenizer.apply_chat_template(prompt + completion, tokenize=False, continue_final_message=True)
+        start = str(text).rindex(completion[-1]["content"].strip())
+        tokens = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
+        found.append(Tokens(tokens["input_ids"], sum(end <= start for _, end in tokens["offset_mapping"])))
     return found
 
 
@@ -66,7 +79,9 @@ class Share:
     answer_tokens: int
 
 
-def share_budget(tokens: Sequence[Tokens], steps: int, budget: int, seed: int, *, multiple_of: int = 1) -> Share:
+def share_budget(
+    tokens: Sequence[Tokens], steps: int, budget: int, seed: int, *, batch_size: int = 1, num_devices: int = 1
+) -> Share:
     """Choose rows of an arm at random so that they have `budget` answer tokens and fill `steps` steps.
 
     Each step has the same number of rows: arms with short answers have more rows in a step, so that the mean number of
@@ -78,7 +93,8 @@ def share_budget(tokens: Sequence[Tokens], steps: int, budget: int, seed: int, *
         steps: Number of optimizer steps.
         budget: Number of answer tokens.
         seed: Seed of the draw.
-        multiple_of: Rows of a step are a multiple of this: those of a forward pass on all devices.
+        batch_size: At most this many rows are in a forward pass on one device.
+        num_devices: Devices, which have as many passes of as many rows in each step.
 
     Returns:
         The rows, in a random order.
@@ -90,17 +106,21 @@ def share_budget(tokens: Sequence[Tokens], steps: int, budget: int, seed: int, *
     usable = np.flatnonzero(lengths > 0)
     if not len(usable):
         raise SourceError("no row has an answer within max_length: raise --max_length")
-    rows_per_step = max(1, round(budget / steps / float(lengths[usable].mean()) / multiple_of)) * multiple_of
+    on_a_device = budget / steps / float(lengths[usable].mean()) / num_devices
+    passes = max(1, -(-round(on_a_device) // batch_size))
+    rows_per_step = max(1, round(on_a_device / passes)) * passes * num_devices
     draw = np.random.default_rng(seed)
     rounds = -(-steps * rows_per_step // len(usable))
     order = np.concatenate([draw.permutation(usable) for _ in range(rounds)])
     chosen, spare = order[: steps * rows_per_step], order[steps * rows_per_step :]
-    # Of large arms some rows are enough to choose from: all pairs are compared. Where the rows left over are too few or
-    # too much alike, any row may stand in for another.
-    for others in (spare, usable.copy()):
-        excess = int(lengths[chosen].sum()) - budget
-        if len(others):
-            _exchange(chosen[:_MAX_CANDIDATES], others[:_MAX_CANDIDATES], lengths, excess, _TOLERANCE * budget)
+    # All pairs are compared, so a part of a large arm at a time. Where the rows left over are too few or too much
+    # alike, any row may stand in for another.
+    for start in range(0, len(chosen), _MAX_CANDIDATES):
+        stop = min(start + _MAX_CANDIDATES, len(chosen))
+        for others in (spare[start:stop], np.roll(usable, -start)[:_MAX_CANDIDATES]):
+            excess = int(lengths[chosen[:stop]].sum()) - budget * stop // len(chosen)
+            if len(others):
+                _exchange(chosen[start:stop], others, lengths, excess, TOLERANCE * budget)
     return Share(draw.permutation(chosen).tolist(), rows_per_step, int(lengths[chosen].sum()))
 
 

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from datasets import Dataset
+from datasets import Dataset, disable_progress_bars
 
 from ..core import hide_folder, to_json, write_changed
 from ..errors import RecipeError, SourceError
@@ -19,7 +19,7 @@ from ..recipe import EmbeddingSettings
 from ..teacher import Teacher
 from .arguments import TrainingArguments, parse_arguments
 from .arms import DESCRIPTIONS, SHUFFLED, collect_arms, read_seed_tasks
-from .budget import tokenize_examples
+from .budget import tokenize_examples, tokenize_outputs
 from .comparison import compare_answers, compare_losses, judge_answers
 from .held_out import drop_near, pick_tasks, read_held_out
 from .packaged_model import PACKAGED, packaged_model_folder
@@ -102,21 +102,29 @@ def finetune(
     logging.disable_progress_bar()  # of each loading of weights
     has_gpu, folder = torch.cuda.is_available(), Path(folder)
     size = size or (ON_GPU if has_gpu else ON_CPU)
-    arguments = _with_model(parse_arguments(training, has_gpu=has_gpu))
+    arguments = parse_arguments(training, has_gpu=has_gpu)
     is_main = arguments.sft.process_index == 0  # of several that `accelerate launch` started
-    tokenizer = load_tokenizer(arguments)
+    if not is_main:
+        disable_progress_bars()
+        say = _LOG.debug
     seed_tasks = read_seed_tasks(source, seeds)
     rows, main = collect_arms(source, seed_tasks, arms or {})
     found = _read_tasks(source, held_out, seed_tasks)
     whole = [tasks for tasks, _ in found.values()]
-    rows, dropped, uncompared = drop_near(rows, whole, embedding=embedding, cache_dir=folder / "cache")
+    with arguments.sft.main_process_first(local=False):  # it writes the caches that the others read
+        if not arguments.model.model_name_or_path:
+            arguments.model.model_name_or_path = str(packaged_model_folder())
+        rows, dropped, uncompared = drop_near(rows, whole, embedding=embedding, cache_dir=folder / "cache")
+    tokenizer = load_tokenizer(arguments)
+    model = _describe_model(arguments, has_gpu)
     if empty := [name for name, part in rows.items() if not len(part)]:
         raise SourceError(f"every row of the arm {empty[0]} is near to a held-out task: name other tasks")
     sets, facts = _pick_tasks(found, len(held_out), size, tokenizer, arguments.sft.max_length)
+    if len(arguments.rates) > 1 and VALIDATION not in sets:
+        raise SourceError(f"{source} has no validation split to choose a rate on: give --learning_rate, or --held-out")
     rows[SHUFFLED], dropped[SHUFFLED] = shuffle_outputs(rows[main], arguments.sft.seed), dropped[main]
     tokens = {name: tokenize_examples(part, tokenizer, arguments.sft.max_length) for name, part in rows.items()}
-    # Any training teaches a model to end its turn, whatever the answers: that is not measured.
-    scored = {name: tokenize_examples(part, tokenizer, with_end=False) for name, part in sets.items()}
+    scored = {name: tokenize_outputs(part, tokenizer) for name, part in sets.items()}
     tasks = TestTasks(sets, scored, size.num_answers, size.max_new_tokens)
     plan = make_plan(arguments, tokens[main], size.num_seeds, rates_per_arm=size.rates_per_arm)
     has_limit = not (has_gpu or may_take_long)
@@ -127,7 +135,7 @@ def finetune(
     figures: Figures = {
         "source": hide_folder(str(source)),
         "main": main,
-        **_describe_model(arguments, has_gpu),
+        **model,
         "steps": plan.steps,
         "answer_tokens": plan.answer_tokens,
         "seeds": list(plan.seeds),
@@ -141,7 +149,7 @@ def finetune(
         },
         "losses": compare_losses(results, tasks, main),
         "answers": compare_answers(results, tasks),
-        "judge": judge_answers(results, tasks, judge, folder / "cache") if judge else None,
+        "judge": judge_answers(results, tasks, judge, folder / "cache") if judge and is_main else None,
         "uncompared": uncompared,
     }
     figures |= {
@@ -157,13 +165,6 @@ def finetune(
         write_changed(folder / "gains.png", plot_gains(figures))
         write_changed(folder / "figures.md", finetuning_markdown(figures).encode())
     return figures
-
-
-def _with_model(arguments: TrainingArguments) -> TrainingArguments:
-    """Return the arguments with the packaged model if they name none."""
-    if not arguments.model.model_name_or_path:
-        arguments.model.model_name_or_path = str(packaged_model_folder())
-    return arguments
 
 
 def _read_tasks(source: str | Path, held_out: Sequence[str], seeds: Dataset | None) -> dict[str, tuple[Dataset, int]]:
@@ -219,9 +220,11 @@ def _describe_model(arguments: TrainingArguments, has_gpu: bool) -> Figures:
     from transformers import AutoConfig, AutoModelForCausalLM
 
     name = str(arguments.model.model_name_or_path)
+    trusted = arguments.sft.trust_remote_code
     with torch.device("meta"):
-        config = AutoConfig.from_pretrained(name, revision=arguments.model.model_revision)
-        parameters = sum(one.numel() for one in AutoModelForCausalLM.from_config(config).parameters())
+        config = AutoConfig.from_pretrained(name, revision=arguments.model.model_revision, trust_remote_code=trusted)
+        empty = AutoModelForCausalLM.from_config(config, trust_remote_code=trusted)
+        parameters = sum(one.numel() for one in empty.parameters())
     is_packaged = PACKAGED in Path(name).name
     return {
         "model": PACKAGED if is_packaged else hide_folder(name),

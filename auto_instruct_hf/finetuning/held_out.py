@@ -34,10 +34,12 @@ def read_held_out(source: str | Path, seeds: Dataset | None) -> tuple[Dataset, i
         Columns as `rows.EXAMPLES`, and the number of tasks that were left out.
 
     Raises:
-        SourceError: If no task is left: the seeds cannot test what was made from them.
+        SourceError: If it has no task, or none is left: the seeds cannot test what was made from them.
     """
     tasks = read_examples(_NAMED.get(str(source), source), None)
-    if seeds is None or not len(tasks):
+    if not len(tasks):
+        raise SourceError(f"{source} has no task with an answer: name others with --held-out")
+    if seeds is None:
         return tasks, 0
     instructions = tasks["instruction"][:]
     novel = near_copies(instructions, seeds["instruction"][:], _MAX_SIMILARITY).is_novel

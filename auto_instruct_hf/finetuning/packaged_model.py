@@ -28,7 +28,8 @@ def packaged_model_folder(cache_dir: Path | None = None) -> Path:
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}.") as fresh:
         _convert(weights, Path(fresh))
         seal(Path(fresh) / _WEIGHTS)
-        shutil.rmtree(folder, ignore_errors=True)  # damaged
+        if not is_intact(folder / _WEIGHTS):
+            shutil.rmtree(folder, ignore_errors=True)  # damaged
         try:
             os.rename(fresh, folder)
         except OSError as error:

@@ -26,7 +26,6 @@ EXAMPLES = Features(
     }
 )
 """One row an example: its texts, whether it is classification, and the two parts of its chat."""
-SPLITS = ("train", "test")
 
 
 def is_build(source: str | Path) -> bool:

@@ -1,17 +1,20 @@
 """Training runs: each is scored and written to a file of its own once it is finished, and not trained again."""
 
+import gc
 import json
 import resource
+import shutil
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from datasets import Dataset
 
 from ..core import fingerprint, to_json, write_changed
+from ..errors import BuildError, RecipeError
 from .arguments import TrainingArguments
 from .budget import Share, Tokens, tokenize_examples
 from .scoring import answer_greedily, measure_losses
@@ -113,20 +116,29 @@ class Runner:
         return self._score(run, *load_model(self.arguments))
 
     def _train(self, run: Run, rows: Dataset, folder: Path) -> Result:
-        from transformers import PreTrainedTokenizerBase
+        import torch
 
-        from .training import remove_checkpoints, train
+        from .training import train
 
         started = time.monotonic()
         sft = self.arguments.for_run(folder, self.steps, run.share.rows_per_step, run.rate, run.seed)
-        trainer = train(rows, self.arguments, sft, f"{run.arm}, rate {run.rate:g}, seed {run.seed}", self.on_speed)
-        model = trainer.accelerator.unwrap_model(trainer.model)
-        tokenizer = trainer.processing_class
-        assert isinstance(tokenizer, PreTrainedTokenizerBase)
+        tokenizer = load_tokenizer(self.arguments)
+        name = f"{run.arm}, rate {run.rate:g}, seed {run.seed}"
+        try:
+            trainer = train(rows, self.arguments, sft, tokenizer, name, self.on_speed)
+        except torch.OutOfMemoryError:
+            raise BuildError(
+                f"the GPU's memory is too small for {sft.per_device_train_batch_size} rows at a time: lower "
+                "--per_device_train_batch_size or --max_length, or train adapters with --use_peft"
+            ) from None
+        # In the precision that the untouched model is scored in.
+        model = trainer.accelerator.unwrap_model(trainer.model, keep_fp32_wrapper=False)
         result = self._score(run, model, tokenizer)
         found = [float(entry["loss"]) for entry in trainer.state.log_history if "loss" in entry]
         trainer.accelerator.wait_for_everyone()
-        remove_checkpoints(sft)
+        shutil.rmtree(folder, ignore_errors=True)
+        del trainer, model
+        gc.collect()  # a prepared model refers to itself; the next one needs its memory
         return replace(result, train_losses=found, rows=len(run.share.positions), seconds=time.monotonic() - started)
 
     def _score(self, run: Run, model: "PreTrainedModel", tokenizer: "PreTrainedTokenizerBase") -> Result:
@@ -157,18 +169,15 @@ class Runner:
 
 def load_model(arguments: TrainingArguments) -> tuple["PreTrainedModel", "PreTrainedTokenizerBase"]:
     """Load the model that is trained, as TRL does, on the device that it is trained on, and its tokenizer."""
-    import torch
     from transformers import AutoModelForCausalLM
+    from trl import get_quantization_config
 
-    model = arguments.model
     loaded = AutoModelForCausalLM.from_pretrained(
-        str(model.model_name_or_path),
-        revision=model.model_revision,
-        attn_implementation=model.attn_implementation,
-        dtype=model.dtype,
+        str(arguments.model.model_name_or_path),
         trust_remote_code=arguments.sft.trust_remote_code,
+        quantization_config=get_quantization_config(arguments.model),
+        **{"device_map": {"": arguments.sft.device}, **arguments.loading()},
     )
-    torch.nn.Module.to(loaded, arguments.sft.device)
     return loaded, load_tokenizer(arguments)
 
 
@@ -176,17 +185,14 @@ def load_tokenizer(arguments: TrainingArguments) -> "PreTrainedTokenizerBase":
     """Load the tokenizer, with the chat template and the end token that TRL is given."""
     from transformers import AutoTokenizer
 
-    options: dict[str, Any] = {"trust_remote_code": arguments.sft.trust_remote_code}
+    name = arguments.model.model_name_or_path
     tokenizer = AutoTokenizer.from_pretrained(
-        arguments.model.model_name_or_path, revision=arguments.model.model_revision, **options
+        name, revision=arguments.model.model_revision, trust_remote_code=arguments.sft.trust_remote_code
     )
     if template := arguments.sft.chat_template_path:
-        is_file = Path(template).is_file()
-        tokenizer.chat_template = (
-            Path(template).read_text(encoding="utf-8")
-            if is_file
-            else AutoTokenizer.from_pretrained(template, **options).chat_template
-        )
+        tokenizer.chat_template = Path(template).read_text(encoding="utf-8")
+    if tokenizer.chat_template is None:
+        raise RecipeError(f"{name} has no chat template: give one with --chat_template_path FILE.jinja")
     if arguments.sft.eos_token:
         tokenizer.eos_token = arguments.sft.eos_token
     tokenizer.pad_token = tokenizer.pad_token or tokenizer.eos_token

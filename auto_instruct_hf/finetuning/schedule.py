@@ -39,7 +39,7 @@ def make_plan(arguments: TrainingArguments, tokens: Sequence[Tokens], num_seeds:
     sft = arguments.sft
     rows = [one for one in tokens if one.num_answer]
     number = len(pack_examples(rows, sft.max_length or 0, 1)) if sft.packing else len(rows)
-    rows_per_step = arguments.rows_per_pass * sft.gradient_accumulation_steps
+    rows_per_step = arguments.batch_size * arguments.num_devices * sft.gradient_accumulation_steps
     in_epochs = round(sft.num_train_epochs * number / rows_per_step)
     steps = sft.max_steps if sft.max_steps > 0 else max(1, in_epochs)
     budget = round(steps * rows_per_step * sum(one.num_answer for one in rows) / max(1, number))
@@ -110,13 +110,16 @@ class Schedule:
     def _share(self, arm: str, seed: int, rate: float = 0.0) -> tuple[Run, Dataset]:
         """Return a run and what it reads: chats, or blocks of packed tokens."""
         tokens, steps, sft = self._tokens[arm], self._plan.steps, self._arguments.sft
-        per_pass = self._arguments.rows_per_pass
-        share = share_budget(tokens, steps, self._plan.answer_tokens, seed, multiple_of=per_pass)
+        num_devices = self._arguments.num_devices
+        batch_size = 1 if sft.packing else self._arguments.batch_size
+        share = share_budget(
+            tokens, steps, self._plan.answer_tokens, seed, batch_size=batch_size, num_devices=num_devices
+        )
         if not sft.packing:
             chats = self._rows[arm].select_columns(["prompt", "completion"])
             return Run(arm, rate, seed, share), chats.select(share.positions)
         chosen = [tokens[row] for row in share.positions]
-        blocks = pack_examples(chosen, sft.max_length or 0, steps * per_pass)
+        blocks = pack_examples(chosen, sft.max_length or 0, steps * num_devices)
         return Run(arm, rate, seed, replace(share, rows_per_step=len(blocks) // steps)), to_blocks(chosen, blocks)
 
     def _estimate(self, seconds_per_step: float) -> None:

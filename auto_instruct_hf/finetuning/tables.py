@@ -5,12 +5,14 @@ from dataclasses import dataclass
 
 from ..core import inline
 from ..evaluation.measures import Figures
+from .arms import SHUFFLED
 from .runs import UNTOUCHED, VALIDATION
 
-NOTE = (
+_NOTE = (
     "Gain: how much lower the loss per token of the reference answers is than that of the untouched model, in nats, "
     "with the 95 % interval of the bootstrap over tasks and training seeds; positive is better. The tokens that end a "
-    "turn are not counted. All arms have the same number of steps and of trained answer tokens, and the same schedule."
+    "turn are not counted. All arms have the same number of steps, the same schedule, and the same number of trained "
+    "answer tokens, to {deviation:.1%}."
 )
 LIMITS = (
     "The paper that the recipe is from reports no fine-tuning, so there is no published figure to set beside these. "
@@ -144,9 +146,10 @@ def describe_training(figures: Figures) -> str:
 def list_notes(figures: Figures) -> list[str]:
     """Return what a reader must know besides the figures."""
     sets = [name for name in figures["losses"] if name != VALIDATION]
-    control = [figures["losses"][name]["shuffled"]["gain"] for name in sets]
+    control = [figures["losses"][name][SHUFFLED]["gain"] for name in sets]
+    deviation = max(abs(arm["answer_tokens"] / figures["answer_tokens"] - 1) for arm in figures["arms"].values())
     return [
-        NOTE,
+        _NOTE.format(deviation=deviation),
         LIMITS,
         *([SMALL] if figures["parameters"] < _SMALL_PARAMETERS else []),
         *(["One training seed: the intervals are over tasks alone."] if len(figures["seeds"]) == 1 else []),

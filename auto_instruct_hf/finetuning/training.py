@@ -1,14 +1,14 @@
 """One training run of TRL's SFTTrainer: resumable, with checkpoints by time."""
 
 import json
-import shutil
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import torch
 from datasets import Dataset
-from transformers import PrinterCallback, TrainerCallback, TrainerControl, TrainerState
+from transformers import PreTrainedTokenizerBase, PrinterCallback, TrainerCallback, TrainerControl, TrainerState
 from trl import SFTConfig, SFTTrainer, get_peft_config, get_quantization_config
 
 from ..core import ProgressLine, without_bars
@@ -23,6 +23,7 @@ def train(
     rows: Dataset,
     arguments: TrainingArguments,
     sft: SFTConfig,
+    tokenizer: PreTrainedTokenizerBase,
     name: str,
     on_speed: Callable[[float], None],
 ) -> SFTTrainer:
@@ -32,17 +33,19 @@ def train(
         rows: What one pass over the data reads: columns `prompt` and `completion`, or as `budget.BLOCKS`.
         arguments: The model.
         sft: The arguments of this run.
+        tokenizer: The tokenizer, with its chat template.
         name: What the progress line calls it.
         on_speed: Called with the seconds of a step after two of them; what it raises ends the training.
 
     Returns:
-        The trainer with the trained model. The checkpoints are left; `remove_checkpoints` removes them.
+        The trainer with the trained model. The checkpoints are left.
     """
     with without_bars():
         trainer = SFTTrainer(
             str(arguments.model.model_name_or_path),
             args=sft,
             train_dataset=rows,
+            processing_class=tokenizer,
             quantization_config=get_quantization_config(arguments.model),
             peft_config=get_peft_config(arguments.model),
         )
@@ -52,11 +55,6 @@ def train(
         trainer.add_callback(_Watch(line, on_speed))
         trainer.train(resume_from_checkpoint=last)
     return trainer
-
-
-def remove_checkpoints(sft: SFTConfig) -> None:
-    """Remove the folder of a run."""
-    shutil.rmtree(str(sft.output_dir), ignore_errors=True)
 
 
 def _find_last_checkpoint(folder: Path) -> str | None:
@@ -90,7 +88,11 @@ class _Watch(TrainerCallback):
         now = time.monotonic()
         if self._steps == MEASURED_STEPS:
             self._on_speed((now - self._started) / MEASURED_STEPS)
-        if now > self._saved + _SECONDS_BETWEEN_CHECKPOINTS and state.global_step < state.max_steps:
+        is_time = now > self._saved + _SECONDS_BETWEEN_CHECKPOINTS and state.global_step < state.max_steps
+        if args.world_size > 1:  # all processes save at the same step
+            torch.distributed.broadcast_object_list(decision := [is_time])
+            (is_time,) = decision
+        if is_time:
             control.should_save, self._saved = True, now
         return control
 
