@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import yaml
+from datasets import Dataset
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from stub_instances import patch_embedding, run_command
@@ -288,6 +289,14 @@ def test_without_tasks_to_choose_a_rate_on_one_must_be_given(trained: Trained, t
     rows = write_rows(tmp_path / "rows.jsonl", trained_on + tested_on)
     with pytest.raises(SourceError, match="has no validation split to choose a rate on: give --learning_rate"):
         finetune(rows, tmp_path / "out", ["--model_name_or_path", trained.model], size=SIZE)
+
+
+def test_near_copies_of_seeds_in_other_scripts_never_serve(tmp_path: Path) -> None:
+    texts = ["Напишите короткое письмо другу про погоду сегодня.", "Назовите столицу Франции."]
+    tasks = [{"instruction": text, "output": "Ответ", "is_classification": False} for text in texts]
+    seeds = Dataset.from_dict({"instruction": ["Напишите короткое письмо другу про погоду завтра."]})
+    kept, left_out = read_held_out(write_rows(tmp_path / "people.jsonl", tasks), seeds)
+    assert (kept["instruction"][:], left_out) == (texts[1:], 1)
 
 
 def test_held_out_tasks_without_answers_are_refused(tmp_path: Path) -> None:

@@ -167,10 +167,8 @@ def _parse_arms(pairs: list[str]) -> dict[str, str]:
 
 
 def _show(figures: Figures) -> None:
-    from ..finetuning import describe_training, list_tables
-
-    say(describe_training(figures))
-    for table in list_tables(figures):
-        print_table(table.title, table.header, table.rows)
+    say(figures["summary"])
+    for table in figures["tables"]:
+        print_table(**table)
     for note in figures["notes"]:
         say(note)

@@ -24,14 +24,13 @@ from .comparison import compare_answers, compare_losses, judge_answers
 from .held_out import drop_near, pick_tasks, read_held_out
 from .packaged_model import PACKAGED, packaged_model_folder
 from .rows import is_build, read_examples, shuffle_outputs
-from .runs import VALIDATION, Result, TestTasks, load_tokenizer, take_limit
+from .runs import OWN_TEST, VALIDATION, Result, TestTasks, load_tokenizer, take_limit
 from .schedule import Schedule, make_plan
 from .tables import describe_training, finetuning_markdown, list_notes, list_tables
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-OWN_TEST = "own test split"
 _LOG = logging.getLogger(__name__)
 
 

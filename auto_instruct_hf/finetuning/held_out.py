@@ -10,7 +10,7 @@ from ..core import make_id, normalise
 from ..curation import EvaluationSet, decontaminate_batch
 from ..embedding import open_encoder, require_model
 from ..errors import BuildError, SourceError, WeightsError
-from ..novelty import CosineIndex, knows_script, near_copies
+from ..novelty import CosineIndex, choose_tokenizer, knows_script, near_copies
 from ..recipe import EmbeddingSettings, SplittingSettings
 from ..settings import DecontaminationSettings
 from .rows import read_examples
@@ -42,7 +42,8 @@ def read_held_out(source: str | Path, seeds: Dataset | None) -> tuple[Dataset, i
     if seeds is None:
         return tasks, 0
     instructions = tasks["instruction"][:]
-    novel = near_copies(instructions, seeds["instruction"][:], _MAX_SIMILARITY).is_novel
+    tokenizer = choose_tokenizer(instructions)
+    novel = near_copies(instructions, seeds["instruction"][:], _MAX_SIMILARITY, tokenizer).is_novel
     known = set(map(normalise, seeds["instruction"][:]))  # texts of other scripts have no ROUGE-L
     kept = [row for row, text in enumerate(instructions) if novel[row] and normalise(text) not in known]
     if not kept:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 UNTOUCHED = "untouched"
-VALIDATION = "validation"
+VALIDATION, OWN_TEST = "validation", "own test split"
 
 
 @dataclass(frozen=True)
@@ -99,7 +99,10 @@ class Runner:
         if path.is_file():
             return Result(**json.loads(path.read_text(encoding="utf-8")))
         self.folder.mkdir(parents=True, exist_ok=True)
-        result = self._train(run, rows, self.folder / name) if rows is not None else self._score_untouched(run)
+        if rows is None:
+            result = self._score(run, *load_model(self.arguments))
+        else:
+            result = self._train(run, rows, self.folder / name)
         if self.arguments.sft.process_index == 0:
             write_changed(path, to_json(vars(result)))
         return result
@@ -111,9 +114,6 @@ class Runner:
         return fingerprint(
             self.model_key, self.arguments.to_key(), self.steps, run.rate, run.seed, run.share, trained, texts, limits
         )
-
-    def _score_untouched(self, run: Run) -> Result:
-        return self._score(run, *load_model(self.arguments))
 
     def _train(self, run: Run, rows: Dataset, folder: Path) -> Result:
         import torch

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from ..core import inline
 from ..evaluation.measures import Figures
 from .arms import SHUFFLED
-from .runs import UNTOUCHED, VALIDATION
+from .runs import OWN_TEST, UNTOUCHED, VALIDATION
 
 _NOTE = (
     "Gain: how much lower the loss per token of the reference answers is than that of the untouched model, in nats, "
@@ -14,15 +14,14 @@ _NOTE = (
     "turn are not counted. All arms have the same number of steps, the same schedule, and the same number of trained "
     "answer tokens, to {deviation:.1%}."
 )
-LIMITS = (
+_LIMITS = (
     "The paper that the recipe is from reports no fine-tuning, so there is no published figure to set beside these. "
     "The gains say which data brings this model nearer to answers that people wrote, not how good its answers are."
 )
-SMALL = (
+_SMALL = (
     "A model of this size stays near the floor of IFEval and of questions of knowledge whatever it is trained on: its "
     "loss can tell data apart, its answers hardly can."
 )
-
 
 _SMALL_PARAMETERS = 1e9
 
@@ -53,7 +52,7 @@ def _tabulate_arms(figures: Figures) -> FinetuningTable:
     return FinetuningTable("What was trained on", header, rows)
 
 
-def tabulate_losses(figures: Figures) -> list[FinetuningTable]:
+def _tabulate_losses(figures: Figures) -> list[FinetuningTable]:
     """Return a table of losses and gains for each test set."""
     tables = []
     for name, found in figures["losses"].items():
@@ -125,7 +124,7 @@ def list_tables(figures: Figures) -> list[FinetuningTable]:
     """Return all tables: losses and what was trained on first."""
     kinds = _tabulate_kinds(figures)
     return [
-        *tabulate_losses(figures),
+        *_tabulate_losses(figures),
         _tabulate_arms(figures),
         *([kinds] if kinds else []),
         *_tabulate_answers(figures),
@@ -150,10 +149,10 @@ def list_notes(figures: Figures) -> list[str]:
     deviation = max(abs(arm["answer_tokens"] / figures["answer_tokens"] - 1) for arm in figures["arms"].values())
     return [
         _NOTE.format(deviation=deviation),
-        LIMITS,
-        *([SMALL] if figures["parameters"] < _SMALL_PARAMETERS else []),
+        _LIMITS,
+        *([_SMALL] if figures["parameters"] < _SMALL_PARAMETERS else []),
         *(["One training seed: the intervals are over tasks alone."] if len(figures["seeds"]) == 1 else []),
-        *(["No set of tasks was written by people: name one with --held-out."] if sets == ["own test split"] else []),
+        *(["No set of tasks was written by people: name one with --held-out."] if sets == [OWN_TEST] else []),
         *(
             ["The control gains too: part of the gains is not due to what the answers say."]
             if any(gain["low"] > 0 for gain in control)
@@ -168,12 +167,12 @@ def list_notes(figures: Figures) -> list[str]:
 
 
 def finetuning_markdown(figures: Figures) -> str:
-    """Return all tables and notes as Markdown."""
-    parts = [f"# Fine-tuning: {figures['source']}", describe_training(figures)]
-    for table in list_tables(figures):
-        lines = ["| " + " | ".join(map(inline, row)) + " |" for row in (table.header, *table.rows)]
-        lines.insert(1, "|" + " --- |" + " ---: |" * (len(table.header) - 1))
-        parts += [f"## {table.title}", "\n".join(lines)]
+    """Return the summary, all tables and the notes as Markdown."""
+    parts = [f"# Fine-tuning: {figures['source']}", figures["summary"]]
+    for table in figures["tables"]:
+        lines = ["| " + " | ".join(map(inline, row)) + " |" for row in (table["header"], *table["rows"])]
+        lines.insert(1, "|" + " --- |" + " ---: |" * (len(table["header"]) - 1))
+        parts += [f"## {table['title']}", "\n".join(lines)]
     return "\n\n".join([*parts, *figures["notes"]]) + "\n"
 
 
