@@ -5,6 +5,7 @@ import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,17 @@ from typer.testing import CliRunner, Result
 from auto_instruct_hf import Teacher, complete
 from auto_instruct_hf.cli.app import app
 from auto_instruct_hf.clustering import assign_rest
-from auto_instruct_hf.core import ATTRIBUTED, Units, UnitWorker, Work, apply, from_rows, running_on, use_values
+from auto_instruct_hf.core import (
+    ATTRIBUTED,
+    Units,
+    UnitWorker,
+    Work,
+    apply,
+    from_rows,
+    running_on,
+    use_values,
+    write_changed,
+)
 from auto_instruct_hf.embedding import embed, open_encoder
 from auto_instruct_hf.embedding import phase as embedding
 from auto_instruct_hf.engines import WorkList, parse_shard, run_shard
@@ -217,6 +228,12 @@ def test_shards_cover_all_units_once(tmp_path: Path) -> None:
         (1, 0, 0),
     ]
     assert sorted(CALLS) == [0, 3, 6, 9]
+
+
+def test_processes_may_write_one_file_at_the_same_time(tmp_path: Path) -> None:
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(lambda n: write_changed(tmp_path / "file", b"%d" % n), range(100)))
+    assert os.listdir(tmp_path) == ["file"]
 
 
 def published(out: Path) -> list[list[dict[str, Any]]]:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from datasets import Dataset, DatasetDict
 
-from ..core import CHAT, INSTANCES, without_bars
+from ..core import CHAT, INSTANCES, new_file, without_bars
 from ..errors import SourceError
 from ..recipe import Recipe
 from ..sampling import add_messages
@@ -24,10 +24,8 @@ def write_arms(out: Path, pools: Mapping[str, Dataset], samples: Mapping[str, Da
     for arm, sample in samples.items():
         rows, pool = (DatasetDict(train=part.select_columns(list(INSTANCES))) for part in (sample, pools[arm]))
         chats = add_messages(rows, settings=recipe.chat, instances=pool, cache_dir=out / "cache")["train"]
-        fresh = folder / f".{arm}.new"
-        with without_bars():
+        with new_file(folder / f"{arm}.parquet") as fresh, without_bars():
             chats.to_parquet(fresh)
-        fresh.replace(folder / f"{arm}.parquet")
 
 
 def read_arms(out: Path) -> dict[str, Dataset]:

@@ -5,9 +5,7 @@ units has the rows of a run in one process. A folder beside the cache file of th
 (`work.pickle` and `rows.arrow`) and one sealed file per unit; whoever finds a unit skips it.
 """
 
-import os
 import pickle
-import secrets
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -21,7 +19,7 @@ from datasets.arrow_writer import ArrowWriter
 
 from ..errors import BuildError
 from .code_version import code_version
-from .files import is_intact, seal, write_changed
+from .files import is_intact, new_file, seal, write_changed
 
 Form = Literal["python", "numpy", "arrow"]
 MakeResources = Callable[[Path], Mapping[str, object]]
@@ -134,20 +132,6 @@ def save_work(work: Work, units: Units, dataset: Dataset) -> None:
             writer.finalize()
         seal(rows)
     write_changed(units.folder / _LIST, pickle.dumps(work))
-
-
-@contextmanager
-def new_file(path: Path) -> Iterator[Path]:
-    """Yield the name of a new file, which is flushed and renamed to `path` at the end: no other process has it."""
-    fresh = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
-    try:
-        yield fresh
-        if fresh.exists():
-            with fresh.open("rb") as stream:
-                os.fsync(stream.fileno())
-            fresh.replace(path)
-    finally:
-        fresh.unlink(missing_ok=True)
 
 
 def list_work(cache_dir: Path, phase: str) -> list[Path]:
