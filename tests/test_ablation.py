@@ -120,8 +120,10 @@ def test_the_arms_of_another_build_are_not_read(done: Done, tmp_path: Path, capl
 def test_an_ablation_leaves_no_arm_of_an_earlier_one(done: Done, tmp_path: Path) -> None:
     rows = read_arms(done.out)["full"]
     write_arms(tmp_path, {"full": rows, "attributes": rows}, {"full": rows, "attributes": rows}, Recipe())
+    (tmp_path / "arms" / ".full.parquet.0a1b2c3d").touch()  # as a killed run leaves it
     write_arms(tmp_path, {"full": rows}, {"full": rows}, Recipe())
     assert list(read_arms(tmp_path)) == ["full"]
+    assert {path.name for path in (tmp_path / "arms").iterdir()} == {"full.parquet", "build.txt"}
 
 
 def test_a_rerun_sends_no_request_and_writes_the_same(done: Done) -> None:

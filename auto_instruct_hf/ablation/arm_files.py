@@ -24,8 +24,9 @@ def write_arms(out: Path, pools: Mapping[str, Dataset], samples: Mapping[str, Da
     """
     folder = out / _FOLDER
     folder.mkdir(parents=True, exist_ok=True)
-    for name in (_BUILD, *(f"{arm}.parquet" for arm in ARMS)):
-        (folder / name).unlink(missing_ok=True)
+    left_by_kills = folder.glob(".*.parquet.*")
+    for path in (folder / _BUILD, *(folder / f"{arm}.parquet" for arm in ARMS), *left_by_kills):
+        path.unlink(missing_ok=True)
     for arm, sample in samples.items():
         rows, pool = (DatasetDict(train=part.select_columns(list(INSTANCES))) for part in (sample, pools[arm]))
         chats = add_messages(rows, settings=recipe.chat, instances=pool, cache_dir=out / "cache")["train"]
