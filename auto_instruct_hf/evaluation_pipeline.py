@@ -80,17 +80,18 @@ def add_training(out: Path) -> bool:
     """Add the figures of fine-tuning on a build to its evaluation and its card; return whether the page shows them.
 
     What no judge or person took part in is evaluated again. Else `evaluation.json` and the card are amended, and the
-    page, which shows instances as well, is left to `auto-instruct evaluate`.
+    page, which shows instances as well, is left to `auto-instruct evaluate`. Raises a BuildError if a build runs there.
     """
-    path, dataset = out / "evaluation.json", read_build(out)
-    earlier = _read(path)
-    if earlier is None or not (earlier.get("judge") or earlier.get("ratings")):
-        evaluate_into(out, dataset, is_build=True, with_judge=False)
-        return True
-    figures = {**earlier, "training": _read_training(out, dataset.digest())}
-    write_changed(path, to_json(figures))
-    add_evaluation(out, figures)
-    return False
+    path = out / "evaluation.json"
+    with lock_build(out):
+        dataset, earlier = read_build(out), _read(path)
+        if earlier and (earlier.get("judge") or earlier.get("ratings")):
+            figures = {**earlier, "training": _read_training(out, dataset.digest())}
+            write_changed(path, to_json(figures))
+            add_evaluation(out, figures)
+            return False
+    evaluate_into(out, dataset, is_build=True, with_judge=False)
+    return True
 
 
 def _read_training(out: Path, digest: str) -> dict[str, Any] | None:

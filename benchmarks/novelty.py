@@ -215,8 +215,11 @@ def _restart(texts: list[str]) -> dict[str, Any]:
 
 
 def _rapidfuzz(texts: list[str]) -> dict[str, Any]:
-    best, _ = Pairwise().add_novel(list(map(tokenize, texts)), THRESHOLD)
-    return {"novel": (~(best > THRESHOLD)).tolist()}
+    pool, novel = Pairwise(), []
+    for start in range(0, len(texts), 512):
+        best, _ = pool.add_novel(list(map(tokenize, texts[start : start + 512])), THRESHOLD)
+        novel += (~(best > THRESHOLD)).tolist()
+    return {"novel": novel}
 
 
 def _rouge_score(texts: list[str]) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """An ablation sends no request twice, compares arms on equal numbers of rows, and shows a known difference."""
 
 import json
+import shutil
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -18,7 +19,7 @@ from stub_instances import assert_strict, open_teacher, patch_embedding, patch_p
 from stub_teacher import KEY, StubTeacher, serve_stub
 
 from auto_instruct_hf import Recipe, build, read_seeds
-from auto_instruct_hf.ablation.arm_files import read_arms
+from auto_instruct_hf.ablation.arm_files import read_arms, write_arms
 from auto_instruct_hf.ablation.arms import ARMS, ablate
 from auto_instruct_hf.ablation.contrasts import MEASURES, contrast_measures
 from auto_instruct_hf.ablation.coordinated_samples import sample_coordinated, take_one_each
@@ -105,6 +106,24 @@ def test_the_arms_are_left_as_files_to_train_on(done: Done) -> None:
         assert all(row["prompt"] + row["completion"] == row["messages"] for row in rows)
         assert [turns[0]["content"] for turns in rows["completion"]] == rows["output"][:]
     assert read_arms(done.out / "dataset") == {}
+
+
+def test_the_arms_of_another_build_are_not_read(done: Done, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    for name in ("arms", "dataset"):
+        shutil.copytree(done.out / name, tmp_path / name)
+    assert tuple(read_arms(tmp_path)) == ARMS
+    next(tmp_path.glob("dataset/data/default/*.parquet")).write_bytes(b"another build")
+    assert read_arms(tmp_path) == {}
+    assert "are not of the build" in caplog.text
+
+
+def test_an_ablation_leaves_no_arm_of_an_earlier_one(done: Done, tmp_path: Path) -> None:
+    rows = read_arms(done.out)["full"]
+    write_arms(tmp_path, {"full": rows, "attributes": rows}, {"full": rows, "attributes": rows}, Recipe())
+    (tmp_path / "arms" / ".full.parquet.0a1b2c3d").touch()  # as a killed run leaves it
+    write_arms(tmp_path, {"full": rows}, {"full": rows}, Recipe())
+    assert list(read_arms(tmp_path)) == ["full"]
+    assert {path.name for path in (tmp_path / "arms").iterdir()} == {"full.parquet", "build.txt"}
 
 
 def test_a_rerun_sends_no_request_and_writes_the_same(done: Done) -> None:

@@ -31,7 +31,7 @@ from auto_instruct_hf.errors import BuildError, SchemaError
 from auto_instruct_hf.generation.bootstrap import draw_batch, find_candidate_fault
 from auto_instruct_hf.generation.instruction_pool import InstructionPool
 from auto_instruct_hf.generation.rounds import Rounds
-from auto_instruct_hf.novelty import near_copies, near_pairs
+from auto_instruct_hf.novelty import near_copies, near_groups
 from auto_instruct_hf.prompts import load_prompts
 from auto_instruct_hf.recipe import PUBLISHED_BANNED, BootstrapSettings, EmbeddingSettings
 from auto_instruct_hf.teacher import Reply
@@ -64,7 +64,7 @@ def test_the_target_is_met_exactly_with_novel_instructions(teacher: Teacher, tmp
     assert grown.features == INSTRUCTIONS
     assert len(grown) == 60
     everything = [*read_seeds()["instruction"], *grown["instruction"]]
-    assert near_pairs(everything, 0.7) == []
+    assert near_groups(everything, 0.7).tolist() == list(range(len(everything)))
     assert grown["instruction_id"][:] == [instruction_id(text) for text in grown["instruction"]]
     assert 0 < max(grown["similarity"]) <= 0.7
     texts = {instruction_id(text): text for text in everything}

@@ -112,6 +112,14 @@ def test_rows_near_in_meaning_go_to_the_trace(tmp_path: Path, monkeypatch: pytes
     assert len(filter_novel(data, cache_dir=tmp_path)) == 3
 
 
+def test_meanings_in_a_script_that_the_model_does_not_know_are_not_compared(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    data = Dataset.from_dict({"instruction": ["บอกชื่อสีสามสี", "เขียนบทกวีเกี่ยวกับทะเล", "แปลประโยคนี้"]})
+    assert len(filter_novel(data, max_cosine=0.9, cache_dir=tmp_path)) == 3
+    assert "does not know the script of these texts" in caplog.text
+
+
 @settings(max_examples=12, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(st.text("abcd ", min_size=1, max_size=12), min_size=1, max_size=25), st.integers(2, 6))
 def test_shards_decide_as_one_index(monkeypatch: pytest.MonkeyPatch, texts: list[str], num_shards: int) -> None:

@@ -100,6 +100,13 @@ def test_an_input_has_one_label(tmp_path: Path) -> None:
     assert len(curate(from_rows(rows, INSTANCES), filters=off, cache_dir=tmp_path / "off")) == len(rows)
 
 
+def test_a_null_in_selected_rows_is_named_by_its_row() -> None:
+    rows = [instance(0), instance(1, input=None), *[instance(2)] * 10_000]
+    data = from_rows(rows, INSTANCES).select(range(10_001, -1, -1))
+    with pytest.raises(SchemaError, match="'input' is null in row 10001; fill it with"):
+        curate(data)
+
+
 def test_other_columns_stay_and_invalid_ones_are_named(tmp_path: Path) -> None:
     with pytest.raises(SchemaError, match="curate needs the column 'output' as string"):
         curate(from_rows([instance()], INSTANCES).map(lambda row: {"output": 5}))

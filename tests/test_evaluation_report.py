@@ -7,16 +7,18 @@ from typing import Any
 import pytest
 import stub_teacher
 from datasets import ClassLabel, Dataset, Features, load_dataset
+from filelock import FileLock
 from stub_instances import instance, open_teacher, patch_embedding, patch_plots, run_command
 from stub_teacher import KEY, StubTeacher, serve_stub, sign
 
 from auto_instruct_hf import Recipe, build, read_seeds
 from auto_instruct_hf.core import INSTANCES, from_rows, make_manifest, write_manifest
-from auto_instruct_hf.errors import SourceError
+from auto_instruct_hf.errors import BuildError, SourceError
 from auto_instruct_hf.evaluation.questions import NAMES, QUESTIONS, applies
 from auto_instruct_hf.evaluation.rating import open_store
 from auto_instruct_hf.evaluation.rating.summary import RATINGS, read_ratings
 from auto_instruct_hf.evaluation.report import EvaluatedDataset, Evaluation, evaluate, read_any, read_build, render_page
+from auto_instruct_hf.evaluation_pipeline import add_training
 from auto_instruct_hf.publishing.build_report import parse_report
 from auto_instruct_hf.publishing.card import render_card
 from auto_instruct_hf.recipe import BootstrapSettings, ClusteringSettings, JudgeSettings
@@ -71,6 +73,11 @@ def rate(out: Path) -> None:
                 answers: dict[str, bool | None] = {one.name: True for one in QUESTIONS if applies(one, row)}
                 answers["output_correct"] = place not in wrong
                 store.save(rater, place + 1, answers)
+
+
+def test_a_build_that_runs_is_not_amended(tmp_path: Path) -> None:
+    with FileLock(tmp_path / ".lock"), pytest.raises(BuildError, match="another build runs in"):
+        add_training(tmp_path)
 
 
 def test_a_rerun_sends_no_request_and_writes_no_file(evaluated: Evaluated) -> None:

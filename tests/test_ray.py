@@ -18,10 +18,10 @@ from stub_instances import patch_plots
 from stub_teacher import KEY, StubTeacher, serve_stub
 
 from auto_instruct_hf import Recipe, Teacher, build, complete, read_seeds
-from auto_instruct_hf.core import ATTRIBUTED, apply, from_rows, running_on, use_values
+from auto_instruct_hf.core import ATTRIBUTED, Work, apply, from_rows, running_on, use_values
 from auto_instruct_hf.embedding import phase as embedding
-from auto_instruct_hf.engines import RayEngine
-from auto_instruct_hf.errors import BudgetError, BuildError, TeacherError
+from auto_instruct_hf.engines import RayEngine, ray_engine
+from auto_instruct_hf.errors import BudgetError, BuildError, RecipeError, TeacherError
 from auto_instruct_hf.recipe import (
     BootstrapSettings,
     ClusteringSettings,
@@ -70,11 +70,17 @@ def fail_batch(batch: Any) -> dict[str, list[int]]:
     return {"n": batch["n"]}
 
 
-def run(engine: RayEngine, function: Any, cache: Path, **settings: Any) -> list[int]:
+def count_gpus_batch(batch: Any) -> dict[str, list[int]]:
+    """Return how many GPUs torch may use: -1 if all that there are."""
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    return {"n": [-1 if visible is None else len(visible.split(",")) if visible else 0] * len(batch["n"])}
+
+
+def run(engine: RayEngine, function: Any, cache: Path, phase: str = "numbers", **settings: Any) -> list[int]:
     data = from_rows([{"n": n} for n in range(8)], NUMBERS)
     given = {"features": NUMBERS, "make_resources": use_values, "batch_size": 1, "cache_dir": cache}
     with running_on(engine):
-        return apply(data, function, phase="numbers", settings=settings, **given)["n"][:]
+        return apply(data, function, phase=phase, settings=settings, **given)["n"][:]
 
 
 def test_a_killed_worker_costs_the_unit_it_had(engine: RayEngine, tmp_path: Path) -> None:
@@ -96,6 +102,34 @@ def test_an_error_in_a_worker_is_one_line(engine: RayEngine, tmp_path: Path) -> 
     with pytest.raises(BuildError) as caught:
         run(engine, fail_batch, tmp_path)
     assert str(caught.value) == "a worker failed (ZeroDivisionError: five is): the units so far are kept"
+
+
+def test_only_embedding_takes_gpus_and_a_cluster_without_them_is_one_line(engine: RayEngine, tmp_path: Path) -> None:
+    engine._start()
+    greedy = RayEngine(num_workers=2, gpus_per_worker=1000)
+    assert run(greedy, count_gpus_batch, tmp_path) == [0] * 8
+    with pytest.raises(BuildError, match=r"of embed needs 1 CPU, 1000 GPU, and the machines .* at most \d+ CPU, \d"):
+        run(greedy, count_gpus_batch, tmp_path, phase="embed")
+
+
+def test_the_teacher_is_found_where_the_caller_started_ray(
+    engine: RayEngine, teacher: Teacher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import ray
+
+    engine._start()
+    monkeypatch.setattr(ray_engine, "_NAMESPACE", "not that of the driver")
+    work = Work("complete", count_gpus_batch, {}, teacher.share("complete"), NUMBERS, 1, "python")
+    with ray_engine._asking(work) as name:
+        ray.get_actor(name, namespace="not that of the driver")
+
+
+def test_a_client_of_ray_is_refused(engine: RayEngine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(RecipeError, match="ray:// is not supported: the teacher, its key and its journal would move"):
+        RayEngine("ray://10.0.0.1:10001")
+    monkeypatch.setattr("ray.util.client.ray.is_connected", lambda: True)
+    with pytest.raises(RecipeError, match="ray:// is not supported"):
+        run(engine, count_gpus_batch, tmp_path)
 
 
 def tasks(count: int) -> Dataset:

@@ -14,7 +14,7 @@ from auto_instruct_hf.errors import SeedError
 from auto_instruct_hf.filters import find_instruction_fault
 from auto_instruct_hf.generation.bootstrap import find_candidate_fault
 from auto_instruct_hf.generation.seeds import BUNDLED, read_seeds
-from auto_instruct_hf.novelty import near_pairs
+from auto_instruct_hf.novelty import near_groups
 from auto_instruct_hf.recipe import PUBLISHED_BANNED, BootstrapSettings
 
 TASK_LINE = b'{"instruction": "Name a fruit, any.", "output": "apple, or pear"}'
@@ -44,7 +44,7 @@ def test_bundled_seeds_are_valid_labelled_distinct_and_pass_the_filters() -> Non
         assert row["output"] in row["labels"]
     # A model would learn that the first label is always correct.
     assert sum(row["output"] == row["labels"][0] for row in labelled) < len(labelled) / 3
-    assert near_pairs([row["instruction"] for row in rows], 0.7) == []
+    assert near_groups([row["instruction"] for row in rows], 0.7).tolist() == list(range(len(rows)))
     seeds = read_seeds()
     assert seeds.features == SEEDS
     assert seeds["instruction"][:] == [row["instruction"] for row in rows]

@@ -4,7 +4,9 @@ import os
 import sqlite3
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +20,18 @@ from typer.testing import CliRunner, Result
 from auto_instruct_hf import Teacher, complete
 from auto_instruct_hf.cli.app import app
 from auto_instruct_hf.clustering import assign_rest
-from auto_instruct_hf.core import ATTRIBUTED, Units, UnitWorker, Work, apply, from_rows, running_on, use_values
+from auto_instruct_hf.core import (
+    ATTRIBUTED,
+    Units,
+    UnitWorker,
+    Work,
+    apply,
+    from_rows,
+    list_work,
+    running_on,
+    use_values,
+    write_changed,
+)
 from auto_instruct_hf.embedding import embed, open_encoder
 from auto_instruct_hf.embedding import phase as embedding
 from auto_instruct_hf.engines import WorkList, parse_shard, run_shard
@@ -217,6 +230,33 @@ def test_shards_cover_all_units_once(tmp_path: Path) -> None:
         (1, 0, 0),
     ]
     assert sorted(CALLS) == [0, 3, 6, 9]
+
+
+def test_a_shard_reads_its_own_units_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(WorkListed):
+        run(tmp_path / "cache", WorkList("curate"), phase="curate")
+    checked: list[str] = []
+    monkeypatch.setattr(
+        "auto_instruct_hf.core.units.is_intact", lambda path: checked.append(path.name) or path.exists()
+    )
+    assert run_shard(tmp_path, "curate", (2, 4)).missing == 3
+    assert set(checked) == {"rows.arrow", "000000000003-000000000006.arrow"}
+
+
+def test_shards_compute_the_list_of_the_last_build(tmp_path: Path) -> None:
+    for age, word in ((2, "earlier"), (1, "later")):
+        with pytest.raises(WorkListed):
+            run(tmp_path, WorkList("curate"), phase="curate", settings={"word": word})
+        os.utime(list_work(tmp_path, "curate")[-1] / "work.pickle", (time.time() - age, time.time() - age))
+    with pytest.raises(WorkListed):
+        run(tmp_path, WorkList("curate"), phase="curate", settings={"word": "earlier"})
+    assert UnitWorker(list_work(tmp_path, "curate")[-1]).work.settings == {"word": "earlier"}
+
+
+def test_processes_may_write_one_file_at_the_same_time(tmp_path: Path) -> None:
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(lambda n: write_changed(tmp_path / "file", b"%d" % n), range(100)))
+    assert os.listdir(tmp_path) == ["file"]
 
 
 def published(out: Path) -> list[list[dict[str, Any]]]:

@@ -117,7 +117,9 @@ Workers = Annotated[
 ]
 GpusPerWorker = Annotated[
     float,
-    typer.Option(min=0, help="GPUs of each Ray worker, fractions too.", show_default="none", rich_help_panel=MACHINES),
+    typer.Option(
+        min=0, help="GPUs of each Ray worker that embeds, fractions too.", show_default="none", rich_help_panel=MACHINES
+    ),
 ]
 StopAt = Annotated[
     str | None,

@@ -101,13 +101,11 @@ def rate_command(
 
 
 def _write(ratings: Dataset, folder: Path) -> None:
-    from ..core import without_bars
+    from ..core import new_file, without_bars
 
     folder.mkdir(exist_ok=True)
-    fresh = folder / ".new"
-    with without_bars():
+    with new_file(folder / "train.parquet") as fresh, without_bars():
         ratings.to_parquet(fresh)
-    fresh.replace(folder / "train.parquet")
     say(f'load_dataset("{folder}") reads the {len(ratings):,} ratings')
 
 

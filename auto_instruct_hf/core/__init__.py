@@ -1,7 +1,7 @@
 """What every phase uses: the cached map, columns and their types, texts, row readers, files."""
 
 from .arrays import FloatArray, IntArray, Vectors
-from .files import hash_file, is_intact, lock_build, seal, to_json, write_changed
+from .files import hash_file, is_intact, lock_build, new_file, seal, to_json, write_changed
 from .filter_words import any_of, load_filters, plain, run_of
 from .manifest import make_manifest, read_manifest, write_manifest
 from .markdown import fenced, inline, json_block
@@ -58,7 +58,6 @@ from .units import (
     Units,
     UnitWorker,
     Work,
-    find_engine,
     list_work,
     running_on,
     use_values,
@@ -103,7 +102,6 @@ __all__ = [
     "estimate_tokens",
     "explain_failure",
     "fenced",
-    "find_engine",
     "find_model_folder",
     "find_weights",
     "fingerprint",
@@ -128,6 +126,7 @@ __all__ = [
     "lock_build",
     "make_id",
     "make_manifest",
+    "new_file",
     "normalise",
     "open_database",
     "parse_columns",

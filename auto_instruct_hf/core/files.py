@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import secrets
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -27,12 +28,22 @@ def write_changed(path: Path, content: bytes) -> None:
     """Atomically write a file if its content changed."""
     if path.is_file() and path.read_bytes() == content:
         return
-    fresh = path.with_name(f".{path.name}.new")
-    with fresh.open("wb") as stream:
-        stream.write(content)
-        stream.flush()
-        os.fsync(stream.fileno())  # a power failure leaves the old content or the new
-    fresh.replace(path)
+    with new_file(path) as fresh:
+        fresh.write_bytes(content)
+
+
+@contextmanager
+def new_file(path: Path) -> Iterator[Path]:
+    """Yield a file name that no other process has; if a file is there at the end, flush it and rename it to `path`."""
+    fresh = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    try:
+        yield fresh
+        if fresh.exists():
+            with fresh.open("rb") as stream:
+                os.fsync(stream.fileno())  # a power failure leaves the old content or the new
+            fresh.replace(path)
+    finally:
+        fresh.unlink(missing_ok=True)
 
 
 def seal(path: Path) -> None:

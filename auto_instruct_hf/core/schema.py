@@ -8,6 +8,7 @@ from ..errors import SchemaError
 
 _TEXT = Value("string")
 _BOOL = Value("bool")
+_CHUNK = 10_000
 
 TEXT_COLUMNS = ("instruction", "input", "output")
 
@@ -83,11 +84,14 @@ def require_columns(dataset: Dataset, features: Features, phase: str, columns: I
                 f"{phase} needs the column {column!r} as {_type_name(expected)}; it is {_type_name(found)}. "
                 "Convert it with Dataset.cast_column"
             )
-    table = dataset.select_columns(list(columns)).with_format("arrow")[:]
-    for column in columns:
-        if table[column].null_count:
-            row = table[column].is_null().to_pylist().index(True) + 1
-            raise SchemaError(f"{phase}: {column!r} is null in row {row}; fill it with Dataset.map, or drop the row")
+    # Of selected rows `datasets` makes a table with a part for each row, of some kilobytes: not of all at once.
+    parts = dataset.select_columns(list(columns)).with_format("arrow").iter(_CHUNK)
+    for start, part in zip(range(1, len(dataset) + 1, _CHUNK), parts, strict=True):
+        for column in columns:
+            if part[column].null_count:
+                row = start + part[column].is_null().to_pylist().index(True)
+                remedy = "fill it with Dataset.map, or drop the row"
+                raise SchemaError(f"{phase}: {column!r} is null in row {row}; {remedy}")
     return dataset if dataset.format["type"] is None else dataset.with_format(None)
 
 

@@ -7,8 +7,7 @@ units has the rows of a run in one process. A folder beside the cache file of th
 
 import os
 import pickle
-import secrets
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -21,7 +20,7 @@ from datasets.arrow_writer import ArrowWriter
 
 from ..errors import BuildError
 from .code_version import code_version
-from .files import is_intact, seal, write_changed
+from .files import is_intact, new_file, seal, write_changed
 
 Form = Literal["python", "numpy", "arrow"]
 MakeResources = Callable[[Path], Mapping[str, object]]
@@ -66,9 +65,9 @@ class Units:
         """Return the file of a unit: its name has the first row and the one after the last."""
         return self.folder / f"{start:012}-{start + self.count_rows(start):012}.arrow"
 
-    def list_missing(self) -> list[int]:
-        """Return the units without an intact file."""
-        return [start for start in self.starts if not is_intact(self.path(start))]
+    def list_missing(self, starts: Iterable[int]) -> list[int]:
+        """Return those of the units that have no intact file."""
+        return [start for start in starts if not is_intact(self.path(start))]
 
     def read(self, start: int) -> pa.Table | None:
         """Return the rows of a unit; None if it has no intact file."""
@@ -117,7 +116,7 @@ def use_values(_: Path, **values: object) -> Mapping[str, object]:
 def run_on(engine: Engine, work: Work, units: Units, dataset: Dataset, advance: Callable[[int], object]) -> None:
     """Write the work list, and let the engine compute the units that have no file; `advance` counts all others too."""
     save_work(work, units, dataset)
-    missing = units.list_missing()
+    missing = units.list_missing(units.starts)
     advance(units.num_rows - sum(map(units.count_rows, missing)))
     if missing:
         engine.run(work, units, missing, advance)
@@ -134,20 +133,7 @@ def save_work(work: Work, units: Units, dataset: Dataset) -> None:
             writer.finalize()
         seal(rows)
     write_changed(units.folder / _LIST, pickle.dumps(work))
-
-
-@contextmanager
-def new_file(path: Path) -> Iterator[Path]:
-    """Yield the name of a new file, which is flushed and renamed to `path` at the end: no other process has it."""
-    fresh = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
-    try:
-        yield fresh
-        if fresh.exists():
-            with fresh.open("rb") as stream:
-                os.fsync(stream.fileno())
-            fresh.replace(path)
-    finally:
-        fresh.unlink(missing_ok=True)
+    os.utime(units.folder / _LIST)  # the newest, for `list_work`, even if it was there
 
 
 def list_work(cache_dir: Path, phase: str) -> list[Path]:

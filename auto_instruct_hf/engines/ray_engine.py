@@ -29,23 +29,29 @@ _ASKS_AT_ONCE = 64
 _CLOSE_SECONDS = 30.0
 _CONNECT_SECONDS = 10.0
 _WAITING_CPUS = 0.1  # a worker that waits for replies
+_GPU_PHASES = ("embed",)  # those whose workers load a model with torch
+_CLIENT_REFUSED = (
+    "ray:// is not supported: the teacher, its key and its journal would move to the head of the cluster. Run the "
+    "build on a machine of the cluster, with --ray-address auto"
+)
 
 
 class RayEngine:
     """An engine that computes units on Ray, for `core.running_on`. Ray starts with the first units; `with` closes it.
 
     Args:
-        address: A running cluster, as `ray.init` takes it (`auto`, `ray://host:10001`); None: start Ray on this
-            machine, reachable from this machine only.
+        address: A running cluster that this machine is part of, as `ray.init` takes it (`auto`, `host:port`, not
+            `ray://`); None: start Ray on this machine, reachable from this machine only.
         num_workers: Workers at a time, no more than fit at the start of a phase; None: as many as fit, one per core.
-        gpus_per_worker: GPUs of each worker, fractions too.
+        gpus_per_worker: GPUs of each worker that embeds, fractions too; other workers use none.
 
     The package, and the cache folder under the same path, must be on all machines. Workers retry a unit three times if
     they are killed. The teacher asks from this machine: key and journal do not leave it, except for the memory of Ray.
 
     Raises:
-        RecipeError: If Ray is not installed.
-        BuildError: From `run`, if the cluster cannot be reached, or workers die again and again.
+        RecipeError: If Ray is not installed, or the address is one of `ray://`.
+        BuildError: From `run`, if the cluster cannot be reached or has no room for a worker, or workers die again and
+            again.
     """
 
     def __init__(
@@ -53,6 +59,8 @@ class RayEngine:
     ) -> None:
         if find_spec("ray") is None:
             raise RecipeError("the engine ray needs Ray: pip install 'auto-instruct-hf[ray]'")
+        if (address or "").startswith("ray://"):
+            raise RecipeError(_CLIENT_REFUSED)
         self._address, self._num_workers, self._gpus = address, num_workers, gpus_per_worker
         self._is_started = False
 
@@ -79,7 +87,7 @@ class RayEngine:
         from ray.util import ActorPool
 
         try:
-            with _asking(work) as teacher, self._working(units, len(starts), teacher) as workers:
+            with _asking(work) as teacher, self._working(work.phase, units, len(starts), teacher) as workers:
                 pool = ActorPool(workers)
                 for start, is_done in pool.map_unordered(_submit, list(starts)):
                     if is_done:
@@ -99,7 +107,11 @@ class RayEngine:
         if self._address is None:  # despite its name, on all systems: Ray listens on 127.0.0.1 only
             os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
         import ray
+        from ray.util.client import ray as client
 
+        is_auto_client = self._address == "auto" and os.environ.get("RAY_ADDRESS", "").startswith("ray://")
+        if is_auto_client or client.is_connected():  # type: ignore[no-untyped-call]  # untyped; the caller may connect
+            raise RecipeError(_CLIENT_REFUSED)
         if ray.is_initialized():
             return
         _require_listener(self._address or "")
@@ -116,18 +128,20 @@ class RayEngine:
         self._is_started = True
 
     @contextmanager
-    def _working(self, units: Units, count: int, teacher: str | None) -> "Iterator[list[Actor]]":
+    def _working(self, phase: str, units: Units, count: int, teacher: str | None) -> "Iterator[list[Actor]]":
         """Start workers, at most `count`; kill them at the end."""
         import ray
 
-        needs: dict[str, float] = {"CPU": _WAITING_CPUS if teacher else 1.0, "GPU": 0.0 if teacher else self._gpus}
+        gpus = self._gpus if phase in _GPU_PHASES else 0.0
+        needs = {name: need for name, need in (("CPU", _WAITING_CPUS if teacher else 1.0), ("GPU", gpus)) if need}
+        _require_room(phase, needs)
         free: dict[str, float] = ray.available_resources()  # type: ignore[no-untyped-call]  # untyped
-        fitting = min(int(free.get(name, 0.0) / need) for name, need in needs.items() if need)
+        fitting = min(int(free.get(name, 0.0) / need) for name, need in needs.items())
         # More than fit would be given units and wait.
         cores = int(free.get("CPU", 1))
         chosen = self._num_workers or (min(fitting, cores) if teacher else fitting)
         worker = ray.remote(_Worker).options(
-            num_cpus=needs["CPU"], num_gpus=needs["GPU"], max_restarts=-1, max_task_retries=_TASK_RETRIES
+            num_cpus=needs["CPU"], num_gpus=gpus, max_restarts=-1, max_task_retries=_TASK_RETRIES
         )
         folder = str(units.folder.resolve())
         workers = [cast("Actor", worker.remote(folder, teacher)) for _ in range(max(1, min(chosen, fitting, count)))]
@@ -142,7 +156,11 @@ class _Worker:
     """Computes units in a process of its own."""
 
     def __init__(self, folder: str, teacher: str | None) -> None:
+        import ray
+
         self._folder, self._ask = Path(folder), _ActorAsk(teacher) if teacher else None
+        if not ray.get_gpu_ids():  # Ray leaves all GPUs visible, and torch would use the first
+            os.environ["CUDA_VISIBLE_DEVICES"] = ""
 
     @cached_property
     def _worker(self) -> UnitWorker:  # made with the first unit: an error in __init__ is not reported as such
@@ -214,7 +232,8 @@ def _asking(work: Work) -> Iterator[str | None]:
     name = f"teacher-{share.phase}-{hashlib.sha256(place.encode()).hexdigest()[:8]}"
     here = ray.get_runtime_context().get_node_id()
     options = ray.remote(_AskingActor).options(
-        name=f"teacher-{share.phase}-{hashlib.sha256(place.encode()).hexdigest()[:8]}",
+        name=name,
+        namespace=_NAMESPACE,  # a caller that started Ray has another
         num_cpus=0,
         max_concurrency=_ASKS_AT_ONCE,
         max_restarts=-1,
@@ -229,9 +248,23 @@ def _asking(work: Work) -> Iterator[str | None]:
         ray.kill(actor)
 
 
+def _require_room(phase: str, needs: Mapping[str, float]) -> None:
+    """Raise BuildError if no machine of the cluster is large enough for a worker: Ray would wait for one forever."""
+    import ray
+
+    machines = [node["Resources"] for node in ray.nodes() if node["Alive"]]  # type: ignore[no-untyped-call]  # untyped
+    if not any(all(one.get(name, 0.0) >= need for name, need in needs.items()) for one in machines):
+        needed = ", ".join(f"{need:g} {name}" for name, need in needs.items())
+        found = ", ".join(f"{max(one.get(name, 0.0) for one in machines):g} {name}" for name in needs)
+        raise BuildError(
+            f"a worker of {phase} needs {needed}, and the machines of the Ray cluster have at most {found}: lower "
+            "--gpus-per-worker, or add a machine that has them"
+        )
+
+
 def _require_listener(address: str) -> None:
-    """Raise BuildError if nobody listens at HOST:PORT or ray://HOST:PORT: Ray itself tries for minutes."""
-    match = re.fullmatch(r"(?:ray://)?([^/]+):(\d+)", address)
+    """Raise BuildError if nobody listens at HOST:PORT: Ray itself tries for minutes."""
+    match = re.fullmatch(r"([^/]+):(\d+)", address)
     try:
         if match:
             socket.create_connection((match[1], int(match[2])), timeout=_CONNECT_SECONDS).close()

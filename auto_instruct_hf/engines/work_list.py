@@ -41,7 +41,7 @@ class WorkList:
 
 @dataclass(frozen=True)
 class ShardReport:
-    """Numbers of units: of the shard, those computed now; of the phase, all and those that are still missing."""
+    """Numbers of units: of the shard, those computed now; of the phase, all and those that still have no file."""
 
     in_shard: int
     computed: int
@@ -82,11 +82,12 @@ def run_shard(out: Path, phase: str, shard: tuple[int, int]) -> ShardReport:
         )
     number, count = shard
     worker = UnitWorker(found[-1])
-    own = list(worker.units.starts)[number - 1 :: count]
-    missing = set(worker.units.list_missing())
+    units = worker.units
+    own = units.starts[number - 1 :: count]
     with without_bars():
-        computed = [start for start in own if start in missing and worker.compute(start)]
-    return ShardReport(len(own), len(computed), len(worker.units.starts), len(worker.units.list_missing()))
+        computed = sum(map(worker.compute, units.list_missing(own)))
+    missing = sum(not units.path(start).exists() for start in units.starts)
+    return ShardReport(len(own), computed, len(units.starts), missing)
 
 
 def _require_shared(phase: str) -> None:

@@ -8,7 +8,7 @@ threshold its rounding decides.
 from .cosine import CosineIndex, cosine_groups, knows_script, nearest_cosines
 from .filtering import filter_novel
 from .index import NoveltyIndex, Verdicts
-from .joins import connect, highest_similarity, near_copies, near_groups, near_pairs
+from .joins import connect, highest_similarity, near_copies, near_groups
 from .measure import f1
 from .tokens import TOKENIZERS, choose_tokenizer, tokenize, tokenize_unicode
 
@@ -26,7 +26,6 @@ __all__ = [
     "knows_script",
     "near_copies",
     "near_groups",
-    "near_pairs",
     "nearest_cosines",
     "tokenize",
     "tokenize_unicode",

@@ -12,7 +12,7 @@ from datasets import Dataset, Features, Value, concatenate_datasets
 from ..core import Batch, IntArray, Trace, apply, require_columns, to_table
 from ..embedding import Encode, identify, open_encoder
 from ..recipe import EmbeddingSettings
-from .cosine import CosineIndex
+from .cosine import CosineIndex, knows_script
 from .index import NoveltyIndex, Verdicts
 from .tokens import choose_tokenizer
 
@@ -42,7 +42,8 @@ def filter_novel(
         tokenizer: `rouge`: runs of a-z and 0-9, as `rouge_score` has it; `unicode`: words of any script; `auto`: the
             latter where most letters are not a-z.
         max_cosine: Of the rows that are left, drop those whose cosine with an earlier one that stays is above this. In
-            (0, 1]; None: compare words only. `docs/deduplicate.md` says how 0.9 was chosen.
+            (0, 1]; None, or a script that the embedding model does not know: compare words only.
+            `docs/deduplicate.md` says how 0.9 was chosen.
         embedding: The embedding model of `max_cosine`.
         num_shards: Parts of the dataset, of which two at a time are held in memory: the same rows are dropped.
         cache_dir: Folder of the cache; None: as in `core.apply`.
@@ -59,8 +60,11 @@ def filter_novel(
     """
     dataset = require_columns(dataset, Features({column: Value("string")}), "filter_novel", (column,))
     texts = dataset.select_columns([column])
+    embedding = embedding or EmbeddingSettings()
     if tokenizer == "auto":
-        tokenizer = choose_tokenizer(text for batch in texts.iter(_BATCH) for text in batch[column])
+        tokenizer = choose_tokenizer(_read(texts, column))
+    if max_cosine and not knows_script(embedding, _read(texts, column)):
+        max_cosine = None
     num_shards = max(1, min(num_shards, len(dataset)))
     found: list[Dataset] = []
     for shard in range(num_shards):
@@ -76,7 +80,7 @@ def filter_novel(
                     "earlier": [(texts.shard(num_shards, n, contiguous=True), one) for n, one in enumerate(found)],
                 },
                 depends_on=[
-                    identify(embedding or EmbeddingSettings()) if max_cosine else None,
+                    identify(embedding) if max_cosine else None,
                     *(one._fingerprint for one in found),
                 ],
                 batch_size=None,
@@ -195,6 +199,10 @@ def _drop_copies(
     if len(left):
         judged = make_index().add_novel([texts[row] for row in left])
         found.drop(left, judged, start + left[judged.is_novel], reason)
+
+
+def _read(texts: Dataset, column: str) -> Iterator[str]:
+    return (text for batch in texts.iter(_BATCH) for text in batch[column])
 
 
 def _parts(texts: Sequence[str]) -> Iterator[list[str]]:

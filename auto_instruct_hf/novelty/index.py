@@ -40,8 +40,9 @@ class NoveltyIndex:
     """A growing pool of texts.
 
     Decisions and similarities are those of `rouge_score` to the bit, whatever the sizes of pool and batches. A pool of
-    more than MAX_PAIRWISE texts is searched by compiled loops: the first use compiles them (some seconds;
-    the result is kept beside the package, in NUMBA_CACHE_DIR or in the user's cache, as numba decides).
+    more than MAX_PAIRWISE texts or _MAX_PAIRWISE_TOKENS tokens is searched by compiled loops: the first use compiles
+    them (some seconds; the result is kept beside the package, in NUMBA_CACHE_DIR or in the user's cache, as numba
+    decides).
 
     Args:
         max_similarity: A text whose ROUGE-L F1 with any earlier one is above this is not novel. In (0, 1].

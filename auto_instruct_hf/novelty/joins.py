@@ -7,34 +7,9 @@ import numpy as np
 from ..core import IntArray
 from . import index
 from .index import NoveltyIndex, Verdicts
-from .pairwise import Pairwise
-from .tokens import TOKENIZERS
 
 # Thresholds to search large sets with, tried in this order: a higher one is faster.
 _FLOORS = (0.6, 0.4, 0.2, 1e-6)
-
-
-def near_pairs(texts: Sequence[str], max_similarity: float, tokenizer: str = "rouge") -> list[tuple[int, int]]:
-    """Find near duplicates within a set of texts.
-
-    Args:
-        texts: Texts to compare.
-        max_similarity: In (0, 1].
-        tokenizer: A name in TOKENIZERS.
-
-    Returns:
-        The pairs of positions (i < j) with ROUGE-L F1 above `max_similarity`. Of n copies of one text these are n² / 2:
-        see `near_groups`.
-    """
-    groups = near_groups(texts, max_similarity, tokenizer)
-    rows = np.argsort(groups, kind="stable")
-    found = []
-    for members in np.split(rows, np.cumsum(np.bincount(groups))[:-1]):
-        if len(members) > 1:
-            group = Pairwise()
-            group.add([TOKENIZERS[tokenizer](texts[row]) for row in members])
-            found += [(i, j) for pairs in group.pairs(max_similarity) for i, j in members[pairs].tolist()]
-    return found
 
 
 def near_groups(texts: Sequence[str], max_similarity: float, tokenizer: str = "rouge") -> IntArray:

@@ -42,22 +42,18 @@ class Pairwise:
 
     def search(self, texts: Sequence[list[str]]) -> tuple[FloatArray, IntArray]:
         """Return for each text the highest similarity in the pool and its first position (-1 if it is 0)."""
-        encoded = self._encode(texts)
-        blocks = [self._against_pool(encoded[start : start + _BLOCK]) for start in range(0, len(encoded), _BLOCK)]
-        return _join(blocks)
+        return self._against_pool(self._encode(texts))
 
     def add_novel(self, texts: Sequence[list[str]], max_similarity: float) -> tuple[FloatArray, IntArray]:
-        """Admit texts one after the other; return what `search` would return just before each is admitted."""
+        """Admit texts one after the other; return what `search` would return just before each is admitted.
+
+        Similarities of all pairs of the texts are held at once: give a few hundred.
+        """
         encoded = self._encode(texts)
-        blocks = []
-        for start in range(0, len(encoded), _BLOCK):
-            block = encoded[start : start + _BLOCK]
-            best, nearest = self._against_pool(block)
-            among = _similarities(block, block)
-            admitted = admit_in_order(best, nearest, among, max_similarity, len(self._pool))
-            self._extend([block[row] for row in admitted])
-            blocks.append((best, nearest))
-        return _join(blocks)
+        best, nearest = self._against_pool(encoded)
+        admitted = admit_in_order(best, nearest, _similarities(encoded, encoded), max_similarity, len(self._pool))
+        self._extend([encoded[row] for row in admitted])
+        return best, nearest
 
     def pairs(self, max_similarity: float) -> Iterator[IntArray]:
         """Yield arrays of pairs (earlier, later) of positions with a similarity above `max_similarity`."""
@@ -116,10 +112,3 @@ def _common(candidates: list[str], references: list[str]) -> tuple[_Single, IntA
     lcs = cdist(candidates, references, scorer=LCSseq.similarity, dtype=np.float32, workers=-1)
     m, n = (np.array([len(text) for text in texts], dtype=np.int64) for texts in (candidates, references))
     return lcs, m, n
-
-
-def _join(blocks: list[tuple[FloatArray, IntArray]]) -> tuple[FloatArray, IntArray]:
-    best, nearest = [np.zeros(0)], [np.zeros(0, dtype=np.int64)]
-    return np.concatenate(best + [block[0] for block in blocks]), np.concatenate(
-        nearest + [block[1] for block in blocks]
-    )
