@@ -43,7 +43,7 @@ def read_arms(out: Path) -> dict[str, Dataset]:
     folder = out / _FOLDER
     paths = {arm: path for arm in ARMS if (path := folder / f"{arm}.parquet").is_file()}
     belongs_to = folder / _BUILD
-    if paths and not (belongs_to.is_file() and belongs_to.read_text() == _hash_build(out)):
+    if paths and belongs_to.is_file() and belongs_to.read_text() != _hash_build(out):
         _LOG.warning(
             "the arms in %s are not of the build in %s, so they are not read: run the ablation again", folder, out
         )
