@@ -39,7 +39,7 @@ def table(rows: Sequence[dict[str, Any]]) -> Dataset:
 
 
 def open_teacher(stub: StubTeacher, folder: Path, model: str = "judge", **settings: Any) -> Teacher:
-    chosen = TeacherSettings(max_retries=3, **settings)
+    chosen = TeacherSettings(**{"max_retries": 3, **settings})
     return Teacher(model, base_url=stub.url, api_key=KEY, journal=folder / "journal.sqlite", settings=chosen)
 
 

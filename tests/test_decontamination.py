@@ -70,6 +70,15 @@ def test_planted_copies_are_dropped_and_nothing_else(tmp_path: Path, method: Any
     assert trace.facts["sources"] == [{"name": "exam.jsonl", "column": "question", "items": 2, "dropped": 2}]
 
 
+def test_two_columns_of_one_set_are_counted_apart(tmp_path: Path) -> None:
+    path = tmp_path / "exam.jsonl"
+    path.write_text(json.dumps({"question": QUESTION, "answer": UNRELATED}), encoding="utf-8")
+    trace, chosen = Trace(), DecontaminationSettings((f"{path}:question", f"{path}:answer"))
+    decontaminate(make_instances((COPY, ""), (QUESTION, "")), settings=chosen, cache_dir=tmp_path / "c", trace=trace)
+    found = [(one["name"], one["dropped"]) for one in trace.facts["sources"]]
+    assert found == [("exam.jsonl (question, 1)", 2), ("exam.jsonl (answer, 2)", 0)]
+
+
 @pytest.mark.parametrize("method", ["rouge", "ngram"])
 def test_the_input_counts_alone_and_with_its_instruction(tmp_path: Path, method: Any) -> None:
     start, end = QUESTION.split(", then")

@@ -278,6 +278,9 @@ def test_a_finished_build_is_replaced_only_on_request(tmp_path: Path) -> None:
             with pytest.raises(BuildError, match=words):
                 again(**changes)  # type: ignore[arg-type]
         assert (tmp_path / "report.json").read_bytes() == before
+        shutil.rmtree(tmp_path / "dataset")  # as after a kill while it is replaced
+        again()
+        assert len(list((tmp_path / "dataset").glob("data/*/train-*.parquet"))) == 2
 
 
 @pytest.mark.parametrize(

@@ -145,6 +145,14 @@ def test_a_pair_without_a_usable_reply_is_counted_with_its_reason(stub: StubTeac
     assert 0 < len(found["train"]) < 30
 
 
+def test_pairs_that_a_failing_server_did_not_answer_are_compared_by_the_next_run(tmp_path: Path) -> None:
+    rows = [row for task in range(30) for row in rows_of(task, "a", "b")]
+    with serve_stub(faults={"poison": 0.2}) as stub, open_teacher(stub, tmp_path, max_retries=0) as teacher:
+        assert len(compare(teacher, tmp_path, train=rows)[0]["train"]) < 30
+        stub.faults = {}
+        assert len(compare(teacher, tmp_path, train=rows)[0]["train"]) == 30
+
+
 def test_the_order_of_rows_changes_neither_requests_nor_pairs(stub: StubTeacher, tmp_path: Path) -> None:
     rows = rows_of(1, "a", "b", "c")
     with open_teacher(stub, tmp_path) as teacher:

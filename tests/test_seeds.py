@@ -200,6 +200,7 @@ def test_a_folder_of_parquet_shards_is_read_in_order(tmp_path: Path) -> None:
     for number in (1, 0):
         Dataset.from_list([{**TASK, "instruction": f"Task {number}"}]).to_parquet(tmp_path / f"part-{number}.parquet")
     assert read_seeds(tmp_path)["instruction"][:] == ["Task 0", "Task 1"]
+    assert read_seeds(tmp_path).info.dataset_name == tmp_path.name  # which is published, without the path
 
 
 def test_class_labels_are_read_by_their_names(tmp_path: Path) -> None:

@@ -84,8 +84,12 @@ def list_unique(table: pa.Table, names: Sequence[str]) -> tuple[pa.Table, IntArr
     """
     place = rank(table[names[0]])
     order = pc.sort_indices(table, [(name, "ascending") for name in names]).to_numpy()
-    first = np.unique(place[order], return_index=True)[1]
-    return table.select(list(names)).take(pa.array(order[first])), place
+    chosen = order[np.unique(place[order], return_index=True)[1]]
+    # `take` concatenates the parts of a column, of which one holds 2 GB of text at most: of the chosen rows alone.
+    is_chosen = np.zeros(table.num_rows, dtype=bool)
+    is_chosen[chosen] = True
+    found = table.select(list(names)).filter(pa.array(is_chosen))
+    return found.take(pa.array(np.searchsorted(np.flatnonzero(is_chosen), chosen))), place
 
 
 def from_table(table: pa.Table, features: Features) -> Dataset:

@@ -3,7 +3,7 @@
 import re
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -65,7 +65,7 @@ def decontaminate(
         SourceError: If an evaluation set cannot be read, or its column is ambiguous.
     """
     instances = require_columns(instances, INSTANCES, "decontaminate", ("instruction", "input"))
-    sources = [read_evaluation_set(source) for source in settings.sources]
+    sources = _name_apart([read_evaluation_set(source) for source in settings.sources])
     judged = apply(
         instances,
         decontaminate_batch,
@@ -80,7 +80,7 @@ def decontaminate(
     )
     kept = keep(judged, phase="decontaminate", cache_dir=cache_dir, trace=trace)
     if trace is not None and trace.rejected is not None:
-        dropped = Counter(trace.rejected["rejected"])
+        dropped = Counter(trace.rejected["rejected"][:])
         counts = [(source, dropped[_reason(source, settings)]) for source in sources]
         trace.facts["sources"] = [
             {"name": source.name, "column": source.column, "items": len(source.texts), "dropped": count}
@@ -114,6 +114,15 @@ def decontaminate_batch(
             if not rejected[row] and not close.isdisjoint(own):
                 rejected[row] = _reason(source, settings)
     return {**batch, "rejected": rejected}
+
+
+def _name_apart(sources: Sequence[EvaluationSet]) -> list[EvaluationSet]:
+    """Return the sets with their column and number in their name where several have the same one."""
+    names = Counter(source.name for source in sources)
+    return [
+        replace(source, name=f"{source.name} ({source.column}, {number})") if names[source.name] > 1 else source
+        for number, source in enumerate(sources, start=1)
+    ]
 
 
 def _reason(source: EvaluationSet, settings: DecontaminationSettings) -> str:
@@ -160,4 +169,4 @@ def read_evaluation_set(source: str) -> EvaluationSet:
     unique = tuple(dict.fromkeys(text.strip() for text in texts if text.strip()))
     if not unique:
         raise SourceError(f"{source}: there is no text in the column {column!r}; name another")
-    return EvaluationSet(Path(place).name if is_file else place, column, unique)
+    return EvaluationSet(Path(place).name if Path(place).exists() else place, column, unique)

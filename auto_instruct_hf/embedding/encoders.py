@@ -38,10 +38,13 @@ Encode = Callable[[list[str]], Vectors]
 
 def identify(settings: EmbeddingSettings) -> str:
     """Hash what determines a vector: model (for a folder also its files' sizes and times), prompt, backend."""
-    folder = Path(settings.model)
+    return fingerprint(settings.model, _stamp_files(settings.model), settings.prompt, settings.backend)
+
+
+def _stamp_files(model: str) -> list[list[object]]:
+    folder = Path(model)
     files = sorted(path for path in folder.rglob("*") if path.is_file()) if folder.is_dir() else []
-    stamps = [[path.name, path.stat().st_size, path.stat().st_mtime_ns] for path in files]
-    return fingerprint(settings.model, stamps, settings.prompt, settings.backend)
+    return [[path.name, path.stat().st_size, path.stat().st_mtime_ns] for path in files]
 
 
 def require_model(settings: EmbeddingSettings) -> None:
@@ -80,7 +83,8 @@ def make_encoder(settings: EmbeddingSettings, folder: Path) -> Encode:
     """
 
     def encode(texts: list[str]) -> Vectors:
-        model = _load(settings.model, settings.backend, None if settings.backend == "torch" else folder)
+        version = fingerprint(settings.model, _stamp_files(settings.model))
+        model = _load(settings.model, version, settings.backend, None if settings.backend == "torch" else folder)
         lengths = _count_tokens(model, [settings.prompt + text for text in texts])
         batches = split_by_tokens(lengths, settings.batch_tokens)
         on_cpu = model.device.type == "cpu"
@@ -143,7 +147,7 @@ def _count_tokens(model: "SentenceTransformer", texts: list[str]) -> list[int]:
 
 
 @cache
-def _load(model: str, backend: str, export_folder: Path | None) -> "SentenceTransformer":
+def _load(model: str, version: str, backend: str, export_folder: Path | None) -> "SentenceTransformer":
     import transformers  # these take seconds to import: only where they are used
     from sentence_transformers import SentenceTransformer
 
@@ -157,5 +161,5 @@ def _load(model: str, backend: str, export_folder: Path | None) -> "SentenceTran
     if export_folder:
         from .onnx_backend import use_onnx
 
-        use_onnx(loaded, export_folder / f"{backend}-{fingerprint(path)}.onnx", in_8_bits=backend == "onnx-int8")
+        use_onnx(loaded, export_folder / f"{backend}-{version}.onnx", in_8_bits=backend == "onnx-int8")
     return loaded

@@ -10,10 +10,12 @@ import pyarrow
 import pyarrow.parquet
 from datasets import Dataset, DatasetDict
 
-from ..core import CHAT, read_manifest
+from ..core import CHAT, read_manifest, to_table
 from ..errors import RecipeError, SourceError
 from ..recipe import Recipe
 from .questions import DatasetRow
+
+_CHUNK = 10_000
 
 
 @dataclass(frozen=True)
@@ -73,5 +75,6 @@ def digest_splits(instances: Mapping[str, Dataset], sample: Mapping[str, Dataset
 
 
 def _digest_rows(rows: Dataset, names: Sequence[str]) -> list[bytes]:
-    columns = zip(*(rows[name][:] for name in names), strict=True)
-    return sorted(hashlib.sha256(repr(row).encode("utf-8", "surrogatepass")).digest() for row in columns)
+    parts = to_table(rows, names).to_batches(max_chunksize=_CHUNK)
+    found = (row for part in parts for row in zip(*(part[name].to_pylist() for name in names), strict=True))
+    return sorted(hashlib.sha256(repr(row).encode("utf-8", "surrogatepass")).digest() for row in found)

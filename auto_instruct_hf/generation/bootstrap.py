@@ -115,6 +115,7 @@ def bootstrap(
             )
             pool.judge(rows(candidates[:]))
             progress.note(f"{len(pool.admitted):,} of {num_instructions:,} instructions")
+        progress.is_final = True  # later rounds follow from earlier ones, so nothing is sent again
     stopped = rounds.describe_stall() if rounds.num_kept < enough else ""
     if stopped:
         _LOG.warning("bootstrap stopped at %s", stopped)

@@ -68,7 +68,7 @@ def read_seeds(
     names = _find_columns(found, columns or {}, source)
     rows = _read_table(table, names, source)
     seeds = from_rows(rows, SEEDS)
-    name = Path(source).name if Path(source).is_file() else str(source)
+    name = Path(source).name if Path(source).exists() else str(source)
     seeds.info.dataset_name = BUNDLED_NAME if source == BUNDLED else name
     seeds.info.license = _BUNDLED_LICENSE if source == BUNDLED else ""
     seeds.info.description = " ".join(f"{name}={column}" for name, column in (columns or {}).items())

@@ -49,9 +49,11 @@ def write_build(
     """
     plots = draw_plots(inputs, cache_dir=out / "cache")
     report = replace(report, plots=[{"file": f"assets/{name}.png", "caption": CAPTIONS[name]} for name in plots])
-    evaluation = _read_evaluation(out / "evaluation.json", digest_splits(inputs.instances, inputs.sample))
-    if evaluation is None and (out / "evaluation.json").exists():
-        _LOG.warning("%s is of other rows: run `auto-instruct evaluate %s` again", out / "evaluation.json", out)
+    evaluation, place = None, out / "evaluation.json"
+    if place.exists():  # a digest takes a minute for millions of rows
+        evaluation = _read_evaluation(place, digest_splits(inputs.instances, inputs.sample))
+    if evaluation is None and place.exists():
+        _LOG.warning("%s is of other rows: run `auto-instruct evaluate %s` again", place, out)
     public = replace(
         report,
         # Without durations, so that equal rows give equal files.

@@ -1,5 +1,6 @@
 """Render the dataset card from the report of a build."""
 
+from itertools import pairwise
 from pathlib import Path
 
 import jinja2
@@ -13,7 +14,8 @@ from .build_report import CUSTOM, PHASES, BuildReport, format_figure
 _PACKAGE = Path(__file__).parents[1]
 # Next to the package in a checkout, inside it in an installed wheel.
 _TEMPLATES = (_PACKAGE.parent / "dataset_card", _PACKAGE / "dataset_card")
-_SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"))
+_LIMITS = ("1K", "10K", "100K", "1M", "10M", "100M", "1B")
+_SIZES = ("n<1K", *(f"{low}<n<{high}" for low, high in pairwise(_LIMITS)))
 _COLUMNS = {
     "instance_id": "id of the content of the row",
     "instruction_id": "id of the instruction, the same for all its instances",
@@ -91,7 +93,7 @@ def _card_data(report: BuildReport) -> DatasetCardData:
         language=report.language,
         license=report.license,
         pretty_name=" ".join(report.title.split()),
-        size_categories=next((name for limit, name in _SIZES if rows < limit), "1M<n<10M"),
+        size_categories=_SIZES[max(0, min(len(str(rows)) - 3, len(_SIZES) - 1))],
         task_categories=["text-generation"],
         source_datasets=["original" if report.seeds.is_bundled else "extended"],
         tags=["instruction-tuning", "synthetic", "auto-instruct"],

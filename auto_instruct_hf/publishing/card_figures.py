@@ -95,7 +95,7 @@ def _draw(name: str, inputs: CardInputs) -> bytes:
         counts = [np.bincount(data["cluster"][:], minlength=len(topics)).tolist() for data in (rows, sampled)]
         figure = draw_cluster_sizes(topics, *counts)
     elif name == "lengths":
-        asked = [f"{task} {given}" for task, given in zip(rows["instruction"], rows["input"], strict=True)]
+        asked = (f"{task} {given}" for task, given in zip(rows["instruction"], rows["input"], strict=True))
         figure = draw_lengths([count_words(text) for text in asked], [count_words(text) for text in rows["output"]])
     elif name == "similarity":
         figure = draw_similarity(np.array(inputs.instructions["similarity"][:], dtype=float), inputs.max_similarity)

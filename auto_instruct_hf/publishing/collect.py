@@ -101,7 +101,7 @@ def _divide(total: float, count: int) -> float | None:
 
 def count_reasons(rejected: Dataset | None) -> dict[str, int]:
     """Count rejected rows by reason, the most frequent first."""
-    return dict(Counter(rejected["rejected"]).most_common()) if rejected is not None else {}
+    return dict(Counter(rejected["rejected"][:]).most_common()) if rejected is not None else {}
 
 
 def list_costs(teacher: Teacher) -> list[PricedUsage]:

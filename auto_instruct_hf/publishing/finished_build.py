@@ -70,7 +70,7 @@ def _read_report(folder: Path) -> dict[str, Any]:
 def _require_undamaged(folder: Path) -> None:
     """Raise a BuildError if a finished build cannot be compared because it is damaged, not because of its version."""
     try:
-        if folder.with_name("manifest.json").exists():
+        if folder.exists() and folder.with_name("manifest.json").exists():
             read_manifest(folder, only=("report.json", "recipe.yaml"))
     except SourceError as error:
         raise BuildError(f"whether the build in {folder} differs cannot be told: {error}, with --overwrite") from None

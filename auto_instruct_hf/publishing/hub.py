@@ -24,7 +24,7 @@ from huggingface_hub.errors import (
 from huggingface_hub.hf_api import RepoFile
 from huggingface_hub.utils import validate_repo_id  # type: ignore[attr-defined]  # in their reference, not in __all__
 
-from ..core import hide_tokens
+from ..core import hash_file, hide_tokens
 from ..errors import HubError, RecipeError
 
 _Result = TypeVar("_Result")
@@ -191,9 +191,10 @@ def _find_changes(
 def _is_same(file: Path | bytes, entry: RepoFile | None) -> bool:
     if entry is None:
         return False
-    content = file if isinstance(file, bytes) else file.read_bytes()
     if entry.lfs is not None:
-        return hashlib.sha256(content).hexdigest() == entry.lfs.sha256
+        found = hashlib.sha256(file).hexdigest() if isinstance(file, bytes) else hash_file(file)
+        return found == entry.lfs.sha256
+    content = file if isinstance(file, bytes) else file.read_bytes()
     return hashlib.sha1(b"blob %d\0" % len(content) + content, usedforsecurity=False).hexdigest() == entry.blob_id
 
 

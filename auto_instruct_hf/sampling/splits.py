@@ -79,7 +79,9 @@ def split(
     instances = require_columns(instances, CLUSTERED, "split", _NEEDED)
     settings, embedding = settings or SplittingSettings(), embedding or EmbeddingSettings()
     needed = instances.select_columns(list(_NEEDED))
-    in_meaning = settings.max_cosine is not None and knows_script(embedding, instances["instruction"])
+    in_meaning = settings.max_cosine is not None and knows_script(
+        embedding, pc.unique(to_table(instances, ["instruction"])["instruction"]).to_pylist()
+    )
     resources = {"encode": open_encoder(embedding, cache_dir) if in_meaning else None}
     depends_on = identify(embedding) if in_meaning else None
     assigned = apply(

@@ -78,7 +78,7 @@ def compare_outputs(
     for part in splits.values():
         require_columns(part, INSTANCES, "compare", _READ)
     pairs = from_rows(_list_pairs(splits), PAIRS)
-    with teacher.phase("preferences", total=2 * len(pairs)):
+    with teacher.phase("preferences", total=2 * len(pairs)) as progress:
         compared = apply(
             pairs,
             compare_batch,
@@ -89,6 +89,7 @@ def compare_outputs(
             depends_on=teacher.identity,
             batch_size=ASKING_BATCH // 2,
             cache_dir=cache_dir,
+            is_final=lambda: progress.is_final,
         )
     kept = keep(compared, phase="preferences", cache_dir=cache_dir, trace=trace)
     trace.facts.update(_describe(compared, kept.to_list(), teacher.model, written_by))
