@@ -28,7 +28,7 @@ _TASK_RETRIES = 3  # a unit that kills its worker each time must end
 _ASKS_AT_ONCE = 64
 _CLOSE_SECONDS = 30.0
 _CONNECT_SECONDS = 10.0
-_WAITING_CPUS = 0.1  # a worker that waits for replies
+_WAITING_CPUS = 0.1  # of a shared cluster, for a worker that waits for replies
 _GPU_PHASES = ("embed",)  # those whose workers load a model with torch
 _CLIENT_REFUSED = (
     "ray:// is not supported: the teacher, its key and its journal would move to the head of the cluster. Run the "
@@ -63,6 +63,8 @@ class RayEngine:
             raise RecipeError(_CLIENT_REFUSED)
         self._address, self._num_workers, self._gpus = address, num_workers, gpus_per_worker
         self._is_started = False
+        self._options: dict[str, float] = {}
+        self._workers: list[Actor] = []
 
     def __enter__(self) -> "RayEngine":
         return self
@@ -76,7 +78,7 @@ class RayEngine:
             import ray
 
             ray.shutdown()
-            self._is_started = False
+            self._is_started, self._workers = False, []
 
     def run(self, work: Work, units: Units, starts: Sequence[int], advance: Callable[[int], object]) -> None:
         """Compute units on workers; see `core.Engine`. One unit alone is left to this process."""
@@ -87,9 +89,14 @@ class RayEngine:
         from ray.util import ActorPool
 
         try:
-            with _asking(work) as teacher, self._working(work.phase, units, len(starts), teacher) as workers:
+            is_asking = isinstance(work.make_resources, SharedAsk)
+            folder = str(units.folder.resolve())
+            with _asking(work) as teacher, self._working(work.phase, len(starts), is_asking=is_asking) as workers:
                 pool = ActorPool(workers)
-                for start, is_done in pool.map_unordered(_submit, list(starts)):
+                submitted = pool.map_unordered(
+                    lambda worker, start: worker.compute.remote(folder, teacher, start), list(starts)
+                )
+                for start, is_done in submitted:
                     if is_done:
                         advance(units.count_rows(start))
         except RayTaskError as error:
@@ -128,46 +135,68 @@ class RayEngine:
         self._is_started = True
 
     @contextmanager
-    def _working(self, phase: str, units: Units, count: int, teacher: str | None) -> "Iterator[list[Actor]]":
-        """Start workers, at most `count`; kill them at the end."""
+    def _working(self, phase: str, count: int, *, is_asking: bool) -> "Iterator[list[Actor]]":
+        """Start at most `count` workers and stop them at the end; on a Ray of our own, the next phase has the same."""
         import ray
 
+        is_alone = self._is_started and self._address is None
         gpus = self._gpus if phase in _GPU_PHASES else 0.0
-        needs = {name: need for name, need in (("CPU", _WAITING_CPUS if teacher else 1.0), ("GPU", gpus)) if need}
+        cpus = _WAITING_CPUS if is_asking and not is_alone else 1.0
+        needs = {name: need for name, need in (("CPU", cpus), ("GPU", gpus)) if need}
         _require_room(phase, needs)
-        free: dict[str, float] = ray.available_resources()  # type: ignore[no-untyped-call]  # untyped
+        options = {"num_cpus": needs["CPU"], "num_gpus": gpus, "max_restarts": -1, "max_task_retries": _TASK_RETRIES}
+        if options != self._options:
+            self._stop_workers()
+            self._options = options
+        # Of a shared cluster what others left: the workers of earlier phases are stopped.
+        resources = ray.cluster_resources if is_alone else ray.available_resources
+        free: dict[str, float] = resources()  # type: ignore[no-untyped-call]  # untyped
         fitting = min(int(free.get(name, 0.0) / need) for name, need in needs.items())
         # More than fit would be given units and wait.
-        cores = int(free.get("CPU", 1))
-        chosen = self._num_workers or (min(fitting, cores) if teacher else fitting)
-        worker = ray.remote(_Worker).options(
-            num_cpus=needs["CPU"], num_gpus=gpus, max_restarts=-1, max_task_retries=_TASK_RETRIES
-        )
-        folder = str(units.folder.resolve())
-        workers = [cast("Actor", worker.remote(folder, teacher)) for _ in range(max(1, min(chosen, fitting, count)))]
+        chosen = self._num_workers or int(free.get("CPU", 1))
+        number = max(1, min(chosen, fitting, count))
+        worker = ray.remote(_Worker).options(**options)
+        self._workers += [cast("Actor", worker.remote()) for _ in range(number - len(self._workers))]
+        is_reusable = False
         try:
-            yield workers
+            yield self._workers[:number]
+            is_reusable = is_alone
         finally:
-            for one in workers:
-                ray.kill(one)
+            if is_reusable:
+                for one in self._workers[:number]:
+                    one.forget.remote()
+            else:
+                self._stop_workers()
+
+    def _stop_workers(self) -> None:
+        import ray
+
+        for one in self._workers:
+            ray.kill(one)
+        self._workers = []
 
 
 class _Worker:
     """Computes units in a process of its own."""
 
-    def __init__(self, folder: str, teacher: str | None) -> None:
+    def __init__(self) -> None:
         import ray
 
-        self._folder, self._ask = Path(folder), _ActorAsk(teacher) if teacher else None
+        self.forget()
         if not ray.get_gpu_ids():  # Ray leaves all GPUs visible, and torch would use the first
             os.environ["CUDA_VISIBLE_DEVICES"] = ""
 
-    @cached_property
-    def _worker(self) -> UnitWorker:  # made with the first unit: an error in __init__ is not reported as such
-        datasets.disable_progress_bars()
-        return UnitWorker(self._folder, self._make_resources if self._ask else None)
+    def forget(self) -> None:
+        """Give up the model of a phase that ended."""
+        self._worker: UnitWorker | None = None
+        self._ask: _ActorAsk | None = None
 
-    def compute(self, start: int) -> tuple[int, bool]:
+    def compute(self, folder: str, teacher: str | None, start: int) -> tuple[int, bool]:
+        """Compute a unit of a folder, if its phase asks through the actor `teacher`; return whether it is written."""
+        if self._worker is None:
+            datasets.disable_progress_bars()
+            self._ask = _ActorAsk(teacher) if teacher else None
+            self._worker = UnitWorker(Path(folder), self._make_resources if teacher else None)
         if self._ask is None:
             return start, self._worker.compute(start)
         self._ask.is_final = True
@@ -270,10 +299,6 @@ def _require_listener(address: str) -> None:
             socket.create_connection((match[1], int(match[2])), timeout=_CONNECT_SECONDS).close()
     except (OSError, OverflowError) as error:
         raise BuildError(f"cannot reach Ray at {address} ({_first_line(error)})") from None
-
-
-def _submit(worker: "Actor", start: int) -> object:
-    return worker.compute.remote(start)
 
 
 def _unwrap(error: Any) -> Exception:
