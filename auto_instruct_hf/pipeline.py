@@ -126,7 +126,7 @@ def build(
         WorkListed: From an engine that stops the build before a phase.
     """
     recipe, out = recipe or Recipe(), Path(out)
-    check_terms(license, language)
+    check_terms(license, language, title)
     require_model(recipe.embedding)
     for source in recipe.decontamination.sources:
         read_evaluation_set(source)  # a source that cannot be read is reported before anything is spent

@@ -425,6 +425,7 @@ def test_build_and_push_in_one_command(hub: StubHub, finished: tuple[Path, Calla
         (REPO, TOKEN, "read", (), 1, "cannot write to alice: create one with write access"),
         (REPO, TOKEN, "write", ("--license", "CC BY 4.0"), 2, "did you mean cc-by-4.0"),
         (REPO, TOKEN, "write", ("--language", "english"), 2, "an ISO 639 code, such as en; did you mean en?"),
+        (REPO, TOKEN, "write", ("--title", "caf\udce9"), 2, "write it in UTF-8"),
         (REPO, TOKEN, "write", ("--description", "absent.md"), 2, "absent.md"),
     ],
 )

@@ -205,7 +205,7 @@ def build_command(
         if estimate and (probe or preview):
             raise RecipeError("--estimate sends no request, --probe and --preview do: choose one")
         computing = choose_engine(engine, ray_address, workers, gpus_per_worker, stop_at)
-        check_terms(license, language)
+        check_terms(license, language, title)
         words = _read_description(description)
         if push:
             check_access(push, create_pr=create_pr)

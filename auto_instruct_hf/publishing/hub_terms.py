@@ -7,11 +7,14 @@ from importlib.resources import files
 from ..errors import RecipeError
 
 
-def check_terms(license: str | None, language: str | None) -> None:
+def check_terms(license: str | None, language: str | None, title: str | None = None) -> None:
     """Raise a RecipeError if a license is not on the Hub's list (November 2026), or a language is no ISO 639 code.
 
-    The message names the most similar ids. None is valid.
+    The message names the most similar ids. Raise one too if a title was given in bytes that are not UTF-8, which no
+    file can hold. None is valid.
     """
+    if title and title.encode(errors="ignore").decode() != title:
+        raise RecipeError(f"--title is {title!r}: write it in UTF-8")
     if license is not None:
         known = (files("auto_instruct_hf.publishing") / "licenses.txt").read_text(encoding="utf-8").split()
         _check("--license", license, known, "a license id of the Hub, such as cc-by-4.0, or `other`")
