@@ -2,6 +2,7 @@
 
 import multiprocessing
 import os
+import signal
 from collections.abc import Callable
 from multiprocessing.context import ForkServerProcess, SpawnProcess
 from pathlib import Path
@@ -30,6 +31,7 @@ def _run(arguments: list[str], log: str, environment: dict[str, str]) -> None:
         os.dup2(stream.fileno(), 1)
         os.dup2(stream.fileno(), 2)
     os.environ.update(environment)
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored if a shell started the tests in the background
     from auto_instruct_hf.cli.app import app
 
     app(arguments)
