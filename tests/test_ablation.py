@@ -115,6 +115,8 @@ def test_the_arms_of_another_build_are_not_read(done: Done, tmp_path: Path, capl
     next(tmp_path.glob("dataset/data/default/*.parquet")).write_bytes(b"another build")
     assert read_arms(tmp_path) == {}
     assert "are not of the build" in caplog.text
+    (tmp_path / "arms" / "build.txt").unlink()  # arms that somebody put there
+    assert tuple(read_arms(tmp_path)) == ARMS
 
 
 def test_an_ablation_leaves_no_arm_of_an_earlier_one(done: Done, tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ from stub_teacher import KEY, StubTeacher, serve_stub
 from auto_instruct_hf import Recipe, Teacher, build, complete, read_seeds
 from auto_instruct_hf.core import ATTRIBUTED, Work, apply, from_rows, running_on, use_values
 from auto_instruct_hf.embedding import phase as embedding
-from auto_instruct_hf.engines import RayEngine, ray_engine
+from auto_instruct_hf.engines import RayEngine, ray_teacher
 from auto_instruct_hf.errors import BudgetError, BuildError, RecipeError, TeacherError
 from auto_instruct_hf.recipe import (
     BootstrapSettings,
@@ -118,9 +118,9 @@ def test_the_teacher_is_found_where_the_caller_started_ray(
     import ray
 
     engine._start()
-    monkeypatch.setattr(ray_engine, "_NAMESPACE", "not that of the driver")
+    monkeypatch.setattr(ray_teacher, "NAMESPACE", "not that of the driver")
     work = Work("complete", count_gpus_batch, {}, teacher.share("complete"), NUMBERS, 1, "python")
-    with ray_engine._asking(work) as name:
+    with ray_teacher.asking(work) as name:
         ray.get_actor(name, namespace="not that of the driver")
 
 

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from datasets import Dataset, Features, Value
 
+from auto_instruct_hf.core import to_table
 from auto_instruct_hf.core.transform import Trace, apply, code_version, fingerprint, from_rows, keep
 
 NUMBERS = Features({"n": Value("int64")})
@@ -149,3 +150,9 @@ def test_fingerprints_are_by_value() -> None:
     assert fingerprint({"a": 1}) != fingerprint({"a": 2})
     with pytest.raises(TypeError, match="no value to fingerprint"):
         fingerprint(object())
+
+
+def test_a_table_of_selected_rows_has_them_in_their_order_also_if_there_are_none() -> None:
+    rows = Dataset.from_dict({"text": ["a", "b", "c"]}).select([2, 0])
+    assert to_table(rows, ["text"])["text"].to_pylist() == ["c", "a"]
+    assert to_table(rows.filter(lambda row: row["text"] == "b"), ["text"]).num_rows == 0

@@ -22,7 +22,7 @@ _CHUNK = 10_000
 def to_table(dataset: Dataset, names: Sequence[str]) -> pa.Table:
     """Return some columns of a dataset; those of a file are mapped into memory, not read."""
     columns = dataset.select_columns(list(names)).with_format("arrow")
-    if columns._indices is None:
+    if columns._indices is None or not len(columns):
         return columns[:]
     # Of selected rows `datasets` makes a table with a part for each row, of some kilobytes.
     return pa.concat_tables([part.combine_chunks() for part in columns.iter(_CHUNK)])

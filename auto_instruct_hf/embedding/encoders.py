@@ -81,9 +81,9 @@ def make_encoder(settings: EmbeddingSettings, folder: Path) -> Encode:
     The model is loaded with the first texts, on a GPU if torch finds one; the ONNX backends run on the CPU, with the
     exported model in `folder`. On the CPU the vectors do not depend on the number of threads.
     """
+    version = fingerprint(settings.model, _stamp_files(settings.model))
 
     def encode(texts: list[str]) -> Vectors:
-        version = fingerprint(settings.model, _stamp_files(settings.model))
         model = _load(settings.model, version, settings.backend, None if settings.backend == "torch" else folder)
         lengths = _count_tokens(model, [settings.prompt + text for text in texts])
         batches = split_by_tokens(lengths, settings.batch_tokens)

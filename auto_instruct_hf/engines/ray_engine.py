@@ -1,13 +1,11 @@
-"""Units on Ray: actors that keep their model compute them, and one named actor asks the teacher for all of them."""
+"""Units on Ray: actors that keep their model compute them."""
 
-import hashlib
 import logging
 import os
 import re
 import socket
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from functools import cached_property
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -16,17 +14,15 @@ import datasets
 
 from ..core import Units, UnitWorker, Work
 from ..errors import AutoInstructError, BuildError, RecipeError
-from ..teacher import NOT_YET, Reply, Request, SharedAsk, Teacher
+from ..teacher import SharedAsk
+from .ray_teacher import NAMESPACE, ActorAsk, asking
 
 if TYPE_CHECKING:
     from ray.actor import ActorHandle
 
     Actor = ActorHandle[Any]
 
-_NAMESPACE = "auto-instruct"
 _TASK_RETRIES = 3  # a unit that kills its worker each time must end
-_ASKS_AT_ONCE = 64
-_CLOSE_SECONDS = 30.0
 _CONNECT_SECONDS = 10.0
 _WAITING_CPUS = 0.1  # of a shared cluster, for a worker that waits for replies
 _GPU_PHASES = ("embed",)  # those whose workers load a model with torch
@@ -91,7 +87,7 @@ class RayEngine:
         try:
             is_asking = isinstance(work.make_resources, SharedAsk)
             folder = str(units.folder.resolve())
-            with _asking(work) as teacher, self._working(work.phase, len(starts), is_asking=is_asking) as workers:
+            with asking(work) as teacher, self._working(work.phase, len(starts), is_asking=is_asking) as workers:
                 pool = ActorPool(workers)
                 submitted = pool.map_unordered(
                     lambda worker, start: worker.compute.remote(folder, teacher, start), list(starts)
@@ -125,7 +121,7 @@ class RayEngine:
         try:
             ray.init(
                 address=self._address or "local",
-                namespace=_NAMESPACE,
+                namespace=NAMESPACE,
                 include_dashboard=False if self._address is None else None,
                 log_to_driver=False,
                 logging_level=logging.ERROR,
@@ -189,13 +185,13 @@ class _Worker:
     def forget(self) -> None:
         """Give up the model of a phase that ended."""
         self._worker: UnitWorker | None = None
-        self._ask: _ActorAsk | None = None
+        self._ask: ActorAsk | None = None
 
     def compute(self, folder: str, teacher: str | None, start: int) -> tuple[int, bool]:
         """Compute a unit of a folder, if its phase asks through the actor `teacher`; return whether it is written."""
         if self._worker is None:
             datasets.disable_progress_bars()
-            self._ask = _ActorAsk(teacher) if teacher else None
+            self._ask = ActorAsk(teacher) if teacher else None
             self._worker = UnitWorker(Path(folder), self._make_resources if teacher else None)
         if self._ask is None:
             return start, self._worker.compute(start)
@@ -204,77 +200,6 @@ class _Worker:
 
     def _make_resources(self, _: Path) -> Mapping[str, object]:
         return {"ask": self._ask}
-
-
-class _ActorAsk:
-    """Asks through the named actor with the teacher; `is_final` turns False with a request to be asked again."""
-
-    def __init__(self, name: str) -> None:
-        self._name = name
-        self.is_final = True
-
-    @cached_property
-    def _teacher(self) -> "Actor":
-        import ray
-
-        return ray.get_actor(self._name, namespace=_NAMESPACE)
-
-    def __call__(self, requests: Sequence[Request]) -> list[Reply]:
-        import ray
-
-        replies: list[Reply] = ray.get(self._teacher.ask.remote(list(requests)))
-        self.is_final = self.is_final and not any(reply.error.startswith(NOT_YET) for reply in replies)
-        return replies
-
-
-class _AskingActor:
-    """Has the teacher of a phase for all workers: one journal, one limit, one budget."""
-
-    def __init__(self, arguments: Mapping[str, Any], phase: str) -> None:
-        datasets.disable_progress_bars()
-        self._teacher = Teacher(**arguments)
-        self._phase = self._teacher.phase(phase)
-        self._phase.__enter__()
-
-    def ask(self, requests: Sequence[Request]) -> list[Reply]:
-        return self._teacher.ask(requests)
-
-    def close(self) -> None:
-        self._phase.__exit__(None, None, None)
-        self._teacher.close()
-
-
-@contextmanager
-def _asking(work: Work) -> Iterator[str | None]:
-    """Start the actor with the teacher on this machine; yield its name, or None if the phase asks none.
-
-    If it is killed, it comes back, and calls are repeated: what the journal has is not asked again.
-    """
-    share = work.make_resources
-    if not isinstance(share, SharedAsk):
-        yield None
-        return
-    import ray
-    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
-
-    place = f"{share.arguments['journal']} {share.arguments['model']} {share.phase}"
-    name = f"teacher-{share.phase}-{hashlib.sha256(place.encode()).hexdigest()[:8]}"
-    here = ray.get_runtime_context().get_node_id()
-    options = ray.remote(_AskingActor).options(
-        name=name,
-        namespace=_NAMESPACE,  # a caller that started Ray has another
-        num_cpus=0,
-        max_concurrency=_ASKS_AT_ONCE,
-        max_restarts=-1,
-        max_task_retries=-1,
-        scheduling_strategy=NodeAffinitySchedulingStrategy(here, soft=False),
-    )
-    actor = cast("Actor", options.remote(share.arguments, share.phase))
-    try:
-        yield name
-        ray.get(actor.close.remote(), timeout=_CLOSE_SECONDS)
-    finally:
-        ray.kill(actor)
 
 
 def _require_room(phase: str, needs: Mapping[str, float]) -> None:

@@ -20,7 +20,7 @@ BLOCKS = Features(
 )
 _NO_LOSS = -100
 # Ours: how far from the budget an arm may be.
-TOLERANCE = 0.005
+_TOLERANCE = 0.005
 _MAX_SWAPS, _MAX_CANDIDATES = 1000, 1000
 
 
@@ -120,7 +120,7 @@ def share_budget(
         for others in (spare[start:stop], np.roll(usable, -start)[:_MAX_CANDIDATES]):
             excess = int(lengths[chosen[:stop]].sum()) - budget * stop // len(chosen)
             if len(others):
-                _exchange(chosen[start:stop], others, lengths, excess, TOLERANCE * budget)
+                _exchange(chosen[start:stop], others, lengths, excess, _TOLERANCE * budget)
     return Share(draw.permutation(chosen).tolist(), rows_per_step, int(lengths[chosen].sum()))
 
 

@@ -1,5 +1,6 @@
 """Render the dataset card from the report of a build."""
 
+from bisect import bisect
 from itertools import pairwise
 from pathlib import Path
 
@@ -14,8 +15,8 @@ from .build_report import CUSTOM, PHASES, BuildReport, format_figure
 _PACKAGE = Path(__file__).parents[1]
 # Next to the package in a checkout, inside it in an installed wheel.
 _TEMPLATES = (_PACKAGE.parent / "dataset_card", _PACKAGE / "dataset_card")
-_LIMITS = ("1K", "10K", "100K", "1M", "10M", "100M", "1B")
-_SIZES = ("n<1K", *(f"{low}<n<{high}" for low, high in pairwise(_LIMITS)))
+_LIMITS = {1000 * 10**power: name for power, name in enumerate(("1K", "10K", "100K", "1M", "10M", "100M", "1B", "10B"))}
+_SIZES = ("n<1K", *(f"{low}<n<{high}" for low, high in pairwise(_LIMITS.values())))
 _COLUMNS = {
     "instance_id": "id of the content of the row",
     "instruction_id": "id of the instruction, the same for all its instances",
@@ -93,7 +94,7 @@ def _card_data(report: BuildReport) -> DatasetCardData:
         language=report.language,
         license=report.license,
         pretty_name=" ".join(report.title.split()),
-        size_categories=_SIZES[max(0, min(len(str(rows)) - 3, len(_SIZES) - 1))],
+        size_categories=_SIZES[bisect(tuple(_LIMITS), rows)],
         task_categories=["text-generation"],
         source_datasets=["original" if report.seeds.is_bundled else "extended"],
         tags=["instruction-tuning", "synthetic", "auto-instruct"],
